@@ -1,0 +1,75 @@
+"""Everything this project raises on purpose.
+
+::
+
+    GitractError            exit code 2: something given to us is wrong
+    |-- DataError           a data set: folder, train.csv, image, fold
+    |   `-- RleError        run-length text that is not a mask of the stated size
+    |-- SpaceError          a search space or a knob in it, a loss expression included
+    |-- SubmissionError     a submission or another table of masks
+    |-- RunError            a run directory, a result or a manifest in it
+    `-- TrialError          exit code 1: a trial that could not be finished
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class GitractError(Exception):
+    """One line a person can act on: where, what was expected, what was found, what to do.
+
+    Args:
+        where: the file, row or key at fault.
+        expected: what should have been there.
+        got: what was there.
+        remedy: what to do about it, as an imperative ("pass --data DIR").
+    """
+
+    def __init__(self, where: object, expected: str, got: object, remedy: str) -> None:
+        super().__init__(where, expected, got, remedy)
+
+    def __str__(self) -> str:
+        where, expected, got, remedy = self.args
+        return f"{where}: expected {expected}, got {got}; {remedy}"
+
+
+class DataError(GitractError):
+    """A data set is not as the contest's layout says."""
+
+
+class RleError(DataError):
+    """A run-length text is not a mask of the stated size."""
+
+
+class SpaceError(GitractError):
+    """A search space, or a knob in it, is not one we know."""
+
+
+class SubmissionError(GitractError):
+    """A submission, or another table of masks, cannot be read as one."""
+
+
+class RunError(GitractError):
+    """A run directory does not hold what it should."""
+
+
+class TrialError(GitractError):
+    """A trial could not be finished."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """An imperative for an unknown word: the nearest known one, or the whole list.
+
+    >>> suggestion("lerning_rate", ["learning_rate", "batch_size"])
+    "did you mean 'learning_rate'?"
+    >>> suggestion("x", ["b", "a"])
+    'use one of: a, b'
+    """
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(names)}"
