@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
 
 class GitractError(Exception):
@@ -36,6 +37,11 @@ class GitractError(Exception):
     def __str__(self) -> str:
         where, expected, got, remedy = self.args
         return f"{where}: expected {expected}, got {got}; {remedy}"
+
+    def within(self, where: object) -> Self:
+        """The same error, with the larger place (a file, a slice) named before its own."""
+        inner, *rest = self.args
+        return type(self)(f"{where}, {inner}", *rest)
 
 
 class DataError(GitractError):

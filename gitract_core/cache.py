@@ -1,0 +1,177 @@
+"""The cache: every slice at network size, as bytes, in two files that all trials of a node map.
+
+``images.npy`` is uint8 (slices, size, size); ``masks.npy`` is uint8 (slices, size, size) with bit
+``c`` set where organ ``c`` of ``ORGANS`` is. Rows are in the order of the slice index, a copy of
+which lies beside them. The directory's name holds the content hash of the data, so that another
+data set, or a changed one, never meets an old cache.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gitract_core.errors import DataError, RunError
+from gitract_core.files import written_once
+from gitract_core.images import read_image, resize_image, resize_mask, scan_to_bytes
+from gitract_core.slices import SliceIndex
+from gitract_core.volumes import scan_masks, scan_size
+
+_FORMAT = 1  # raise it when what the files mean changes
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SliceCache:
+    """An open cache.
+
+    Attributes:
+        directory: where its files lie.
+        root: folder of the data set, for reading native images.
+        size: side of images and masks, pixels.
+    """
+
+    directory: Path
+    root: Path
+    size: int
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """uint8 (slices, size, size), memory-mapped read only."""
+        return _mapped(self.directory / "images.npy", self.size)
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """uint8 (slices, size, size), one bit an organ, memory-mapped read only."""
+        return _mapped(self.directory / "masks.npy", self.size)
+
+    @cached_property
+    def index(self) -> SliceIndex:
+        """The slice index the rows belong to."""
+        return SliceIndex(self.root, pd.read_parquet(self.directory / "index.parquet"))
+
+
+def cache_root() -> Path:
+    """Where caches live: ``GITRACT_CACHE``, or the user's own cache folder."""
+    named = os.environ.get("GITRACT_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(home) / "gitract-cv"
+
+
+def cache_directory(fingerprint: str, size: int, root: Path | None = None) -> Path:
+    """The directory of a data set's cache at one size."""
+    return (root or cache_root()) / f"{fingerprint}-{size}-{_FORMAT}"
+
+
+def open_cache(
+    data: Path, fingerprint: str, size: int, *, exclude: tuple[str, ...] = ()
+) -> SliceCache:
+    """Open the cache of a data set by its fingerprint; build it if this machine has none.
+
+    Args:
+        data: the contest folder, read only if there is no cache yet.
+        fingerprint: content hash that the data set must have.
+        size: side in pixels.
+        exclude: scans left out of the index.
+
+    Raises:
+        DataError: there is no cache and the folder is missing, faulty or another data set.
+    """
+    directory = cache_directory(fingerprint, size)
+    if directory.is_dir():
+        return SliceCache(directory, data, size)
+    index = SliceIndex.from_directory(data).without(exclude)
+    if index.fingerprint != fingerprint:
+        expected, got = f"the data set {fingerprint}", index.fingerprint
+        raise DataError(data, expected, got, "point every node to the same data set")
+    return build_cache(index, size)
+
+
+def build_cache(
+    index: SliceIndex, size: int, *, workers: int | None = None, progress: Progress | None = None
+) -> SliceCache:
+    """The cache of an index: built once, by threads, and complete or not there.
+
+    Args:
+        index: annotated slices.
+        size: side in pixels.
+        workers: threads; by default one a core.
+        progress: called with (slices done, all slices) after each scan.
+
+    Raises:
+        DataError: an image or mask cannot be read; nothing is left behind.
+    """
+    directory = cache_directory(index.fingerprint, size)
+    written_once(directory, lambda part: _fill(part, index, size, (workers, progress)))
+    return SliceCache(directory, index.root, size)
+
+
+def _fill(
+    part: Path, index: SliceIndex, size: int, run: tuple[int | None, Progress | None]
+) -> None:
+    workers, progress = run
+    shape = (len(index.table), size, size)
+    images = _new(part / "images.npy", shape)
+    masks = _new(part / "masks.npy", shape)
+    done = 0
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # OpenCV lets go of the lock
+
+        def one(scan: str) -> int:
+            rows = index.rows_of_scan(scan)
+            span = slice(int(rows.index[0]), int(rows.index[-1]) + 1)
+            images[span] = scan_images(index.root, rows, size)
+            masks[span] = mask_bits(rows, size) if index.annotated else 0
+            return len(rows)
+
+        try:
+            for count in pool.map(one, index.scans):
+                done += count
+                if progress:
+                    progress(done, shape[0])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    images.flush()
+    masks.flush()
+    index.table.to_parquet(part / "index.parquet")
+
+
+def scan_images(root: Path, rows: pd.DataFrame, size: int) -> np.ndarray:
+    """One scan as networks see it: uint8 (slices, size, size), scaled as a whole."""
+    height, width = scan_size(rows)
+    small = [resize_image(read_image(root / p, height, width), size) for p in rows["path"]]
+    return scan_to_bytes(np.stack(small))
+
+
+def mask_bits(rows: pd.DataFrame, size: int) -> np.ndarray:
+    """One scan's masks at network size: uint8 (slices, size, size), one bit an organ."""
+    bits = np.zeros((len(rows), size, size), dtype=np.uint8)
+    for channel, organ in enumerate(scan_masks(rows)):
+        for place in np.flatnonzero(organ.any(axis=(1, 2))):
+            bits[place] |= resize_mask(organ[place], size).astype(np.uint8) << channel
+    return bits
+
+
+def _new(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def _mapped(path: Path, size: int) -> np.ndarray:
+    try:
+        # "c": what a careless caller writes stays in memory; torch wants a writable array
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        remedy = f"remove {path.parent} and run again"
+        raise RunError(path, "a cache file", error, remedy) from None
+    if array.ndim != 3 or array.shape[1:] != (size, size) or array.dtype != np.uint8:
+        got = f"{array.dtype} {array.shape}"
+        remedy = f"remove {path.parent} and run again"
+        raise RunError(path, f"uint8 (slices, {size}, {size})", got, remedy)
+    return np.asarray(array)

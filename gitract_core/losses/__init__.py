@@ -1,0 +1,29 @@
+"""Losses, written as weighted sums such as ``bce + 0.5*dice``.
+
+A term takes logits and targets, both (batch, classes, height, width), and gives a scalar to be
+minimized. Terms are in three files: `pixelwise` (bce, focal), `overlap` (dice, soft_dice, iou,
+tversky and kin) and `lovasz`. A newcomer is one function under ``@loss_term("name")``.
+
+"Pooled" means: sums run over all pixels of all slices of the batch, per class, and the mean over
+classes is taken last. More than half of all slices are empty, so a per-slice ratio is often 0/0;
+pooling (or, where a term is per slice, the smoothing term) keeps value and gradient finite.
+"""
+
+from gitract_core.losses import lovasz, overlap, pixelwise  # noqa: F401 (fill the registry)
+from gitract_core.losses.supervision import supervise
+from gitract_core.losses.weighted_sum import (
+    WeightedSum,
+    build_loss,
+    loss_names,
+    loss_term,
+    normalize_expression,
+)
+
+__all__ = [
+    "WeightedSum",
+    "build_loss",
+    "loss_names",
+    "loss_term",
+    "normalize_expression",
+    "supervise",
+]

@@ -1,0 +1,204 @@
+"""An ensemble's manifest, ``members.json``, and prediction from it alone; needs no Ray.
+
+Weights are named by their place relative to the manifest and by their SHA-256, so that a
+submission can be traced to the bytes that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from gitract_core import rle
+from gitract_core.cache import scan_images
+from gitract_core.device import Runtime, resolve_precision
+from gitract_core.errors import GitractError, RunError
+from gitract_core.files import read_json, write_json
+from gitract_core.inference import load_network, native_masks, predict_scan
+from gitract_core.organs import ORGANS
+from gitract_core.results import TrialFiles, TrialResult
+from gitract_core.slices import SliceIndex
+from gitract_core.spec import Candidate
+from gitract_core.volumes import scan_size
+
+_FORMAT = 1
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained trial inside an ensemble.
+
+    Attributes:
+        trial: the trial's key.
+        fold: the fold it did not learn from.
+        candidate: its setting.
+        weights: its weights' file, relative to the manifest's directory.
+        sha256: of that file.
+        weight: share in the average; members' weights sum to 1.
+    """
+
+    trial: str
+    fold: int
+    candidate: Candidate
+    weights: str
+    sha256: str
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            remedy = "make the ensemble anew"
+            raise RunError(f"member {self.trial}", "a weight in 0 to 1", self.weight, remedy)
+
+
+@dataclass(frozen=True)
+class Members:
+    """What predicts: trials, their weights and the threshold.
+
+    Attributes:
+        members: at least one.
+        threshold: averaged probability from which a pixel belongs to an organ.
+        data_fingerprint, folds_fingerprint: of the run that trained them.
+    """
+
+    members: tuple[Member, ...]
+    threshold: float
+    data_fingerprint: str
+    folds_fingerprint: str
+
+    def __post_init__(self) -> None:
+        total = sum(m.weight for m in self.members)
+        if abs(total - 1) > 1e-6:
+            raise RunError("members", "weights that sum to 1", total, "make the ensemble anew")
+
+    def save(self, path: Path) -> None:
+        """Write ``members.json`` atomically."""
+        members = [{**asdict(m), "candidate": m.candidate.knobs()} for m in self.members]
+        write_json(path, {"format": _FORMAT, **asdict(self), "members": members})
+
+    @classmethod
+    def load(cls, path: Path) -> Members:
+        """Read a manifest, or make one of the single trial whose directory is given.
+
+        Raises:
+            RunError: neither, or damaged.
+        """
+        if path.is_dir() and TrialFiles(path).result.is_file():
+            return cls.of_trials([TrialFiles(path)], path)
+        path = path / "members.json" if path.is_dir() else path
+        values = read_json(path)
+        try:
+            if values.pop("format") != _FORMAT:
+                raise ValueError("a format of another version")
+            members = tuple(
+                Member(**{**m, "candidate": Candidate.from_knobs(m["candidate"])})
+                for m in values.pop("members")
+            )
+            return cls(members=members, **values)
+        except (KeyError, TypeError, ValueError, AttributeError, GitractError) as error:
+            remedy = "make the ensemble anew"
+            raise RunError(path, "an ensemble's manifest", error, remedy) from None
+
+    @classmethod
+    def of_trials(cls, trials: Sequence[TrialFiles], directory: Path) -> Members:
+        """Equal weights for trained trials; their files named relative to ``directory``."""
+        results = [TrialResult.load(files.result) for files in trials]
+        members = tuple(
+            Member(
+                trial=result.spec.key,
+                fold=result.spec.fold,
+                candidate=result.spec.candidate,
+                weights=_relative(files.best, directory),
+                sha256=_sha256(files.best),
+                weight=1 / len(trials),
+            )
+            for files, result in zip(trials, results, strict=True)
+        )
+        spec = results[0].spec
+        return cls(members, 0.5, spec.data_fingerprint, spec.folds_fingerprint)
+
+
+class Predictor:
+    """The networks of an ensemble, loaded once.
+
+    Args:
+        members: the manifest.
+        directory: where it lies; the members' files are relative to it.
+        runtime: device and threads.
+
+    Raises:
+        RunError: weights are missing or changed since the manifest was written.
+    """
+
+    def __init__(self, members: Members, directory: Path, runtime: Runtime) -> None:
+        self.members, self.device = members, runtime.torch_device()
+        self.networks = [self._load(directory, member) for member in members.members]
+
+    def _load(self, directory: Path, member: Member) -> nn.Module:
+        weights = directory / member.weights
+        if not weights.is_file():
+            raise RunError(weights, "a member's weights", "none", "restore the trial")
+        found = _sha256(weights)
+        if found != member.sha256:
+            expected, got = f"SHA-256 {member.sha256[:12]}...", f"{found[:12]}..."
+            raise RunError(weights, expected, got, "make the ensemble anew")
+        return load_network(member.candidate, weights, self.device)
+
+    def masks(self, index: SliceIndex, scan: str) -> np.ndarray:
+        """Masks of one scan at native size, boolean (organs, slices, height, width)."""
+        rows = index.rows_of_scan(scan)
+        images: Mapping[int, torch.Tensor] = {
+            size: torch.from_numpy(scan_images(index.root, rows, size)).to(self.device)
+            for size in {m.candidate.input.size for m in self.members.members}
+        }
+        masks_at = max(images)
+        total: np.ndarray | None = None
+        for member, network in zip(self.members.members, self.networks, strict=True):
+            candidate = member.candidate
+            precision = resolve_precision(candidate.training.precision, self.device)
+            part = predict_scan(network, images[candidate.input.size], candidate, precision)
+            part = at_size(part, masks_at) * np.float32(member.weight)
+            total = part if total is None else total + part
+        return native_masks(total, *scan_size(rows), self.members.threshold)
+
+    def rows(
+        self, index: SliceIndex, progress: Progress | None = None
+    ) -> Iterator[tuple[str, str, str]]:
+        """Rows (id, class, run-length text) of a submission, scan by scan in index order."""
+        scans = index.scans
+        for done, scan in enumerate(scans, 1):
+            masks = self.masks(index, scan)
+            for place, name in enumerate(index.rows_of_scan(scan)["id"]):
+                for channel, organ in enumerate(ORGANS):
+                    yield str(name), organ, rle.encode(masks[channel, place])
+            if progress:
+                progress(done, len(scans))
+
+
+def at_size(probabilities: np.ndarray, size: int) -> np.ndarray:
+    """Probabilities (organs, slices, side, side) as float32, enlarged bilinearly if need be."""
+    values = np.asarray(probabilities, dtype=np.float32)
+    if values.shape[-1] == size:
+        return values
+    tensor = torch.from_numpy(values)
+    larger = nn.functional.interpolate(tensor, size=(size, size), mode="bilinear")
+    return np.asarray(larger.numpy())
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(path, "a trial's weights", error.strerror, "run the sweep again") from None
+
+
+def _relative(path: Path, directory: Path) -> str:
+    return os.path.relpath(path.resolve(), directory.resolve())

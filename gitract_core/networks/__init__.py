@@ -1,0 +1,25 @@
+"""Networks: a batch of images (batch, channels, height, width) in, logits of the same size out.
+
+``build_network`` makes one from the knobs of a candidate. A newcomer is one file: a function that
+takes ``(knobs, in_channels, out_channels)`` and returns a module, under ``@register("name")``, and
+an import of that file below. Logits are not probabilities: organs overlap, so a sigmoid (never a
+softmax) turns each channel into a probability of its own.
+"""
+
+from gitract_core.networks import unet as _unet  # noqa: F401 (fills the registry)
+from gitract_core.networks.receptive_field import receptive_field_exact, receptive_field_paper
+from gitract_core.networks.registry import build_network, network_names, register
+from gitract_core.networks.size import parameter_count
+from gitract_core.networks.unet import UNet
+from gitract_core.networks.widths import resolve_widths
+
+__all__ = [
+    "UNet",
+    "build_network",
+    "network_names",
+    "parameter_count",
+    "receptive_field_exact",
+    "receptive_field_paper",
+    "register",
+    "resolve_widths",
+]

@@ -1,0 +1,59 @@
+"""Network families by name, so that a new one is one file and one decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from gitract_core.errors import SpaceError, suggestion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gitract_core.spec import NetworkKnobs
+
+NetworkBuilder: TypeAlias = "Callable[[NetworkKnobs, int, int], nn.Module]"
+
+_BUILDERS: dict[str, NetworkBuilder] = {}
+
+
+def register(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:
+    """Decorator that makes a builder known as network family ``name``.
+
+    The builder gets ``(knobs, in_channels, out_channels)`` and returns a module from images
+    (batch, in_channels, height, width) to logits (batch, out_channels, height, width). A family
+    written ``name:detail`` in the knobs reaches the builder of ``name``, which reads the detail.
+    """
+
+    def remember(builder: NetworkBuilder) -> NetworkBuilder:
+        if name in _BUILDERS:
+            remedy = "choose another name"
+            raise SpaceError("network registry", "a name not yet taken", repr(name), remedy)
+        _BUILDERS[name] = builder
+        return builder
+
+    return remember
+
+
+def network_names() -> tuple[str, ...]:
+    """The registered families, sorted."""
+    return tuple(sorted(_BUILDERS))
+
+
+def build_network(knobs: NetworkKnobs, in_channels: int, out_channels: int) -> nn.Module:
+    """A freshly initialized network; equal states of torch's generator give equal weights.
+
+    Args:
+        knobs: family, widths and depth.
+        in_channels: image channels, 1 or more.
+        out_channels: one logit channel per organ.
+
+    Raises:
+        SpaceError: an unknown family, or widths that do not fit it.
+    """
+    family = knobs.family.partition(":")[0]
+    if family not in _BUILDERS:
+        raise SpaceError(
+            "knob network.family", "a known network", repr(family), suggestion(family, _BUILDERS)
+        )
+    return _BUILDERS[family](knobs, in_channels, out_channels)

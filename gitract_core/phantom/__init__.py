@@ -1,0 +1,26 @@
+"""A synthetic abdomen in the contest's layout: scans, organs and annotations, no patient in it.
+
+Each step knows only the ones before it::
+
+    spec       what is asked for, and the published counts
+    plan       which organ in which slice (planning samples it, balance makes its counts exact)
+    frame      where a body lies in the images; curves: smooth lines and fields
+    tubes      hollow organs; organ_paths: the ways they take
+    body       what surrounds them; tissue: their signal
+    signal     from tissues to an image; scan: all of one scan
+    writing    the folder
+"""
+
+from gitract_core.phantom.plan import PhantomPlan, ScanPlan
+from gitract_core.phantom.planning import make_plan
+from gitract_core.phantom.spec import PhantomSpec
+from gitract_core.phantom.writing import write_phantom, write_phantom_of
+
+__all__ = [
+    "PhantomPlan",
+    "PhantomSpec",
+    "ScanPlan",
+    "make_plan",
+    "write_phantom",
+    "write_phantom_of",
+]

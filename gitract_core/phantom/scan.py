@@ -1,0 +1,185 @@
+"""One scan: its anatomy, drawn slice by slice to fit the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from gitract_core.errors import DataError
+from gitract_core.phantom import organ_paths
+from gitract_core.phantom.body import Body, Inner
+from gitract_core.phantom.curves import Field
+from gitract_core.phantom.frame import Frame, Habitus, fill
+from gitract_core.phantom.plan import ScanPlan
+from gitract_core.phantom.signal import Scanner
+from gitract_core.phantom.spec import generator
+from gitract_core.phantom.tissue import Tissue
+from gitract_core.phantom.tubes import Tube, fitted
+
+LARGE, SMALL, STOMACH = 0, 1, 2
+_FEWEST_PIXELS = 24
+_GENEROUS = 0.8
+_DRAW_ORDER = (SMALL, LARGE, STOMACH)  # later ones lie in front
+_CONTENT = (Tissue.LARGE_CONTENT, Tissue.SMALL_CONTENT, Tissue.STOMACH_CONTENT)
+_GAS_SHARE = (0.25, 0.15, 0.30)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A scan about to be drawn.
+
+    Attributes:
+        plan: what lies where.
+        body: the tissues around the organs.
+        tubes: large bowel, small bowel, stomach.
+        bend: two fields that bend every shape out of its ideal form.
+        soft: float32 (height, width), 0 to 1: what gives way; the skin hardly does.
+        touch: where it is above 0, annotators let neighboring organs overlap by a pixel.
+        scanner: turns tissues into an image.
+    """
+
+    plan: ScanPlan
+    body: Body
+    tubes: tuple[Tube, Tube, Tube]
+    bend: tuple[Field, Field]
+    soft: np.ndarray
+    touch: Field
+    scanner: Scanner
+
+    @classmethod
+    def drawn(cls, plan: ScanPlan, seed: int) -> Scan:
+        """The scan of a plan; depends on the seed, the case, the day and the plan alone."""
+        case_rng = generator(seed, "anatomy", plan.case)
+        rng = generator(seed, "anatomy", plan.case, plan.day)
+        habitus, inner = Habitus.drawn(case_rng), Inner.drawn(case_rng)
+        frame = Frame.drawn(plan, habitus, rng)
+        large = organ_paths.large_bowel(case_rng, rng)
+        small = organ_paths.small_bowel(case_rng, rng)
+        stomach = organ_paths.stomach(rng)
+        paths = zip((large, small, stomach), plan.ranges, _GAS_SHARE, strict=True)
+        over = rng.uniform(0.45, 0.8)  # both bowels go on below the annotated slices
+        reach = ((0.0, over), (0.0, over), (0.0, 0.0))
+        tubes = [
+            _tube(
+                frame, plan, path, _extended(ends, more), organ_paths.gas_along(rng, len(path), gas)
+            )
+            for (path, ends, gas), more in zip(paths, reach, strict=True)
+        ]
+        depth_mm = plan.n_slices * plan.slice_spacing_mm
+        coarse = (depth_mm / 25, plan.height / 34, plan.width / 34)
+        return cls(
+            plan=plan,
+            body=Body(frame, inner),
+            tubes=(tubes[0], tubes[1], tubes[2]),
+            bend=(Field.drawn(rng, *coarse), Field.drawn(rng, *coarse)),
+            soft=_soft(frame),
+            touch=Field.drawn(rng, depth_mm / 9, 9, 9),
+            scanner=Scanner.drawn(plan, frame, rng),
+        )
+
+    def slices(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Image, uint16 (height, width), and masks, bool (3, height, width), slice by slice.
+
+        Raises:
+            DataError: a mask that the plan wants is empty, or the other way round.
+        """
+        present = self.plan.present()
+        for position in range(self.plan.n_slices):
+            masks, tissues = self._slice(position, present[:, position])
+            held = masks.any(axis=(1, 2))
+            if (held != present[:, position]).any():
+                where = f"phantom {self.plan.name} slice {position + 1}"
+                raise DataError(where, f"organs {present[:, position]}", held, "report this")
+            yield self.scanner.image(tissues, position), masks
+
+    def _slice(self, position: int, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Masks, bool (3, height, width), and tissues, uint8 (height, width)."""
+        shape = (self.plan.height, self.plan.width)
+        frame = self.body.frame
+        cavity = np.zeros(shape, dtype=np.uint8)
+        fill(cavity, frame.wall(frame.level(position), 0.90), 1)
+        sections = [tube.cross_section(position, shape) & cavity for tube in self.tubes]
+        for organ in np.flatnonzero(present):
+            if int(sections[organ].sum()) < _FEWEST_PIXELS:
+                sections[organ] |= self.tubes[organ].nearest_disc(position, shape, 4.0)
+        masks = self._apart(sections, position, present)
+        tissues = self.body.draw(position)
+        for organ in _DRAW_ORDER:
+            if masks[organ].any():
+                self._draw_organ(tissues, organ, masks[organ], position)
+        stack = self._bent(np.stack([tissues, *masks], axis=-1), position)
+        tissues = np.ascontiguousarray(stack[..., 0])
+        bits = [_smoothed(stack[..., 1 + o]) if present[o] else None for o in range(3)]
+        empty = np.zeros(shape, dtype=bool)
+        return np.stack([empty if b is None else b for b in bits]), tissues
+
+    def _apart(
+        self, sections: list[np.ndarray], position: int, present: np.ndarray
+    ) -> list[np.ndarray]:
+        """Organs make room for each other, but for a pixel here and there."""
+        large, small, stomach = sections[LARGE], sections[SMALL], sections[STOMACH]
+        large = _less(large, stomach, bool(present[LARGE]))
+        front = large | stomach
+        generous = self.touch.at(position / self.plan.n_slices, *front.shape) > _GENEROUS
+        front = np.where(generous, cv2.erode(front, np.ones((3, 3), np.uint8)), front)
+        return [large, _less(small, front, bool(present[SMALL])), stomach]
+
+    def _draw_organ(self, tissues: np.ndarray, organ: int, mask: np.ndarray, position: int) -> None:
+        """Wall, contents and gas of one organ."""
+        lumen = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+        gas = self.tubes[organ].gas_section(position, mask.shape)
+        np.putmask(tissues, mask, Tissue.WALL)
+        np.putmask(tissues, lumen, _CONTENT[organ])
+        np.putmask(tissues, lumen & gas, Tissue.GAS)
+
+    def _bent(self, stack: np.ndarray, position: int) -> np.ndarray:
+        """Tissues and masks bent alike, uint8 (height, width, 4)."""
+        height, width = self.plan.height, self.plan.width
+        fraction = position / self.plan.n_slices
+        amplitude = np.float32(2.2 * height / 266)
+        maps = [amplitude * f.at(fraction, height, width) * self.soft for f in self.bend]
+        maps[0] += np.arange(width, dtype=np.float32)[None, :]
+        maps[1] += np.arange(height, dtype=np.float32)[:, None]
+        return cv2.remap(stack, maps[0], maps[1], cv2.INTER_NEAREST, borderValue=0)
+
+
+def _soft(frame: Frame) -> np.ndarray:
+    """1 in the middle of the body, 0.25 outside, float32 (height, width)."""
+    inside = np.zeros((frame.height, frame.width), dtype=np.float32)
+    fill(inside, frame.wall(0.5, 0.88), 1)
+    return np.float32(0.25) + np.float32(0.75) * cv2.blur(inside, (15, 15))
+
+
+def _extended(ends: tuple[int, int], more: tuple[float, float]) -> tuple[float, float]:
+    """A range that reaches further by shares of its length."""
+    length = ends[1] - ends[0]
+    return ends[0] - more[0] * length, ends[1] + more[1] * length
+
+
+def _tube(
+    frame: Frame, plan: ScanPlan, path: np.ndarray, ends: tuple[float, float], gas: np.ndarray
+) -> Tube:
+    """A path in body coordinates as a tube in pixels and slices."""
+    radius = np.maximum(path[:, 3] * frame.half_height, 3.0)
+    depth = radius * plan.spacing_mm / plan.slice_spacing_mm
+    z, depth = fitted(path[:, 2], depth, *ends)
+    center = np.column_stack([frame.pixels(path[:, 0], path[:, 1]), z])
+    return Tube(center, radius, depth, gas)
+
+
+def _less(mask: np.ndarray, other: np.ndarray, needed: bool) -> np.ndarray:
+    """The mask outside the other; the whole mask where too little would be left of a needed one."""
+    left: np.ndarray = mask & (1 - other)
+    return mask if needed and int(left.sum()) < _FEWEST_PIXELS else left
+
+
+def _smoothed(mask: np.ndarray) -> np.ndarray:
+    """The outline as an annotator would draw it, bool; never empty if the mask is not."""
+    soft = cv2.GaussianBlur(mask * np.uint8(255), (0, 0), 1.2)
+    smooth: np.ndarray = soft > 127
+    smooth[[0, -1], :] = False
+    smooth[:, [0, -1]] = False
+    return smooth if smooth.any() else mask > 0

@@ -1,0 +1,241 @@
+"""Write a phantom as a folder in the contest's layout, in parallel, and go on where it stopped.
+
+::
+
+    DIR/phantom.json            what this folder is: the spec; written first
+    DIR/train/caseN/caseN_dayN/scans/slice_0001_266_266_1.50_1.50.png
+    DIR/test/...                the same for unseen cases and later days of seen ones
+    DIR/sample_submission.csv   the header alone, as the contest gives it
+    DIR/test_truth.csv          what a submission for test/ is scored against
+    DIR/train.csv               written last: a phantom that has it is whole
+    DIR/.drawing/               while it grows: scans not yet whole, and the masks of whole ones
+
+A scan is drawn aside and renamed into place, after its masks; a scan that is there is not redrawn.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gitract_core.errors import DataError, GitractError
+from gitract_core.files import read_json, replacing, write_bytes, write_json
+from gitract_core.organs import ORGANS
+from gitract_core.phantom.plan import PhantomPlan, ScanPlan
+from gitract_core.phantom.planning import make_plan
+from gitract_core.phantom.scan import Scan
+from gitract_core.phantom.spec import PhantomSpec
+
+Progress = Callable[[int, int], None]
+_MARKER = "phantom.json"
+_ASIDE = ".drawing"
+_FORMAT = 1
+_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One scan to be drawn by some process."""
+
+    root: Path
+    part: str
+    plan: ScanPlan
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.part / f"case{self.plan.case}" / self.plan.name
+
+    @property
+    def masks(self) -> Path:
+        return self.root / _ASIDE / f"{self.part}_{self.plan.name}.csv"
+
+
+def write_phantom(
+    directory: Path | str,
+    *,
+    cases: int,
+    seed: int = 0,
+    slices_per_scan: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PhantomPlan:
+    """Write a synthetic data set in the contest's layout.
+
+    The same arguments give the same bytes, whatever the number of workers. A folder that was left
+    half-written is finished; a whole one is left alone.
+
+    Args:
+        directory: a new or empty folder, or one that this function wrote.
+        cases: patients of the training folder; one unseen test patient is added for every five.
+        seed: everything random derives from it.
+        slices_per_scan: slices of a scan in place of 144 (80-slice scans shrink alike).
+        workers: processes; ``None``: one a core.
+        progress: called with scans done and scans in all.
+
+    Returns:
+        The plan that was drawn.
+
+    Raises:
+        DataError: arguments out of range, or a folder that holds something else.
+    """
+    spec = PhantomSpec.small(cases, seed, slices_per_scan)
+    return write_phantom_of(directory, spec, workers=workers, progress=progress)
+
+
+def write_phantom_of(
+    directory: Path | str,
+    spec: PhantomSpec,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PhantomPlan:
+    """Write the phantom of a spec, for example ``PhantomSpec.like_paper()``; see write_phantom."""
+    if workers is not None and workers < 1:
+        raise DataError("phantom workers", "1 or more", workers, "pass another number")
+    root = Path(directory)
+    plan = make_plan(spec)
+    _claim(root, spec)
+    jobs = [_Job(root, "train", scan, spec.seed) for scan in plan.train]
+    jobs += [_Job(root, "test", scan, spec.seed) for scan in plan.test]
+    report = progress or _silent
+    if not (root / "train.csv").exists():
+        _draw_all(jobs, workers or _cores(), report)
+        _write_tables(root, jobs)
+    report(len(jobs), len(jobs))
+    shutil.rmtree(root / _ASIDE, ignore_errors=True)
+    return plan
+
+
+def _claim(root: Path, spec: PhantomSpec) -> None:
+    """Mark a new folder as ours, or make sure that it is, and of this spec."""
+    marker = root / _MARKER
+    stated = {"format": _FORMAT, **spec.to_json()}
+    if root.exists() and not root.is_dir():
+        raise DataError(root, "a folder", "a file", "choose another folder")
+    if marker.is_file():
+        found = _read_marker(marker)
+        if found != stated:
+            remedy = "choose another folder, or remove this one"
+            raise DataError(root, f"a phantom of {stated}", found, remedy)
+        return
+    held = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+    if held:
+        got = f"{held[0]!r} ({len(held)} entries, no {_MARKER})"
+        raise DataError(root, "a new or empty folder", got, "choose another folder")
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(marker, stated)
+
+
+def _read_marker(marker: Path) -> dict[str, object]:
+    try:
+        return read_json(marker)
+    except GitractError as error:
+        raise DataError(marker, "the spec of a phantom", error, "choose another folder") from None
+
+
+def _draw_all(jobs: Sequence[_Job], workers: int, report: Progress) -> None:
+    """Draw every scan that is not there yet."""
+    pending = [job for job in jobs if not (job.folder.is_dir() and job.masks.is_file())]
+    done = len(jobs) - len(pending)
+    report(done, len(jobs))
+    for _ in _finished(pending, min(workers, len(pending))):
+        done += 1
+        report(done, len(jobs))
+
+
+def _finished(jobs: Sequence[_Job], workers: int) -> Iterator[None]:
+    """Draw scans, in this process or in several, yielding after each."""
+    if workers <= 1:
+        for job in jobs:
+            yield _draw(job)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the caller's threads
+    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+        futures = [pool.submit(_draw, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _draw(job: _Job) -> None:
+    """Draw one scan aside; put its masks, then its images, into place."""
+    with _aside(job) as folder:
+        scans = folder / "scans"
+        scans.mkdir(parents=True)
+        rows = []
+        for position, (image, masks) in enumerate(Scan.drawn(job.plan, job.seed).slices()):
+            path = scans / job.plan.image_name(position)
+            if not cv2.imwrite(str(path), image, _PNG):
+                raise DataError(path, "room for an image", "a failed write", "free some disk")
+            rows += _mask_rows(job.plan, position, masks)
+        write_bytes(job.masks, "".join(rows).encode())
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        if job.folder.exists():  # images without masks: of a run that was cut short
+            shutil.rmtree(job.folder)
+        folder.rename(job.folder)
+
+
+@contextmanager
+def _aside(job: _Job) -> Iterator[Path]:
+    folder = job.root / _ASIDE / f"{job.part}_{job.plan.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mask_rows(plan: ScanPlan, position: int, masks: np.ndarray) -> list[str]:
+    """Three lines of ``test_truth.csv``: id, class, masks, height, width."""
+    name = f"{plan.name}_slice_{position + 1:04d}"
+    texts = [encode(mask) for mask in masks]
+    size = f"{plan.height},{plan.width}"
+    return [f"{name},{organ},{text},{size}\n" for organ, text in zip(ORGANS, texts, strict=True)]
+
+
+def _write_tables(root: Path, jobs: Sequence[_Job]) -> None:
+    """The three tables; ``train.csv`` last, since it says that the phantom is whole."""
+    write_bytes(root / "sample_submission.csv", b"id,class,predicted\n")
+    with replacing(root / "test_truth.csv") as part, part.open("w", newline="") as file:
+        file.write("id,class,segmentation,height,width\n")
+        for job in jobs:
+            if job.part == "test":
+                file.write(job.masks.read_text())
+    with replacing(root / "train.csv") as part, part.open("w", newline="") as file:
+        file.write("id,class,segmentation\n")
+        for job in jobs:
+            if job.part == "train":
+                lines = job.masks.read_text().splitlines()
+                file.writelines(line.rsplit(",", 2)[0] + "\n" for line in lines)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def encode(mask: np.ndarray) -> str:
+    """Stand-in until gitract_core.rle is there."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel().astype(np.int8), [0]])))
+    return " ".join(f"{a + 1} {b - a}" for a, b in edges.reshape(-1, 2).tolist())

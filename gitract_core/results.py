@@ -1,0 +1,180 @@
+"""What a trial leaves: its history, its result, and the files of its directory.
+
+``result.json`` is written last and atomically: a trial is finished exactly if it is there.
+Everything in it but ``cost`` is equal for equal specs on one machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gitract_core.errors import GitractError, RunError
+from gitract_core.files import read_json, write_bytes, write_json
+from gitract_core.spec import TrialSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFiles:
+    """The names of a trial's files; ``TrialFiles(RUN / "trials" / key)``."""
+
+    directory: Path
+
+    @property
+    def result(self) -> Path:
+        """Written last; its presence is completion."""
+        return self.directory / "result.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt ended, if it failed."""
+        return self.directory / "failure.json"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.directory / "history.csv"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the best epoch."""
+        return self.directory / "best.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State after the last epoch, removed when the trial is finished."""
+        return self.directory / "checkpoint.pt"
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold probabilities at network size."""
+        return self.directory / "oof.npz"
+
+    @property
+    def scores(self) -> Path:
+        """One row a (slice, class) and a (scan, class)."""
+        return self.directory / "scores.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch: losses, and metrics of the validation slices at network size.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over training slices.
+        loss: mean over validation slices.
+        dice, iou: pooled over the pixels of all validation slices, averaged over classes.
+        row_dice: mean over (slice, class), both-empty skipped: the contest's reading.
+        accuracy: share of pixels right, averaged over classes.
+        balanced_accuracy: mean of sensitivity and specificity, averaged over classes.
+        paper_dice, paper_iou, paper_accuracy: by the seed paper's likely definitions.
+        learning_rate: at the epoch's end.
+        seconds: duration.
+    """
+
+    epoch: int
+    train_loss: float
+    loss: float
+    dice: float
+    iou: float
+    row_dice: float
+    accuracy: float
+    balanced_accuracy: float
+    paper_dice: float
+    paper_iou: float
+    paper_accuracy: float
+    learning_rate: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.epoch < 1:
+            raise RunError("history", "epochs from 1", self.epoch, "remove the trial's directory")
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """A finished trial.
+
+    Attributes:
+        spec: what was run.
+        scores: the held-out fold's competition score (``dice``, ``hausdorff``, ``score``,
+            ``per_class``, ``rows``, ``volumes``) at native size, pooled over its slices and scans.
+        per_case: for each case its sums and counts, from which any pooled score follows.
+        history: the best epoch, epochs run, the record at the best epoch and each metric's best.
+        cost: seconds, device, threads, parameters, peak memory.
+        environment: versions and precision that the numbers depend on.
+    """
+
+    spec: TrialSpec
+    scores: Mapping[str, Any]
+    per_case: Mapping[str, Any]
+    history: Mapping[str, Any]
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write ``result.json`` atomically."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        write_json(path, {"key": self.spec.key, **values, "spec": self.spec.to_json()})
+
+    @classmethod
+    def load(cls, path: Path) -> TrialResult:
+        """Read ``result.json``.
+
+        Raises:
+            RunError: unreadable, incomplete, or its key is not that of its spec.
+        """
+        values = read_json(path)
+        try:
+            key = values.pop("key")
+            result = cls(**{**values, "spec": TrialSpec.from_json(values["spec"])})
+        except (KeyError, TypeError, AttributeError, GitractError) as error:
+            remedy = "remove the trial's directory and run the sweep again"
+            raise RunError(path, "a trial's result", f"{error!s:.200}", remedy) from None
+        if key != result.spec.key:
+            remedy = "remove the trial's directory and run the sweep again"
+            raise RunError(path, f"key {result.spec.key}", key, remedy)
+        return result
+
+
+def write_history(path: Path, records: Iterable[EpochRecord]) -> None:
+    """Write ``history.csv`` atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in records)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_history(path: Path) -> list[EpochRecord]:
+    """Read ``history.csv``.
+
+    Raises:
+        RunError: unreadable, or not such a table.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [
+            EpochRecord(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()})
+            for row in rows
+        ]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        remedy = "remove the trial's directory and run the sweep again"
+        raise RunError(path, "one row an epoch", error, remedy) from None
+
+
+def summarize_history(records: list[EpochRecord], best_epoch: int) -> dict[str, Any]:
+    """The record at the best epoch, and the best value of each metric over all epochs."""
+    at_best = asdict(records[best_epoch - 1])
+    at_best.pop("seconds")
+    lower = ("train_loss", "loss")
+    skipped = ("epoch", "learning_rate", "seconds")
+    names = [f.name for f in fields(EpochRecord) if f.name not in skipped]
+    best = {n: (min if n in lower else max)(getattr(r, n) for r in records) for n in names}
+    return {"best_epoch": best_epoch, "epochs": len(records), "at_best": at_best, "best": best}

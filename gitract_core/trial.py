@@ -1,0 +1,208 @@
+"""A trial from beginning to end: train on all folds but one, score the one, leave the files.
+
+``iterate_trial`` yields after each epoch, so that a scheduler can stop it in between;
+``run_trial`` is the same with a callback. Both are plain Python: the same under pytest, a local
+executor and Ray.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gitract_core.cache import SliceCache, open_cache
+from gitract_core.device import (
+    DeviceSlices,
+    Runtime,
+    device_name,
+    peak_memory_bytes,
+    slices_on,
+    start_measuring,
+)
+from gitract_core.errors import RunError, TrialError
+from gitract_core.folds import FoldPlan
+from gitract_core.inference import load_network, native_masks, predict_scan
+from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
+from gitract_core.networks import parameter_count
+from gitract_core.oof import write_oof
+from gitract_core.results import EpochRecord, TrialFiles, TrialResult, summarize_history
+from gitract_core.score_table import per_case_sums, write_scores
+from gitract_core.spec import TrialSpec
+from gitract_core.training import FoldSlices, Training
+from gitract_core.volumes import scan_masks, scan_size
+
+_LOCK_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Where a trial finds its data; small, so that it can be sent to any node.
+
+    Attributes:
+        directory: the contest folder, seen under this path by every node.
+        fingerprint: content hash that it must have, with ``exclude`` left out.
+        plan: the folds.
+        exclude: scans left out.
+    """
+
+    directory: Path
+    fingerprint: str
+    plan: FoldPlan
+    exclude: tuple[str, ...] = ()
+
+    def cache(self, size: int) -> SliceCache:
+        """The node's cache at one size, built if need be."""
+        return open_cache(self.directory, self.fingerprint, size, exclude=self.exclude)
+
+    def check(self, spec: TrialSpec) -> None:
+        """Refuse a trial of other data or other folds.
+
+        Raises:
+            RunError: a fingerprint differs.
+        """
+        for what, expected, got in (
+            ("data set", spec.data_fingerprint, self.fingerprint),
+            ("fold plan", spec.folds_fingerprint, self.plan.fingerprint),
+        ):
+            if expected != got:
+                remedy = "use the run's own data and folds, or start a new run"
+                raise RunError(f"trial {spec.key}", f"{what} {expected}", got, remedy)
+
+
+def run_trial(
+    spec: TrialSpec,
+    data: TrialData,
+    directory: Path,
+    report: Callable[[EpochRecord], None] | None = None,
+    runtime: Runtime | None = None,
+) -> TrialResult:
+    """Run a trial, or what is left of it, and return its result.
+
+    Args:
+        spec: candidate, fold, seed and fingerprints.
+        data: where the data set is.
+        directory: the trial's own; holds ``result.json`` at the end.
+        report: called after each epoch.
+        runtime: device and threads.
+
+    Raises:
+        TrialError: the loss diverged, or another process runs this trial.
+        RunError: fingerprints differ, or a file of the trial is damaged.
+    """
+    for record in iterate_trial(spec, data, directory, runtime):
+        if report:
+            report(record)
+    return TrialResult.load(TrialFiles(directory).result)
+
+
+def iterate_trial(
+    spec: TrialSpec, data: TrialData, directory: Path, runtime: Runtime | None = None
+) -> Iterator[EpochRecord]:
+    """As ``run_trial``, yielding after each epoch; a finished trial yields nothing."""
+    data.check(spec)
+    files = TrialFiles(directory)
+    with _sole_writer(directory):
+        if files.result.is_file():
+            return
+        start = time.perf_counter()
+        device = (runtime or Runtime()).torch_device()
+        start_measuring(device)
+        cache = data.cache(spec.candidate.input.size)
+        slices = slices_on(cache, device)
+        training = Training(spec, fold_slices(cache, slices, data.plan, spec.fold), device)
+        if files.checkpoint.is_file():
+            training.restore(files.checkpoint)
+        while not training.finished:
+            record = training.run_epoch()
+            training.save(files)
+            yield record
+        _finish(training, spec, cache, files, (runtime or Runtime(), start))
+
+
+def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: int) -> FoldSlices:
+    """The rows of the cache that a fold trains on and is validated on."""
+    cases = cache.index.table["case"].to_numpy()
+    training, validation = (plan.rows(cases, fold, held_out=h) for h in (False, True))
+    return FoldSlices(slices, torch.from_numpy(training), torch.from_numpy(validation))
+
+
+def _finish(
+    training: Training,
+    spec: TrialSpec,
+    cache: SliceCache,
+    files: TrialFiles,
+    run: tuple[Runtime, float],
+) -> None:
+    """Predict and score the held-out fold with the best weights; write the result last."""
+    runtime, start = run
+    predictions, scores = _predict_fold(training, cache, files)
+    write_oof(files.oof, predictions)
+    write_scores(files.scores, scores, cache.index)
+    device = training.device
+    TrialResult(
+        spec=spec,
+        scores=pool_scores(list(scores.values())).to_json(),
+        per_case=per_case_sums(scores),
+        history=summarize_history(training.records, training.best_epoch),
+        cost={
+            "seconds": sum(r.seconds for r in training.records),
+            "last_attempt_seconds": time.perf_counter() - start,
+            "device": device_name(device),
+            "threads": runtime.threads,
+            "peak_memory_bytes": peak_memory_bytes(device),
+        },
+        environment={
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device_type": device.type,
+            "precision": training.precision,
+            "parameters": parameter_count(training.network),
+            "training_slices": len(training.data.training),
+            "validation_slices": len(training.data.validation),
+        },
+    ).save(files.result)
+    files.failure.unlink(missing_ok=True)
+    files.checkpoint.unlink(missing_ok=True)
+
+
+def _predict_fold(
+    training: Training, cache: SliceCache, files: TrialFiles
+) -> tuple[dict[str, np.ndarray], dict[str, ScanScore]]:
+    """Quantized probabilities and scores of each held-out scan, at native size."""
+    candidate, device = training.candidate, training.device
+    network = load_network(candidate, files.best, device)
+    held_out = cache.index.table.iloc[training.data.validation.numpy()]
+    predictions, scores = {}, {}
+    for scan in dict.fromkeys(held_out["scan"]):
+        rows = cache.index.rows_of_scan(scan)
+        images = training.data.slices.images[int(rows.index[0]) : int(rows.index[-1]) + 1]
+        predictions[scan] = predict_scan(network, images, candidate, training.precision)
+        masks = native_masks(predictions[scan], *scan_size(rows))
+        scores[scan] = score_scan(masks, scan_masks(rows), "diagonal")
+    return predictions, scores
+
+
+@contextmanager
+def _sole_writer(directory: Path) -> Iterator[None]:
+    """Hold the trial's lock, so that a worker left over from a killed sweep cannot write too."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    remedy = "wait for the other sweep on this run directory to end"
+                    got = "another process that runs it"
+                    raise TrialError(directory, "a trial of ours alone", got, remedy) from None
+                time.sleep(0.2)
+        yield

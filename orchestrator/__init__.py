@@ -1,0 +1,1 @@
+"""The orchestrator: sweeps of candidates by folds, their executors, reports and ensembles."""

@@ -1,0 +1,89 @@
+"""Commands about data and machine: phantom, validate, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli.app import app, console, print_json, progress_bar
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
+
+
+@app.command(epilog="Example: gitract-cv phantom data/phantom --cases 20 --seed 1")
+def phantom(
+    directory: Annotated[Path, typer.Argument(help="New folder, or one to be continued.")],
+    cases: Annotated[int, typer.Option(min=1, help="Patients of the training folder.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal files.")] = 0,
+    slices: Annotated[
+        int | None, typer.Option(min=1, help="Slices of a scan in place of 144 or 80.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="'paper': 85 cases, 274 scans, 38,496 slices.")
+    ] = None,
+) -> None:
+    """Write a synthetic data set in the contest's layout, hidden truth of its test scans too."""
+    from gitract_core.errors import DataError
+    from gitract_core.phantom import PhantomSpec, write_phantom_of
+
+    if like not in (None, "paper"):
+        raise DataError("--like", "'paper'", repr(like), "leave it out or write paper")
+    if like:
+        spec = PhantomSpec.like_paper(seed)
+    else:
+        spec = PhantomSpec.small(cases, seed, slices)
+    bar, progress = progress_bar("phantom")
+    with bar:
+        write_phantom_of(directory, spec, progress=progress)
+    console().print(f"phantom data set  {directory}", markup=False)
+
+
+@app.command(epilog="Example: gitract-cv validate --data uw-madison")
+def validate(
+    data: Annotated[Path, typer.Option(help="Contest folder, or a folder of scans.")],
+    as_json: Json = False,
+) -> None:
+    """Every fault of a data set: names, sizes, unreadable images, masks; exit code 1 if any."""
+    from gitract_core.slices import SliceIndex
+    from gitract_core.validation import data_faults
+
+    index = SliceIndex.from_directory(data)
+    bar, progress = progress_bar("images and masks")
+    with bar:
+        faults = data_faults(index, progress)
+    if as_json:
+        print_json({"slices": len(index.table), "scans": len(index.scans), "faults": faults})
+    else:
+        out = console()
+        for fault in faults:
+            out.print(fault, markup=False)
+        n = f"{len(index.table)} slices in {len(index.scans)} scans"
+        out.print(f"{data}: {n}, {len(faults)} faults", markup=False)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: gitract-cv doctor")
+def doctor(as_json: Json = False) -> None:
+    """Versions, processors, GPUs, memory, disk; and what to do about what is missing."""
+    from orchestrator.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print_json([vars_of(f) for f in findings])
+        return
+    out = console()
+    for finding in findings:
+        mark = "[green]ok [/]" if finding.ok else "[bold red]!! [/]"
+        out.print(f"{mark} {finding.what:<12} {finding.found}", soft_wrap=True)
+        if finding.remedy:
+            out.print(f"    {finding.remedy}", markup=False, soft_wrap=True)
+
+
+def vars_of(finding: Any) -> dict[str, Any]:
+    """A frozen dataclass as a dictionary."""
+    import dataclasses
+
+    return dataclasses.asdict(finding)

@@ -1,0 +1,118 @@
+"""The seam between what is to be run and what runs it.
+
+An executor gets one explicit list of jobs and calls back with events; truth is in the trials'
+files. ``local_executor`` uses worker processes of this machine, ``ray_executor`` a cluster. Both
+pass one contract suite and give equal results.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from gitract_core.errors import GitractError
+from gitract_core.files import write_json
+from gitract_core.results import EpochRecord, TrialFiles
+from gitract_core.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from gitract_core.trial import TrialData
+    from orchestrator.slots import Slots
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Everything an executor needs.
+
+    Attributes:
+        specs: trials without a result, in the order in which they should start.
+        data: where their data is.
+        trials: the directory that holds one directory a trial.
+        slots: how trials share a machine.
+        retries: further attempts after a failure that may pass.
+    """
+
+    specs: Sequence[TrialSpec]
+    data: TrialData
+    trials: Path
+    slots: Slots
+    retries: int = 1
+
+    def files(self, key: str) -> TrialFiles:
+        """The files of the trial with this key."""
+        return TrialFiles(self.trials / key)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEvent:
+    """Something that happened to a trial.
+
+    Attributes:
+        key: the trial's.
+        kind: ``epoch``; ``finished``; ``error``: an attempt ended; ``failed``: no attempt is left.
+        record: an epoch's, or None.
+        message: one line on an error.
+        detail: its traceback.
+        may_pass: whether another attempt could end otherwise.
+    """
+
+    key: str
+    kind: Literal["epoch", "finished", "error", "failed"]
+    record: EpochRecord | None = None
+    message: str = ""
+    detail: str = ""
+    may_pass: bool = True
+
+    @classmethod
+    def from_exception(cls, key: str, error: BaseException) -> TrialEvent:
+        """The event of an attempt that ended with an exception.
+
+        Errors of our own say that something given to us is wrong or that a loss diverged: the next
+        attempt would end alike.
+        """
+        first = (str(error).splitlines() or [""])[0]
+        ours = isinstance(error, GitractError)
+        message = first if ours else f"{type(error).__name__}: {first}"
+        detail = "".join(traceback.format_exception(error))
+        return cls(key, "error", None, message, detail, may_pass=not ours)
+
+
+OnEvent = Callable[[TrialEvent], None]
+
+
+class Executor(Protocol):
+    """Runs all jobs; returns when every one is finished or has failed for good."""
+
+    def run(self, jobs: Jobs, on_event: OnEvent) -> None:
+        """Run the jobs, calling back in the caller's process."""
+
+
+def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
+    """One attempt at a trial, in the process that runs it: its epochs, then how it ended."""
+    from gitract_core.device import Runtime  # torch: in the process that trains, not before
+    from gitract_core.trial import iterate_trial
+
+    runtime = Runtime(jobs.slots.device, jobs.slots.cpus)
+    try:
+        for record in iterate_trial(spec, jobs.data, jobs.files(spec.key).directory, runtime):
+            yield TrialEvent(spec.key, "epoch", record)
+    except Exception as error:
+        yield TrialEvent.from_exception(spec.key, error)
+    else:
+        yield TrialEvent(spec.key, "finished")
+
+
+def note_failure(event: TrialEvent, spec: TrialSpec, jobs: Jobs, attempts: int) -> TrialEvent:
+    """Write ``failure.json`` for a trial with no attempt left, and return its last event."""
+    values: dict[str, Any] = {
+        "key": spec.key,
+        "spec": spec.to_json(),
+        "attempts": attempts,
+        "message": event.message,
+        "detail": event.detail,
+    }
+    write_json(jobs.files(spec.key).failure, values)
+    return TrialEvent(spec.key, "failed", None, event.message, event.detail, may_pass=False)

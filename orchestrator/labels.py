@@ -1,0 +1,27 @@
+"""Short names of candidates: the knobs in which they differ, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gitract_core.spec import Candidate
+from search_spaces.loader import varying_knobs
+
+
+def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
+    """A label a candidate, for example ``bce + dice, depth 5``.
+
+    >>> from gitract_core.spec import Candidate
+    >>> pair = Candidate.from_knobs({"loss": "bce"}), Candidate.from_knobs({"loss": "dice"})
+    >>> list(candidate_labels(pair).values())
+    ['bce', 'dice']
+    """
+    varying = varying_knobs(tuple(candidates)) or ("loss",)
+    return {c: ", ".join(_setting(name, c.knobs()[name]) for name in varying) for c in candidates}
+
+
+def _setting(name: str, value: object) -> str:
+    leaf = name.rpartition(".")[2].replace("_", " ")
+    if isinstance(value, float):
+        return f"{leaf} {value:.4g}"
+    return str(value) if name in ("loss", "augmentation.kinds") else f"{leaf} {value}"

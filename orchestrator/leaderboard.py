@@ -1,0 +1,189 @@
+"""The ranked table: candidates by their mean score over folds, with every fold beside it.
+
+A candidate with a missing or failed fold is listed apart, never averaged over. Nothing here loads
+torch or Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gitract_core.errors import RunError
+from gitract_core.organs import ORGANS
+from gitract_core.results import TrialResult
+from gitract_core.spec import Candidate
+from orchestrator.labels import candidate_labels
+from orchestrator.sweep_directory import SweepDirectory, SweepRecord
+
+PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")
+
+
+@dataclass(frozen=True)
+class CandidateScores:
+    """One candidate's line.
+
+    Attributes:
+        candidate, label: the setting, and the knobs by which it differs from the others.
+        results: one result a fold, None where there is none.
+        reasons: why folds are missing, one line each.
+    """
+
+    candidate: Candidate
+    label: str
+    results: tuple[TrialResult | None, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> list[TrialResult]:
+        """The results that are there."""
+        return [r for r in self.results if r]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold has a result."""
+        return all(self.results)
+
+    def folds(self, metric: str = "score") -> list[float]:
+        """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
+        return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
+
+    def mean(self, metric: str = "score") -> float:
+        """Mean over folds; NaN unless every fold has a result."""
+        return float(np.mean(self.folds(metric)))
+
+    def sd(self, metric: str = "score") -> float:
+        """Standard deviation over folds (n - 1)."""
+        values = self.folds(metric)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+    def organ_mean(self, organ: str, metric: str) -> float:
+        """Mean over folds of one organ's ``dice`` or ``hausdorff``."""
+        return _mean(r.scores["per_class"][organ][metric] for r in self.finished)
+
+    def at_best(self, metric: str) -> float:
+        """Mean over folds of an epoch metric at the best epoch."""
+        return _mean(r.history["at_best"][metric] for r in self.finished)
+
+    @property
+    def best_epoch(self) -> float:
+        """Mean over folds."""
+        return _mean(r.history["best_epoch"] for r in self.finished)
+
+    @property
+    def seconds(self) -> float:
+        """Training and validation time of all folds together."""
+        return float(sum(r.cost["seconds"] for r in self.finished))
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the network."""
+        return max((int(r.environment["parameters"]) for r in self.finished), default=0)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The largest of its folds."""
+        return max((int(r.cost["peak_memory_bytes"]) for r in self.finished), default=0)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All candidates of a run.
+
+    Attributes:
+        record: what the run was asked for.
+        ranked: complete candidates, best mean score first.
+        unranked: the others, with the reasons.
+    """
+
+    record: SweepRecord
+    ranked: tuple[CandidateScores, ...]
+    unranked: tuple[CandidateScores, ...]
+
+    def top(self, count: int) -> tuple[CandidateScores, ...]:
+        """The best candidates.
+
+        Raises:
+            RunError: fewer candidates are complete.
+        """
+        if len(self.ranked) < count:
+            got = f"{len(self.ranked)} of {len(self.ranked) + len(self.unranked)}"
+            expected = f"{count} candidates with all {self.record.n_folds} folds"
+            raise RunError("the run", expected, got, "finish the sweep or lower --top")
+        return self.ranked[:count]
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One flat row a candidate, ranked ones first, for CSV, Markdown and JSON."""
+        ranked = [_row(c, rank) for rank, c in enumerate(self.ranked, 1)]
+        return ranked + [_row(c, None) for c in self.unranked]
+
+
+def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
+    """Read all results of a run and rank its candidates.
+
+    Raises:
+        RunError: the run's record or one of its results is damaged.
+    """
+    record = directory.record()
+    labels = candidate_labels(record.candidates)
+    lines = [_line(directory, record, c, labels[c]) for c in record.candidates]
+    ranked = [c for c in lines if c.complete and np.isfinite(c.mean())]
+    ranked.sort(key=lambda c: -c.mean())
+    unranked = [c for c in lines if c not in ranked]
+    return Leaderboard(record, tuple(ranked), tuple(unranked))
+
+
+def _line(
+    directory: SweepDirectory, record: SweepRecord, candidate: Candidate, label: str
+) -> CandidateScores:
+    results: list[TrialResult | None] = []
+    reasons: list[str] = []
+    for spec in record.specs([candidate]):
+        results.append(directory.result(spec))
+        if results[-1] is None:
+            reason = directory.failure(spec)
+            reasons.append(f"fold {spec.fold}: {reason or 'not finished'}")
+    return CandidateScores(candidate, label, tuple(results), tuple(reasons))
+
+
+def _row(line: CandidateScores, rank: int | None) -> dict[str, Any]:
+    per_organ = {
+        f"{organ}_{metric}": line.organ_mean(organ, metric)
+        for organ in ORGANS
+        for metric in ("dice", "hausdorff")
+    }
+    return {
+        "rank": rank,
+        "candidate": line.label,
+        "folds": f"{len(line.finished)}/{len(line.results)}",
+        "score": line.mean(),
+        "score_sd": line.sd(),
+        "dice": line.mean("dice"),
+        "hausdorff": line.mean("hausdorff"),
+        **{f"fold{i}_score": value for i, value in enumerate(line.folds())},
+        **per_organ,
+        **{name: line.at_best(name) for name in PAPER_METRICS},
+        "best_epoch": line.best_epoch,
+        "seconds": line.seconds,
+        "parameters": line.parameters,
+        "peak_memory_bytes": line.peak_memory_bytes,
+        "reason": "; ".join(line.reasons),
+        "key": line.candidate.key,
+        **_settings(line.candidate.knobs()),
+    }
+
+
+def _settings(knobs: Mapping[str, object]) -> dict[str, object]:
+    return {f"knob.{name}": value for name, value in knobs.items()}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _mean(values: Any) -> float:
+    numbers: Sequence[float] = [_number(v) for v in values]
+    return float(np.mean(numbers)) if numbers else float("nan")

@@ -1,0 +1,118 @@
+"""Trials in worker processes of this machine, without Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter, deque
+from multiprocessing.connection import Connection, wait
+from typing import cast
+
+from gitract_core.device import gpu_memory_sizes
+from gitract_core.spec import TrialSpec
+from orchestrator.executor import Jobs, OnEvent, TrialEvent, attempt, note_failure
+from orchestrator.slots import Node
+
+# Forked children cannot use torch's threads or CUDA.
+_PROCESSES = multiprocessing.get_context("spawn")
+
+
+class LocalExecutor:
+    """As many worker processes as there are slots; each runs one trial after another."""
+
+    def run(self, jobs: Jobs, on_event: OnEvent) -> None:
+        """Run the jobs; a worker that dies costs its trial one attempt and is replaced."""
+        waiting, attempts = deque(jobs.specs), Counter[str]()
+        workers: list[_Worker] = []
+        try:
+            while waiting or any(w.spec for w in workers):
+                while waiting and (worker := _idle(workers, jobs)):
+                    worker.start(waiting.popleft())
+                for event, worker in _next_events(workers):
+                    spec = cast(TrialSpec, worker.spec)
+                    on_event(event)
+                    if event.kind == "epoch":
+                        continue
+                    worker.spec = None
+                    if event.kind == "error":
+                        attempts[spec.key] += 1
+                        if event.may_pass and attempts[spec.key] <= jobs.retries:
+                            waiting.append(spec)
+                        else:
+                            on_event(note_failure(event, spec, jobs, attempts[spec.key]))
+        finally:
+            for worker in workers:
+                worker.end()
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.pipe, theirs = _PROCESSES.Pipe()
+        self.process = _PROCESSES.Process(target=_work, args=(theirs, jobs), daemon=True)
+        self.process.start()
+        theirs.close()  # else the end of the process would not end the pipe
+        self.spec: TrialSpec | None = None
+
+    def start(self, spec: TrialSpec) -> None:
+        self.spec = spec
+        self.pipe.send(spec)
+
+    def receive(self) -> TrialEvent | None:
+        """The next event, or None if the process is gone."""
+        try:
+            return cast(TrialEvent, self.pipe.recv())
+        except (EOFError, OSError):
+            return None
+
+    def end(self) -> int | None:
+        """End the process, whatever it does, and return its exit code."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        return self.process.exitcode
+
+
+def _idle(workers: list[_Worker], jobs: Jobs) -> _Worker | None:
+    """A worker without a trial, a new one if there is a slot, or None."""
+    for worker in workers:
+        if worker.spec is None:
+            return worker
+    if len(workers) < jobs.slots.count:
+        workers.append(_Worker(jobs))
+        return workers[-1]
+    return None
+
+
+def _next_events(workers: list[_Worker]) -> list[tuple[TrialEvent, _Worker]]:
+    """Wait until some workers have something to say; workers that died are taken out."""
+    busy = {w.pipe: w for w in workers if w.spec}
+    events = []
+    for pipe in wait(list(busy)):
+        worker = busy[cast("Connection[object, object]", pipe)]
+        event = worker.receive()
+        if event is None:
+            workers.remove(worker)
+            message = f"the worker process died (exit code {worker.end()})"
+            event = TrialEvent(cast(TrialSpec, worker.spec).key, "error", message=message)
+        events.append((event, worker))
+    return events
+
+
+def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs) -> None:
+    """A worker process: trials in, events out, until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
+    try:
+        while True:
+            for event in attempt(pipe.recv(), jobs):
+                pipe.send(event)
+    except (EOFError, OSError):
+        return
+
+
+def this_machine() -> Node:
+    """What this machine has."""
+    gpus = gpu_memory_sizes()
+    return Node(len(os.sched_getaffinity(0)), len(gpus), min(gpus, default=0))

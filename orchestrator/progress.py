@@ -1,0 +1,158 @@
+"""Progress of a sweep: a live table of candidates by folds, or plain lines without a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gitract_core.errors import RunError
+from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.executor import TrialEvent
+from orchestrator.labels import candidate_labels
+from orchestrator.sweep_directory import SweepDirectory
+
+
+@dataclass(slots=True)
+class _Cell:
+    """One trial as the table shows it."""
+
+    epochs: int = 0
+    dice: float = float("nan")
+    score: float | None = None
+    failed: bool = False
+
+
+class SweepProgress:
+    """Shows events as they come; a context manager around the executor's run.
+
+    Args:
+        console: where to draw; plain lines are printed if it is not a terminal.
+        directory: for the scores of finished trials.
+        specs: all trials of the request, finished ones included.
+    """
+
+    def __init__(
+        self, console: Console, directory: SweepDirectory, specs: Sequence[TrialSpec]
+    ) -> None:
+        self.console, self.directory, self.specs = console, directory, specs
+        self.by_key = {spec.key: spec for spec in specs}
+        self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in specs)))
+        self.cells = {spec.key: _Cell() for spec in specs}
+        for spec in specs:
+            self._read_score(spec)
+        self.start, self.work_at_start = time.monotonic(), self._work_done()
+        self.live = Live(get_renderable=self._table, console=console, refresh_per_second=4)
+
+    def __enter__(self) -> SweepProgress:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def __call__(self, event: TrialEvent) -> None:
+        """Take in one event."""
+        spec, cell = self.by_key[event.key], self.cells[event.key]
+        if event.record:
+            cell.epochs, cell.dice = event.record.epoch, event.record.dice
+        if event.kind == "finished":
+            self._read_score(spec)
+        cell.failed = event.kind == "failed"
+        if event.kind == "error" or not self.console.is_terminal:
+            self._print_line(event, spec)
+
+    def _read_score(self, spec: TrialSpec) -> None:
+        try:
+            result = self.directory.result(spec)
+        except RunError:
+            return  # a damaged result is the report's to complain about
+        if result:
+            score = result.scores["score"]
+            self.cells[spec.key].score = float("nan") if score is None else float(score)
+
+    def _print_line(self, event: TrialEvent, spec: TrialSpec) -> None:
+        name = f"{self.labels[spec.candidate]}, fold {spec.fold}"
+        if event.kind == "finished":
+            done = sum(cell.score is not None for cell in self.cells.values())
+            score = self.cells[spec.key].score
+            text = f"{done}/{len(self.cells)} {name}: score {score:.4f}, {self._remaining()}"
+        elif event.kind == "error":
+            text = f"{name}: {event.message}"
+        elif event.kind == "failed":
+            text = f"{name}: failed for good"
+        else:
+            return
+        self.console.print(Text(text), soft_wrap=True)
+
+    def _work_done(self) -> float:
+        """Finished trials, running ones by their share of epochs."""
+        return sum(
+            1.0 if c.score is not None or c.failed else c.epochs / _epochs(self.by_key[k])
+            for k, c in self.cells.items()
+        )
+
+    def _remaining(self) -> str:
+        """Time left at the pace so far."""
+        done = self._work_done()
+        pace = (done - self.work_at_start) / max(time.monotonic() - self.start, 1e-3)
+        if pace <= 0:
+            return "time left unknown"
+        return f"{format_seconds((len(self.cells) - done) / pace)} left"
+
+    def _table(self) -> RenderableType:
+        folds = self.specs[0].n_folds if self.specs else 0
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("candidate")
+        for fold in range(folds):
+            table.add_column(f"fold {fold}", justify="right", min_width=8, no_wrap=True)
+        rows: dict[Candidate, list[Text]] = {}
+        for spec in self.specs:
+            rows.setdefault(spec.candidate, []).append(_text(self.cells[spec.key], spec))
+        for candidate, cells in rows.items():
+            table.add_row(Text(self.labels[candidate]), *cells)
+        return Group(table, self._bar())
+
+    def _bar(self) -> RenderableType:
+        done = sum(c.score is not None or c.failed for c in self.cells.values())
+        line = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=max(len(self.cells), 1), completed=self._work_done(), width=40)
+        elapsed = format_seconds(time.monotonic() - self.start)
+        line.add_row(bar, f"{done}/{len(self.cells)} trials, {elapsed}, {self._remaining()}")
+        return line
+
+
+def _epochs(spec: TrialSpec) -> int:
+    return spec.candidate.training.epochs
+
+
+def _text(cell: _Cell, spec: TrialSpec) -> Text:
+    if cell.score is not None:
+        return Text(f"{cell.score:.4f}", style="green")
+    if cell.failed:
+        return Text("failed", style="bold red")
+    if cell.epochs:
+        return Text(f"{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
+    return Text("-", style="dim")
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> format_seconds(42.4), format_seconds(200), format_seconds(7300)
+    ('42 s', '3 min 20 s', '2 h 02 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,185 @@
+"""Trials on a Ray cluster: the one module that imports Ray.
+
+Ray Tune gets one explicit list of trials and decides nothing but where each runs. A step of its
+trainable is one epoch of ours, so that a running trial can be stopped in between. State is in the
+trials' own files; Tune keeps no checkpoints, and its experiment files are scratch. Worker
+processes are reused: starting one costs more than a small trial.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+# Nothing leaves the machine unless the user turns usage statistics on; read when Ray is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+if os.environ["RAY_USAGE_STATS_ENABLED"] == "0":
+    os.environ.setdefault("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is the sweep's to handle
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from gitract_core.device import gpu_memory_sizes
+from gitract_core.errors import GitractError
+from gitract_core.results import EpochRecord
+from gitract_core.spec import TrialSpec
+from orchestrator.executor import Jobs, OnEvent, TrialEvent, attempt, note_failure
+from orchestrator.slots import Node
+
+_OBJECT_STORE_BYTES = 128 * 2**20  # data go through the cache's files, not through Ray
+
+
+class RayExecutor:
+    """Trials on the cluster that ``connect`` reached."""
+
+    def run(self, jobs: Jobs, on_event: OnEvent) -> None:
+        """Run the jobs; Ray starts a trial again whose process or node is lost."""
+        if not jobs.specs:
+            return
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * jobs.slots.count)
+        trainable = tune.with_resources(
+            tune.with_parameters(_TrialActor, jobs=jobs),
+            {"cpu": jobs.slots.cpus, "gpu": jobs.slots.gpus},
+        )
+        with tempfile.TemporaryDirectory(prefix="gitract-cv-") as scratch:
+            tuner = tune.Tuner(
+                trainable,
+                param_space={"key": tune.grid_search([spec.key for spec in jobs.specs])},
+                tune_config=tune.TuneConfig(reuse_actors=True),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=jobs.retries),
+                    callbacks=[_Relay(jobs, on_event)],
+                ),
+            )
+            tuner.fit()
+
+
+class _TrialActor(tune.Trainable):
+    """One worker process; runs trial after trial, an epoch a step."""
+
+    def setup(self, config: dict[str, Any], jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.events: Iterator[TrialEvent] | None = None
+        self.spec = self._spec(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.events, self.spec = None, self._spec(new_config)
+        return True
+
+    def _spec(self, config: dict[str, Any]) -> TrialSpec:
+        return next(spec for spec in self.jobs.specs if spec.key == config["key"])
+
+    def step(self) -> dict[str, Any]:
+        if self.events is None:
+            self.events = attempt(self.spec, self.jobs)
+        event = next(self.events)
+        if event.kind == "error" and event.may_pass:
+            raise RuntimeError(event.message + "\n" + event.detail)  # Tune tries again
+        values = asdict(event)
+        values["record"] = event.record and asdict(event.record)
+        return {"event": values, "done": event.kind != "epoch"}
+
+    def cleanup(self) -> None:
+        self.events = None  # closes the generator, which lets go of the trial's lock
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the trial's own files are its checkpoint."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing, as above."""
+
+
+class _Relay(tune.Callback):
+    """From Tune's calls to our events, in the driver's process."""
+
+    def __init__(self, jobs: Jobs, on_event: OnEvent) -> None:
+        self.jobs, self.on_event = jobs, on_event
+        self.specs = {spec.key: spec for spec in jobs.specs}
+        self.attempts = Counter[str]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its callbacks; a live display cannot be saved, and need not be."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        values = dict(result["event"])
+        record = values["record"]
+        values["record"] = EpochRecord(**record) if record else None
+        event = TrialEvent(**values)
+        self.on_event(event)
+        if event.kind == "error":
+            self._give_up(event)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self.on_event(self._error(trial))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._give_up(self._error(trial))
+
+    def _error(self, trial: Trial) -> TrialEvent:
+        key = trial.config["key"]
+        self.attempts[key] += 1
+        text = str(trial.get_error() or trial.get_pickled_error() or "the worker was lost")
+        lines = [line for line in text.splitlines() if line.strip()]
+        first = next((line for line in lines if line.startswith("RuntimeError: ")), lines[0])
+        message = first.removeprefix("RuntimeError: ")
+        return TrialEvent(key, "error", message=message, detail=text)
+
+    def _give_up(self, event: TrialEvent) -> None:
+        attempts = self.attempts[event.key] or 1
+        self.on_event(note_failure(event, self.specs[event.key], self.jobs, attempts))
+
+
+def connect(address: str | None = None) -> list[Node]:
+    """Reach a cluster, or start a session of our own on this machine, and say what it has.
+
+    Args:
+        address: as ``ray.init`` takes it (``auto``, ``host:port``); None for an own session.
+
+    Raises:
+        GitractError: there is no cluster at that address.
+    """
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        got = str(error).splitlines()[0]
+        remedy = "start the cluster (ray start --head) or leave --address out"
+        raise GitractError("--address", "a Ray cluster", got, remedy) from None
+    memory = min(gpu_memory_sizes(), default=0)  # other nodes are taken to be like the driver's
+    return [
+        Node(int(r.get("CPU", 0)), int(r.get("GPU", 0)), memory)
+        for r in (node["Resources"] for node in ray.nodes() if node["Alive"])
+        if r.get("CPU", 0) >= 1
+    ]
+
+
+def disconnect() -> None:
+    """Leave the cluster; an own session ends with all its processes."""
+    ray.shutdown()

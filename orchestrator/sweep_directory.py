@@ -1,0 +1,185 @@
+"""A run directory: what was asked for, the folds, and one directory a trial.
+
+::
+
+    RUN/sweep.json      candidates, data and fold fingerprints, seed, versions, command
+    RUN/folds.json      case -> fold, with the audit
+    RUN/trials/<key>/   see gitract_core.results.TrialFiles
+    RUN/report/         tables
+    RUN/ensembles/      one directory an ensemble
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitract_core import __version__
+from gitract_core.errors import GitractError, RunError
+from gitract_core.files import read_json, write_json
+from gitract_core.results import TrialFiles, TrialResult
+from gitract_core.spec import Candidate, TrialSpec
+
+if TYPE_CHECKING:
+    from gitract_core.folds import FoldPlan
+    from gitract_core.trial import TrialData
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What ``sweep.json`` holds.
+
+    Attributes:
+        candidates: settings, in the order of the space; a later sweep into the same directory
+            adds its own.
+        n_folds, folds_fingerprint, seed: the folds, and the seed of every trial.
+        data_directory, data_fingerprint, exclude: the data set.
+        spaces: names of the spaces that were swept.
+        commands: command lines, oldest first.
+        created: when, in UTC.
+        version: of this package.
+    """
+
+    candidates: tuple[Candidate, ...]
+    n_folds: int
+    folds_fingerprint: str
+    seed: int
+    data_directory: Path
+    data_fingerprint: str
+    exclude: tuple[str, ...] = ()
+    spaces: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    version: str = __version__
+
+    def specs(self, candidates: Sequence[Candidate] | None = None) -> list[TrialSpec]:
+        """All trials of the given candidates (by default of all), candidate by candidate."""
+        return [
+            TrialSpec(
+                candidate,
+                fold,
+                self.n_folds,
+                self.seed,
+                self.data_fingerprint,
+                self.folds_fingerprint,
+            )
+            for candidate in (self.candidates if candidates is None else candidates)
+            for fold in range(self.n_folds)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the inverse of ``from_json``."""
+        values = {**self.__dict__, "data_directory": str(self.data_directory)}
+        return {"format": _FORMAT, **values, "candidates": [c.knobs() for c in self.candidates]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SweepRecord:
+        """A record from what ``to_json`` gave."""
+        values = dict(values)
+        if values.pop("format") != _FORMAT:
+            raise ValueError("a format of another version")
+        for name in ("exclude", "spaces", "commands"):
+            values[name] = tuple(values[name])
+        values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
+        return cls(**{**values, "data_directory": Path(values["data_directory"])})
+
+
+@dataclass(frozen=True, slots=True)
+class SweepDirectory:
+    """The paths of a run directory, and what can be read from them without torch."""
+
+    path: Path
+
+    @classmethod
+    def existing(cls, path: Path | None) -> SweepDirectory:
+        """The given run directory, or the newest one under ``runs/``.
+
+        Raises:
+            RunError: there is none.
+        """
+        if path is not None:
+            if not (path / "sweep.json").is_file():
+                remedy = "pass a directory that gitract-cv sweep made"
+                raise RunError(path, "a run directory (with sweep.json)", "none", remedy)
+            return cls(path)
+        found = sorted(Path("runs").glob("*/sweep.json"), key=lambda p: p.stat().st_mtime)
+        if not found:
+            raise RunError("runs/", "a run", "none", "run gitract-cv sweep, or pass RUN")
+        return cls(found[-1].parent)
+
+    @property
+    def record_file(self) -> Path:
+        """``sweep.json``."""
+        return self.path / "sweep.json"
+
+    @property
+    def folds_file(self) -> Path:
+        """``folds.json``."""
+        return self.path / "folds.json"
+
+    @property
+    def trials(self) -> Path:
+        """The directory of the trials' directories."""
+        return self.path / "trials"
+
+    def trial(self, spec: TrialSpec) -> TrialFiles:
+        """The files of a trial."""
+        return TrialFiles(self.trials / spec.key)
+
+    def record(self) -> SweepRecord:
+        """Read ``sweep.json``.
+
+        Raises:
+            RunError: unreadable or not a sweep's record.
+        """
+        values = read_json(self.record_file)
+        try:
+            return SweepRecord.from_json(values)
+        except (KeyError, TypeError, ValueError, AttributeError, GitractError) as error:
+            remedy = "restore the file or start a new run directory"
+            raise RunError(self.record_file, "a sweep's record", error, remedy) from None
+
+    def write(self, record: SweepRecord) -> None:
+        """Write ``sweep.json`` atomically."""
+        write_json(self.record_file, record.to_json())
+
+    def result(self, spec: TrialSpec) -> TrialResult | None:
+        """A trial's result, or None if it is not finished.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        file = self.trial(spec).result
+        return TrialResult.load(file) if file.is_file() else None
+
+    def failure(self, spec: TrialSpec) -> str | None:
+        """Why a trial failed, in one line, or None."""
+        file = self.trial(spec).failure
+        return str(read_json(file).get("message", "unknown")) if file.is_file() else None
+
+    def plan(self, record: SweepRecord) -> FoldPlan:
+        """The folds.
+
+        Raises:
+            RunError: ``folds.json`` is missing, damaged, or not the plan of this run.
+        """
+        from gitract_core.folds import FoldPlan
+
+        plan = FoldPlan.load(self.folds_file)
+        if plan.fingerprint != record.folds_fingerprint:
+            expected, got = f"fold plan {record.folds_fingerprint}", plan.fingerprint
+            raise RunError(self.folds_file, expected, got, "restore the file")
+        return plan
+
+    def data(self, record: SweepRecord) -> TrialData:
+        """Where this run's trials find their data."""
+        from gitract_core.trial import TrialData
+
+        return TrialData(
+            record.data_directory, record.data_fingerprint, self.plan(record), record.exclude
+        )

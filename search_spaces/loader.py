@@ -1,0 +1,198 @@
+"""From a YAML file to candidates.
+
+Under a knob's name, a scalar is a fixed value, a list is a grid, and a mapping such as
+``{loguniform: [1e-4, 1e-2]}`` is drawn at random ``samples`` times. Candidates are all combinations
+of the grids, for each draw; folds are not part of a space's values, since every candidate runs on
+every fold.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gitract_core.errors import SpaceError, suggestion
+from gitract_core.spec import Candidate, knob_defaults
+
+_DIRECTORY = Path(__file__).parent
+_MOST_CANDIDATES = 10_000
+_OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
+
+Draw = Callable[[random.Random, Any], Any]
+_DRAWS: dict[str, Draw] = {
+    "uniform": lambda r, ab: r.uniform(*ab),
+    "loguniform": lambda r, ab: math.exp(r.uniform(math.log(ab[0]), math.log(ab[1]))),
+    "randint": lambda r, ab: r.randint(*ab),
+    "choice": lambda r, values: r.choice(values),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """A checked search space.
+
+    Attributes:
+        name: the file's name without its ending.
+        description: one line.
+        candidates: distinct settings, in the order of the file.
+        folds: number of folds the file asks for.
+        seed: of random draws, folds and trials.
+    """
+
+    name: str
+    description: str
+    candidates: tuple[Candidate, ...]
+    folds: int
+    seed: int
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Dotted names of the knobs that differ between candidates."""
+        return varying_knobs(self.candidates)
+
+
+def varying_knobs(candidates: tuple[Candidate, ...]) -> tuple[str, ...]:
+    """Dotted names of the knobs in which the candidates differ."""
+    settings = [c.knobs() for c in candidates]
+    return tuple(name for name in knob_defaults() if len({s[name] for s in settings}) > 1)
+
+
+def space_names() -> list[str]:
+    """Names of the spaces that come with the package."""
+    return sorted(p.stem for p in _DIRECTORY.glob("*.yaml"))
+
+
+def load_space(name: str | Path) -> SearchSpace:
+    """Load a space by its name or by the path of a YAML file.
+
+    Raises:
+        SpaceError: no such space, no YAML, an unknown or repeated key, a value of another type or
+            out of range, a random knob without ``samples``.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else _DIRECTORY / f"{name}.yaml"
+    if not path.is_file():
+        known = space_names()
+        remedy = suggestion(str(name), known)
+        raise SpaceError("--space", "a space's name or a YAML file", repr(str(name)), remedy)
+    values = _parse(path)
+    try:
+        return _space(path.stem, values)
+    except SpaceError as error:
+        raise error.within(path) from None
+
+
+def _space(name: str, values: dict[str, Any]) -> SearchSpace:
+    own = {k: _own(k, values.pop(k)) for k in list(values) if k in _OWN_KEYS}
+    knobs = _flat(values)
+    random_names = [n for n, v in knobs.items() if isinstance(v, dict)]
+    if random_names and "samples" not in own:
+        where, expected = f"knob {random_names[0]}", "samples: N beside a random knob"
+        raise SpaceError(where, expected, "none", "add 'samples: 20', for example")
+    if "samples" in own and not random_names:
+        remedy = "remove samples, or give a knob a distribution"
+        raise SpaceError("samples", "a random knob", "none", remedy)
+    seed = own.get("seed", 0)
+    candidates = list(_candidates(knobs, own.get("samples", 1), random.Random(seed)))
+    distinct = tuple(dict.fromkeys(candidates))
+    return SearchSpace(name, own.get("description", ""), distinct, own.get("folds", 5), seed)
+
+
+def _candidates(knobs: dict[str, Any], samples: int, source: random.Random) -> Iterator[Candidate]:
+    grid = {n: v for n, v in knobs.items() if isinstance(v, list)}
+    size = math.prod(len(v) for v in grid.values()) * samples
+    if size > _MOST_CANDIDATES:
+        raise SpaceError("the space", f"at most {_MOST_CANDIDATES} candidates", size, "cut lists")
+    for _ in range(samples):
+        drawn = {n: _draw(n, v, source) for n, v in knobs.items() if isinstance(v, dict)}
+        for choice in itertools.product(*grid.values()):
+            yield Candidate.from_knobs({**knobs, **drawn, **dict(zip(grid, choice, strict=True))})
+
+
+def _draw(name: str, value: dict[str, Any], source: random.Random) -> Any:
+    kind, arguments = next(iter(value.items())) if len(value) == 1 else ("", None)
+    if kind not in _DRAWS:
+        got = repr(kind) if kind else f"{sorted(map(str, value))}"
+        remedy = suggestion(kind, _DRAWS)
+        raise SpaceError(f"knob {name}", "one distribution", got, remedy)
+    try:
+        return _DRAWS[kind](source, arguments)
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        expected = "a list of values" if kind == "choice" else "[low, high]"
+        got = f"{arguments!r} ({error})"
+        raise SpaceError(f"knob {name}, {kind}", expected, got, "mend the numbers") from None
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Knobs by dotted names; groups may be nested or dotted."""
+    known = knob_defaults()
+    groups = {n.partition(".")[0] for n in known if "." in n}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in groups:
+            if not isinstance(value, dict):
+                got = f"{value!r}"
+                raise SpaceError(f"key {key}", "a group of knobs", got, f"write {key}.NAME: VALUE")
+            inner = {f"{key}.{k}": v for k, v in value.items()}
+        else:
+            inner = {key: value}
+        for name, setting in inner.items():
+            flat[name] = _setting(name, setting, known, groups)
+    return flat
+
+
+def _setting(name: str, value: Any, known: dict[str, Any], groups: set[str]) -> Any:
+    if name not in known:
+        names = {*known, *groups, *_OWN_KEYS}
+        raise SpaceError(f"key {name}", "a known key", name, suggestion(name, names))
+    if isinstance(value, list) and not value:
+        raise SpaceError(f"key {name}", "at least one value", "an empty list", "add a value")
+    return value
+
+
+def _own(key: str, value: Any) -> Any:
+    kind = _OWN_KEYS[key]
+    ok = isinstance(value, kind) and not isinstance(value, bool)
+    if not ok or (kind is int and value < (0 if key == "seed" else 1)):
+        expected = "text" if kind is str else "a whole number"
+        raise SpaceError(f"key {key}", expected, repr(value), "mend the value")
+    return value
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            values = yaml.load(file, _StrictLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        got = " ".join(str(error).split())[:200]
+        raise SpaceError(path, "YAML", got, "mend the file") from None
+    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+        raise SpaceError(path, "keys and values", type(values).__name__, "see search_spaces/")
+    return values
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Plain values only; a repeated key is an error; ``1e-3`` is a number."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)]
+    repeated = next((k for k in keys if keys.count(k) > 1), None)
+    if repeated is not None:
+        raise yaml.MarkedYAMLError(problem=f"key {repeated!r} twice", problem_mark=node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
