@@ -66,6 +66,10 @@ class FoldPlan:
             expected = f"every fold from 0 to {self.n_splits - 1} to hold a case"
             raise DataError("fold plan", expected, sorted(set(ordered.values())), "make it anew")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """For sending it to other processes, which a read-only mapping alone does not allow."""
+        return FoldPlan, (dict(self.fold_of_case), self.n_splits, self.seed)
+
     @classmethod
     def make(cls, index: SliceIndex, n_splits: int = 5, seed: int = 0) -> FoldPlan:
         """Balanced, case-disjoint folds of an annotated index.

@@ -159,13 +159,13 @@ class Predictor:
             for size in {m.candidate.input.size for m in self.members.members}
         }
         masks_at = max(images)
-        total: np.ndarray | None = None
+        total = np.zeros(1, dtype=np.float32)
         for member, network in zip(self.members.members, self.networks, strict=True):
             candidate = member.candidate
             precision = resolve_precision(candidate.training.precision, self.device)
             part = predict_scan(network, images[candidate.input.size], candidate, precision)
             part = at_size(part, masks_at) * np.float32(member.weight)
-            total = part if total is None else total + part
+            total = total + part
         return native_masks(total, *scan_size(rows), self.members.threshold)
 
     def rows(

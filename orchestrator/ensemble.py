@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +42,12 @@ class EnsembleScore:
     @property
     def mean(self) -> float:
         """Mean over folds, comparable with the leaderboard."""
-        return statistics.fmean(f.score for f in self.folds)
+        return float(np.mean([f.score for f in self.folds]))
 
     @property
     def sd(self) -> float:
         """Standard deviation over folds (n - 1)."""
-        return statistics.stdev(f.score for f in self.folds)
+        return float(np.std([f.score for f in self.folds], ddof=1))
 
 
 @dataclass(frozen=True)

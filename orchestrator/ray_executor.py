@@ -69,8 +69,8 @@ class RayExecutor:
 class _TrialActor(tune.Trainable):
     """One worker process; runs trial after trial, an epoch a step."""
 
-    def setup(self, config: dict[str, Any], jobs: Jobs) -> None:
-        self.jobs = jobs
+    def setup(self, config: dict[str, Any], **parameters: Any) -> None:
+        self.jobs: Jobs = parameters["jobs"]
         self.events: Iterator[TrialEvent] | None = None
         self.spec = self._spec(config)
 
@@ -157,17 +157,15 @@ def connect(address: str | None = None) -> list[Node]:
     Raises:
         GitractError: there is no cluster at that address.
     """
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    own = address is None
     try:
-        if address is None:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
-            )
-        else:
-            ray.init(address=address, **quiet)
+        ray.init(
+            address="local" if own else address,
+            include_dashboard=False if own else None,
+            object_store_memory=_OBJECT_STORE_BYTES if own else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         got = str(error).splitlines()[0]
         remedy = "start the cluster (ray start --head) or leave --address out"
@@ -175,7 +173,7 @@ def connect(address: str | None = None) -> list[Node]:
     memory = min(gpu_memory_sizes(), default=0)  # other nodes are taken to be like the driver's
     return [
         Node(int(r.get("CPU", 0)), int(r.get("GPU", 0)), memory)
-        for r in (node["Resources"] for node in ray.nodes() if node["Alive"])
+        for r in (n["Resources"] for n in ray.nodes() if n["Alive"])  # type: ignore[no-untyped-call]
         if r.get("CPU", 0) >= 1
     ]
 

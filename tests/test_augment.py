@@ -146,6 +146,18 @@ def test_channels_of_a_repeated_gray_slice_stay_equal():
     assert torch.equal(changed[:, 0], changed[:, 2])
 
 
+def test_an_expanded_gray_slice_is_augmented_once_and_alike():
+    gray, masks = batch()
+    shown = gray.expand(-1, 3, -1, -1)
+    for parameters in (drawn(ALL), drawn("none")):
+        changed, moved = apply(parameters, shown, masks)
+        expected, expected_masks = apply(parameters, shown.contiguous(), masks)
+        torch.testing.assert_close(changed, expected)
+        assert torch.equal(moved, expected_masks)
+        assert changed.shape == shown.shape
+        assert changed.stride(1) == 0
+
+
 def test_probability_is_the_share_of_slices():
     parameters = draw(AugmentationKnobs(kinds="flip", probability=0.3), 20_000, SIZE, seeded())
     assert len(parameters.flip.rows) / 20_000 == pytest.approx(0.3, abs=0.02)

@@ -15,6 +15,7 @@ from gitract_core.networks import (
     register,
     resolve_widths,
 )
+from gitract_core.networks.unet import join
 from gitract_core.spec import NetworkKnobs
 
 
@@ -85,7 +86,24 @@ def test_channels_last_and_first_agree():
     torch.testing.assert_close(first, last)
 
 
-def test_mirrored_skips_let_the_top_level_through():
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_below_a_concatenation_are_dense(layout):
+    """A strided one makes the step of the paper's network 1.6 times as long on a CPU."""
+    skip, risen = (torch.rand(2, c, 4, 4).to(memory_format=layout).requires_grad_() for c in (3, 5))
+    parts = [skip * 1, risen * 1]
+    seen = []
+    gradient = torch.rand(2, 8, 4, 4).to(memory_format=layout)
+    joined = join(*parts)
+    for part in parts:
+        part.register_hook(seen.append)  # after the hook of `join`
+    joined.backward(gradient)
+    assert len(seen) == 2
+    for got in seen:
+        assert got.is_contiguous(memory_format=layout)
+        assert torch.equal(got, gradient[:, :3] if got.shape[1] == 3 else gradient[:, 3:])
+
+
+def test_without_the_way_down_only_the_top_level_through():
     """Cut the way down off: what is left sees exactly two padded 3x3 double convolutions."""
     network = UNet(1, 1, [3, 4], batch_norm=False)
     make_linear(network)

@@ -11,7 +11,8 @@ and 1. Lengths are fractions of the image's side. One kind a file, applied in th
 three leave masks alone. Each kind touches only the slices it was drawn for (its ``rows``); all
 others pass through bit for bit.
 
-Images are cheapest with one channel: repeat a gray slice after augmentation, not before.
+Images are cheapest with one channel: repeat a gray slice afterwards, or with ``expand``, which
+``apply`` sees through.
 """
 
 from gitract_core.augment.parameters import AugmentationParameters, apply, draw

@@ -77,7 +77,8 @@ def apply(
 
     Args:
         parameters: from ``draw``, for this batch size and image side.
-        images: (batch, channels, height, width), float32, 0 to 1.
+        images: (batch, channels, height, width), float32, 0 to 1. Channels that are one gray slice
+            under ``expand`` are augmented once and expanded again.
         masks: (batch, classes, height, width), any dtype, 0 or 1; may be empty.
 
     Returns:
@@ -101,10 +102,14 @@ def apply(
             f"{tuple(images.shape[-2:])} and {tuple(masks.shape[-2:])}",
             "resize slices to input.size first",
         )
+    channels = images.shape[1]
+    gray = channels > 1 and images.stride(1) == 0  # one slice shown as several channels
+    if gray:
+        images = images[:, :1]
     for bend in (parameters.flip, parameters.warp):
         if bend is not None:
             images, masks = bend.apply(images, masks)
     for tint in (parameters.intensity, parameters.blur, parameters.noise):
         if tint is not None:
             images = tint.apply(images)
-    return images, masks
+    return (images.expand(-1, channels, -1, -1) if gray else images), masks

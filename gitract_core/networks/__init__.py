@@ -2,19 +2,25 @@
 
 ``build_network`` makes one from the knobs of a candidate. A newcomer is one file: a function that
 takes ``(knobs, in_channels, out_channels)`` and returns a module, under ``@register("name")``, and
-an import of that file below. Logits are not probabilities: organs overlap, so a sigmoid (never a
+an import of that file below. A network that judges itself at several depths leaves those logits in
+its list ``auxiliary_logits``; ``gitract_core.losses.supervise`` reads them. Logits are not probabilities: organs overlap, so a sigmoid (never a
 softmax) turns each channel into a probability of its own.
 """
 
-from gitract_core.networks import unet as _unet  # noqa: F401 (fills the registry)
+from gitract_core.networks import monai_networks as _monai  # noqa: F401 (fills the registry)
+from gitract_core.networks.original import MirroredUNet, OriginalUNet
 from gitract_core.networks.receptive_field import receptive_field_exact, receptive_field_paper
 from gitract_core.networks.registry import build_network, network_names, register
 from gitract_core.networks.size import parameter_count
 from gitract_core.networks.unet import UNet
+from gitract_core.networks.unetpp import UNetPlusPlus
 from gitract_core.networks.widths import resolve_widths
 
 __all__ = [
+    "MirroredUNet",
+    "OriginalUNet",
     "UNet",
+    "UNetPlusPlus",
     "build_network",
     "network_names",
     "parameter_count",

@@ -15,6 +15,7 @@ PRESETS: dict[str, tuple[int, ...]] = {
     "paper": (32, 64, 64, 128, 256, 256),
     "small": (8, 16, 32, 64, 64, 64),  # for a first look on a processor
     "standard": (16, 32, 64, 128, 256, 512, 1024, 2048),
+    "original": (64, 128, 256, 512, 1024),
 }
 
 

@@ -64,7 +64,7 @@ class Body:
         fill(canvas, frame.wall(t), Tissue.MUSCLE)
         self._ribs(canvas, t)
         cavity = np.zeros_like(canvas)
-        fill(cavity, frame.wall(t, 0.93), 1)
+        fill(cavity, frame.lining(t), 1)
         canvas[cavity > 0] = Tissue.FAT if t > 0.3 else Tissue.LUNG
         if t <= 0.3:
             self._chest(canvas, cavity, t)
@@ -129,9 +129,9 @@ class Body:
         if rise <= 0:
             return
         dome = np.zeros_like(canvas)
-        self._spot(dome, (0.0, -0.28 * rise, 1.42 * rise, 0.90 * rise), 1)
-        self._spot(dome, (-0.45, -0.05, 0.88 * rise, 0.86 * rise), 1)
-        self._spot(dome, (0.55, 0.0, 0.70 * rise, 0.75 * rise), 1)
+        self._spot(dome, (-0.05, -0.55 + 0.15 * rise, 1.35 * rise, 0.85 * rise), 1)
+        self._spot(dome, (-0.45, -0.10, 0.90 * rise, 0.90 * rise), 1)
+        self._spot(dome, (0.52, -0.05, 0.74 * rise, 0.80 * rise), 1)
         canvas[(dome & cavity) > 0] = Tissue.FAT
 
     def _solid_organs(self, canvas: np.ndarray, cavity: np.ndarray, t: float) -> None:
@@ -147,7 +147,7 @@ class Body:
             left = 1 - ramp(t, 0.10, 0.45)
             if left > 0.05:
                 u = -0.15 + move[2, 0]
-                self._spot(shape, (u, -0.50, full * 0.85 * left, full * 0.34 * left), 1, -8)
+                self._spot(shape, (u, -0.58, full * 0.85 * left, full * 0.40 * left), 1, -8)
             canvas[room & (shape > 0)] = Tissue.LIVER
         if inner.dome < t < inner.spleen_end:
             shape = np.zeros_like(canvas)
@@ -185,22 +185,22 @@ class Body:
             size = (ramp(t, 0.30, 0.42) * ramp(t, 0.58, 0.45)) ** 0.5
             u, v = -0.45 + move[5, 0], -0.38 + move[5, 1]
             self._spot(canvas, (u, v, 0.10 * size, 0.19 * size), Tissue.FLUID, -35)
-        self._spot(canvas, (0.07 + move[6, 0], 0.27, 0.085, 0.085), Tissue.VESSEL)
+        self._spot(canvas, (0.07 + move[6, 0], 0.22, 0.10, 0.10), Tissue.VESSEL)
         if t > -0.05:
-            self._spot(canvas, (-0.12 + move[6, 0], 0.25, 0.105, 0.085), Tissue.VESSEL)
+            self._spot(canvas, (-0.13 + move[6, 0], 0.20, 0.12, 0.10), Tissue.VESSEL)
 
     def _back(self, canvas: np.ndarray, t: float) -> None:
         """Spine, canal, the muscles beside it, and the psoas that thickens downwards."""
-        self._spot(canvas, (0.0, 0.83, 0.60, 0.13), Tissue.MUSCLE)
+        self._spot(canvas, (0.0, 0.84, 0.66, 0.14), Tissue.MUSCLE)
         for side in (-1, 1):
-            self._spot(canvas, (side * 0.22, 0.82, 0.27, 0.15), Tissue.MUSCLE, -10 * side)
-            psoas = ramp(t, 0.25, 1.1)
+            self._spot(canvas, (side * 0.26, 0.80, 0.30, 0.19), Tissue.MUSCLE, -8 * side)
+            psoas = ramp(t, 0.15, 0.95)
             if psoas > 0.02:
                 place = (
                     side * (0.17 + 0.07 * psoas),
                     0.50,
-                    0.07 + 0.12 * psoas,
-                    0.08 + 0.13 * psoas,
+                    0.09 + 0.13 * psoas,
+                    0.10 + 0.14 * psoas,
                 )
                 self._spot(canvas, place, Tissue.MUSCLE)
         phase = (t / _VERTEBRA_LEVELS + self.inner.shift[7, 0] * 10) % 1.0

@@ -115,6 +115,13 @@ class Frame:
         v = v * (1 + 0.02 * chest - 0.06 * ramp(t, 0.3, 1.1)) * self.habitus.outline * scale
         return self.pixels(u, np.where(v > 0, v * 0.97, v))
 
+    def lining(self, t: float) -> np.ndarray:
+        """Contour of the cavity inside the wall, float (72, 2) pixels; flanks are thick below."""
+        flank = np.abs(np.cos(_ANGLES)) ** 2 * ramp(t, 0.1, 0.6)
+        middle = np.array([self.center_x, self.center_y])
+        share = (0.945 - 0.055 * flank) * self.habitus.fat_outline**0.15
+        return middle + (self.wall(t) - middle) * share[:, None]
+
     def skin(self, t: float) -> np.ndarray:
         """Contour of the body at a level, float (72, 2) pixels; fat is thick at back and hips."""
         back, side = np.sin(_ANGLES), np.abs(np.cos(_ANGLES))

@@ -28,6 +28,7 @@ from gitract_core.slices import SLICE_THICKNESS_MM
 PEAK_POSITIONS = {"large_bowel": 100, "small_bowel": 102, "stomach": 67}
 _PEAK_TOLERANCE = 3
 _ATTEMPTS = 400
+_OTHER_SIZE_SHARE = 0.03
 _LATER_DAY_STEPS = (1, 2, 3, 5, 7, 13, 18, 20)
 
 
@@ -53,7 +54,7 @@ def make_plan(spec: PhantomSpec) -> PhantomPlan:
     if spec.like == "paper":
         train = _like_paper(visits, spec)
     else:
-        train = _planned(visits, spec, generator(spec.seed, "ranges"))
+        train = _with_slips(_planned(visits, spec, generator(spec.seed, "ranges")))
     later = [_later(visits, case, rng) for case in seen[: spec.test_cases]]
     fresh = [_Visit(case, 0, PROTOCOLS[int(rng.integers(0, 3))]) for case in unseen]
     test_visits = sorted([*fresh, *later], key=lambda v: (v.case, v.day))
@@ -106,7 +107,8 @@ def _visits(
     visits = []
     for index in rng.permutation(len(cases)):
         for day in days[index]:
-            visits.append(_Visit(cases[index], day, pool.pop()))
+            other = int(rng.integers(len(pool))) if rng.random() < _OTHER_SIZE_SHARE else -1
+            visits.append(_Visit(cases[index], day, pool.pop(other)))
     return sorted(visits, key=lambda v: (v.case, v.day))
 
 
@@ -141,8 +143,8 @@ def _like_paper(visits: Sequence[_Visit], spec: PhantomSpec) -> tuple[ScanPlan, 
 def _with_slips(scans: tuple[ScanPlan, ...]) -> tuple[ScanPlan, ...]:
     """Mark the two scans that carry the largest overlaps that the paper prints."""
     triples = [int((s.combinations() == 7).sum()) for s in scans]
-    first, second = np.argsort(triples, kind="stable")[::-1][:2]
-    slips = {int(first): ("three_way",), int(second): ("large_small",)}
+    order = np.argsort(triples, kind="stable")[::-1].tolist()
+    slips = dict(zip(order, (("three_way",), ("large_small",)), strict=False))
     return tuple(replace(s, slips=slips.get(i, ())) for i, s in enumerate(scans))
 
 

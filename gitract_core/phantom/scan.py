@@ -15,6 +15,7 @@ from gitract_core.phantom.curves import Field
 from gitract_core.phantom.frame import Frame, Habitus, fill
 from gitract_core.phantom.plan import ScanPlan
 from gitract_core.phantom.signal import Scanner
+from gitract_core.phantom.slips import slip_positions, slipped
 from gitract_core.phantom.spec import generator
 from gitract_core.phantom.tissue import Tissue
 from gitract_core.phantom.tubes import Tube, fitted
@@ -37,6 +38,7 @@ class Scan:
         tubes: large bowel, small bowel, stomach.
         bend: two fields that bend every shape out of its ideal form.
         soft: float32 (height, width), 0 to 1: what gives way; the skin hardly does.
+        slips: slice position -> what the annotator confused there.
         touch: where it is above 0, annotators let neighboring organs overlap by a pixel.
         scanner: turns tissues into an image.
     """
@@ -46,6 +48,7 @@ class Scan:
     tubes: tuple[Tube, Tube, Tube]
     bend: tuple[Field, Field]
     soft: np.ndarray
+    slips: dict[int, str]
     touch: Field
     scanner: Scanner
 
@@ -76,6 +79,7 @@ class Scan:
             tubes=(tubes[0], tubes[1], tubes[2]),
             bend=(Field.drawn(rng, *coarse), Field.drawn(rng, *coarse)),
             soft=_soft(frame),
+            slips=slip_positions(plan, tubes),
             touch=Field.drawn(rng, depth_mm / 9, 9, 9),
             scanner=Scanner.drawn(plan, frame, rng),
         )
@@ -89,6 +93,8 @@ class Scan:
         present = self.plan.present()
         for position in range(self.plan.n_slices):
             masks, tissues = self._slice(position, present[:, position])
+            if position in self.slips:
+                masks = slipped(masks, self.slips[position])
             held = masks.any(axis=(1, 2))
             if (held != present[:, position]).any():
                 where = f"phantom {self.plan.name} slice {position + 1}"

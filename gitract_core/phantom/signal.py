@@ -64,10 +64,12 @@ class Scanner:
         height, width = tissues.shape
         fraction = position / self.plan.n_slices
         value = cv2.LUT(tissues, self.signal[:, 0])
-        value += cv2.LUT(tissues, self.signal[:, 1]) * self.coarse.at(fraction, height, width)
+        coarse = self.coarse.at(fraction, height, width)
+        value += cv2.LUT(tissues, self.signal[:, 1]) * coarse
         fine = self.fine.at(fraction, height, width)
         value += cv2.LUT(tissues, self.signal[:, 2]) * fine
-        value += cv2.LUT(tissues, self.signal[:, 3]) * np.maximum(fine - 1.2, 0)
+        specks = np.maximum(fine - 1.2, 0) + np.maximum(coarse - 1.3, 0)
+        value += cv2.LUT(tissues, self.signal[:, 3]) * specks
         value = cv2.GaussianBlur(value, (0, 0), 0.75)
         inside = cv2.blur((tissues != Tissue.AIR).astype(np.float32), (5, 5))
         value *= self._bias(fraction, height, width)

@@ -1,0 +1,295 @@
+"""Run-length text of masks, as the contest writes it.
+
+A mask of shape (height, width) is read row by row (C order), pixels are counted from 1, and the
+text is ``start length start length ...``, one pair a run. An empty text is an empty mask. (The
+contest's page speaks of columns; its data is by rows: every real mask comes back as the same text.)
+
+Inside, a mask is its *stretches*: the lengths of off, on, off, ..., off pixels, which add up to the
+size. A text between two fences (the pair ``1 0`` before, ``size+1 0`` after) is parsed in one go,
+and the differences of neighboring run borders are the stretches; all of them being positive is
+the proof that the text is sound. Whatever is not plainly sound goes to the slow and talkative
+``_examine``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from gitract_core.errors import RleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    RleText = str | float | None
+    Mask = NDArray[np.bool_]
+    Counts = NDArray[np.int64]
+
+__all__ = ["area", "decode", "decode_into", "decode_many", "encode", "encode_many", "runs"]
+
+REMEDY = "write 'start length' pairs row by row, counting pixels from 1"
+_ALLOWED = b"0123456789 "
+_MISSING = frozenset({"None", "nan", "<NA>"})
+_MOST_DIGITS = 18
+_UNBOUNDED_SIZE = 2**60
+_TABLE_SIZE = 2**17  # numbers written as 8 bytes: enough for 360 x 360, 1 MiB
+_MASKS_A_CHUNK = 32  # more gains nothing, and fresh memory costs
+
+
+def encode(mask: Mask) -> str:
+    """The text of a mask.
+
+    Args:
+        mask: boolean, shape (height, width), any memory order.
+
+    Returns:
+        ``start length`` pairs in row-major order, counted from 1; ``""`` for an empty mask.
+
+    Raises:
+        RleError: not a boolean array of two dimensions.
+
+    >>> encode(np.array([[False, True], [True, False]]))
+    '2 2'
+    """
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        got = f"{mask.dtype} of shape {mask.shape}"
+        raise RleError("mask", "a boolean array (height, width)", got, "compare it with a threshold")
+    raw = mask.tobytes()  # row-major whatever the memory order is
+    first = raw.find(1)
+    if first < 0:
+        return ""
+    stop = raw.rfind(1) + 1
+    used = np.frombuffer(raw, np.bool_, stop - first, first)
+    changes = np.flatnonzero(used[1:] != used[:-1])
+    borders = np.empty(changes.size + 2, np.int64)
+    borders[0] = first + 1
+    np.add(changes, first + 2, out=borders[1:-1])
+    borders[-1] = stop + 1
+    borders[1::2] -= borders[::2]  # ends become lengths
+    return _written(borders)
+
+
+def encode_many(masks: Iterable[Mask]) -> list[str]:
+    """The texts of several masks, each boolean (height, width); see ``encode``."""
+    return [encode(mask) for mask in masks]
+
+
+def decode(text: RleText, height: int, width: int) -> Mask:
+    """The mask of a text.
+
+    Args:
+        text: ``start length`` pairs; ``""``, None and NaN are an empty mask.
+        height: rows, pixels.
+        width: columns, pixels.
+
+    Returns:
+        A new boolean array of shape (height, width).
+
+    Raises:
+        RleError: an odd count of numbers, something that is not a whole number, a start or length
+            below 1, a run past the end, runs that overlap or are out of order; the message names
+            the pair and the size.
+
+    >>> decode("2 2", 2, 2).astype(int).tolist()
+    [[0, 1], [1, 0]]
+    """
+    return _filled(_stretches(text, _size(height, width))).reshape(height, width)
+
+
+def decode_into(text: RleText, out: Mask) -> None:
+    """Overwrite ``out``, boolean (height, width), with the mask of a text; see ``decode``."""
+    out[...] = decode(text, *out.shape)
+
+
+def decode_many(
+    texts: Sequence[RleText], height: int, width: int, out: Mask | None = None
+) -> Mask:
+    """The masks of several texts of one size, faster than one by one.
+
+    Args:
+        texts: as for ``decode``.
+        height: rows, pixels.
+        width: columns, pixels.
+        out: where to put the masks, boolean (len(texts), height, width); new memory if not given.
+
+    Returns:
+        ``out``: boolean, shape (len(texts), height, width).
+
+    Raises:
+        RleError: as ``decode``; the message names the text by its position, from 0.
+    """
+    size = _size(height, width)
+    shape = (len(texts), height, width)
+    masks = np.empty(shape, np.bool_) if out is None else out
+    if masks.shape != shape:
+        raise RleError("out", f"shape {shape}", f"shape {masks.shape}", "pass a matching array")
+    for first in range(0, len(texts), _MASKS_A_CHUNK):
+        chunk = texts[first : first + _MASKS_A_CHUNK]
+        stretches = _stretches_of_many([_plain(text) for text in chunk], size)
+        if stretches is None:
+            for position, text in enumerate(chunk, first):
+                _decode_named(text, masks[position], position)
+        else:
+            masks[first : first + len(chunk)] = _filled(stretches).reshape(-1, height, width)
+    return masks
+
+
+def runs(text: RleText, height: int, width: int) -> tuple[Counts, Counts]:
+    """The runs of a text, without making the mask.
+
+    Args:
+        text: as for ``decode``.
+        height: rows, pixels.
+        width: columns, pixels.
+
+    Returns:
+        ``(starts, lengths)``, int64 arrays of shape (runs,), in pixels; starts count from 0 in
+        row-major order, so that ``mask.ravel()[start : start + length]`` is True.
+
+    Raises:
+        RleError: as ``decode``.
+
+    >>> starts, lengths = runs("2 2", 2, 2)
+    >>> starts.tolist(), lengths.tolist()
+    ([1], [2])
+    """
+    stretches = _stretches(text, _size(height, width))
+    lengths = stretches[1::2].copy()
+    return stretches.cumsum()[:-1:2], lengths
+
+
+def area(text: RleText) -> int:
+    """Pixels of a text's mask, whatever its size is: 0 when empty.
+
+    Raises:
+        RleError: as ``decode``, save for runs past an end that is not known here.
+
+    >>> area("2 2 7 1")
+    3
+    """
+    return int(_stretches(text, _UNBOUNDED_SIZE)[1::2].sum())
+
+
+def _size(height: int, width: int) -> int:
+    if height < 1 or width < 1:
+        raise RleError("size", "1 pixel or more", f"{height} x {width}", "pass (height, width)")
+    return height * width
+
+
+def _plain(text: RleText) -> str:
+    """The text as ``str``: None, NaN and pandas' NA are an empty mask."""
+    if isinstance(text, str):
+        return text
+    if str(text) in _MISSING:
+        return ""
+    raise RleError("RLE", "text", f"{text!r} ({type(text).__name__})", REMEDY)
+
+
+def _stretches(text: RleText, size: int) -> Counts:
+    """Lengths of off, on, off, ..., off pixels: int64, odd count, adding up to ``size``."""
+    plain = text if isinstance(text, str) else _plain(text)
+    numbers = _numbers(b"1 0 %b %d 0" % (plain.encode(), size + 1))
+    if numbers is None:
+        _examine(plain, size)
+        _unexplained(plain)
+    numbers[1::2] += numbers[::2]  # lengths become ends
+    stretches = numbers[2:-1] - numbers[1:-2]
+    # As unsigned numbers, zero and negative stretches become huge: one look finds every fault, and
+    # numbers so large that sums of them wrap around.
+    if (stretches - 1).view(np.uint64).max() >= size:
+        _examine(plain, size)  # returns for runs that touch each other or the mask's ends
+    return stretches
+
+
+def _stretches_of_many(texts: Sequence[str], size: int) -> Counts | None:
+    """The stretches of masks laid end to end, or None if any text needs a closer look.
+
+    Between two texts stand four numbers, the closing and the opening fence. Stretches are
+    differences, so only the step back from one fence to the other, ``-size``, has to be undone.
+    """
+    between = b" %d 0 1 0 " % (size + 1)
+    numbers = _numbers(b"1 0 %b %d 0" % (between.join([t.encode() for t in texts]), size + 1))
+    if numbers is None:
+        return None
+    n_runs = np.count_nonzero(numbers[1::2])
+    numbers[1::2] += numbers[::2]  # lengths become ends
+    stretches = numbers[2:-1] - numbers[1:-2]
+    steps_back = np.flatnonzero(stretches == -size)
+    stretches[steps_back] = 0
+    fences = 2 * len(texts)
+    sound = steps_back.size == len(texts) - 1 and n_runs == numbers.size // 2 - fences
+    return stretches if sound and stretches.view(np.uint64).max() <= size else None
+
+
+def _numbers(raw: bytes) -> Counts | None:
+    """The whole numbers of a text, or None if there are other signs or an odd count."""
+    if raw.translate(None, _ALLOWED):
+        return None
+    numbers = np.fromstring(raw, np.int64, sep=" ")
+    return None if numbers.size % 2 else numbers
+
+
+def _filled(stretches: Counts) -> Mask:
+    """The pixels of stretches, off first: boolean, shape (sum of stretches,)."""
+    return _off_and_on(stretches.size.bit_length())[: stretches.size].repeat(stretches)
+
+
+@cache
+def _off_and_on(bits: int) -> Mask:
+    pattern = np.zeros(2**bits, np.bool_)
+    pattern[1::2] = True
+    return pattern
+
+
+def _decode_named(text: RleText, out: Mask, position: int) -> None:
+    try:
+        decode_into(text, out)
+    except RleError as error:
+        where, *rest = error.args
+        raise RleError(f"text {position}, {where}", *rest) from None
+
+
+def _written(numbers: Counts) -> str:
+    """Numbers in decimal, a space between them."""
+    if numbers[-2] + numbers[-1] > _TABLE_SIZE:  # the end of the last run bounds every number
+        return " ".join(map(str, numbers.tolist()))
+    return _decimals()[numbers].tobytes().translate(None, b"\0")[:-1].decode()
+
+
+@cache
+def _decimals() -> NDArray[np.uint64]:
+    """Each number below the table's size as 8 bytes: its digits, a space, zeros."""
+    digits = np.arange(_TABLE_SIZE).astype("S6")
+    return np.char.add(digits, b" ").astype("S8").view(np.uint64)
+
+
+def _examine(text: str, size: int) -> None:
+    """Name the first fault of a text; return if there is none."""
+    words = [word for word in text.split(" ") if word]
+    for index, word in enumerate(words):
+        if not (word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS):
+            _refuse(index // 2, "whole numbers parted by spaces", repr(word[:40]))
+    if len(words) % 2:
+        raise RleError("RLE", "'start length' pairs", f"{len(words)} numbers", REMEDY)
+    end = 0
+    for pair in range(len(words) // 2):
+        start, length = int(words[2 * pair]), int(words[2 * pair + 1])
+        if start < 1 or length < 1:
+            _refuse(pair, "a start and a length of 1 or more", f"'{start} {length}'")
+        if start <= end:
+            _refuse(pair, f"a start after pixel {end}, where the run before ends", str(start))
+        end = start + length - 1
+        if end > size:
+            _refuse(pair, f"a run inside the {size} pixels", f"'{start} {length}', past the end")
+
+
+def _refuse(pair: int, expected: str, got: str) -> NoReturn:
+    raise RleError(f"RLE, pair {pair + 1}", expected, got, REMEDY)
+
+
+def _unexplained(text: str) -> NoReturn:
+    raise RleError("RLE", "'start length' pairs", repr(text[:40]), REMEDY)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_contest import write_tiny_contest
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    real = real_data_path()
+    for item in items:
+        if item.get_closest_marker("real") and not real.is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"no real data at {real}"))
+
+
+def real_data_path() -> Path:
+    here = Path(__file__).resolve().parent.parent
+    return Path(os.environ.get("GITRACT_REAL_DATA", here / ".." / "shared" / "real")).resolve()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The contest material that is not ours to publish."""
+    return real_data_path()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches of tests stay out of the user's folder; one for the whole session."""
+    cache = tmp_path_factory.getbasetemp() / "gitract-cache"
+    monkeypatch.setenv("GITRACT_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small contest folder: 4 cases, 5 scans; not to be changed by tests."""
+    return write_tiny_contest(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def own_tiny(tmp_path: Path) -> Path:
+    """As ``tiny``, but the test's own, to be broken."""
+    return write_tiny_contest(tmp_path / "tiny")
