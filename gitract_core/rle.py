@@ -57,7 +57,9 @@ def encode(mask: Mask) -> str:
     """
     if mask.ndim != 2 or mask.dtype != np.bool_:
         got = f"{mask.dtype} of shape {mask.shape}"
-        raise RleError("mask", "a boolean array (height, width)", got, "compare it with a threshold")
+        raise RleError(
+            "mask", "a boolean array (height, width)", got, "compare it with a threshold"
+        )
     raw = mask.tobytes()  # row-major whatever the memory order is
     first = raw.find(1)
     if first < 0:
@@ -105,9 +107,7 @@ def decode_into(text: RleText, out: Mask) -> None:
     out[...] = decode(text, *out.shape)
 
 
-def decode_many(
-    texts: Sequence[RleText], height: int, width: int, out: Mask | None = None
-) -> Mask:
+def decode_many(texts: Sequence[RleText], height: int, width: int, out: Mask | None = None) -> Mask:
     """The masks of several texts of one size, faster than one by one.
 
     Args:

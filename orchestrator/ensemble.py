@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gitract_core.metrics.competition import CompetitionScore, ScanScore, pool_scores, score_scan
-from gitract_core.submission import Fault, check_submission, write_submission
 
 from gitract_core.device import Runtime
 from gitract_core.files import write_json
 from gitract_core.inference import native_masks
 from gitract_core.members import Members, Predictor, at_size
+from gitract_core.metrics.competition import CompetitionScore, ScanScore, pool_scores, score_scan
 from gitract_core.oof import read_oof
 from gitract_core.score_table import per_case_sums
 from gitract_core.slices import SliceIndex
+from gitract_core.submission import Fault, check_submission, write_submission
 from gitract_core.volumes import scan_masks, scan_size
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.sweep_directory import SweepDirectory

@@ -13,9 +13,8 @@ import typer
 from orchestrator.cli.app import app, console, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from gitract_core.submission import Fault
-
     from gitract_core.members import Members
+    from gitract_core.submission import Fault
     from orchestrator.ensemble import Ensemble
     from orchestrator.executor import Executor, Jobs
     from orchestrator.slots import Slots

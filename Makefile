@@ -1,0 +1,28 @@
+# `make demo` shows the tool on synthetic data; `make test` checks the project.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export RAY_USAGE_STATS_ENABLED ?= 0
+export RAY_USAGE_STATS_REPORT_URL ?= http://127.0.0.1:9/
+
+.PHONY: install demo test check bench
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	touch $@
+
+demo: install
+	$(BIN)/gitract-cv sweep
+	$(BIN)/gitract-cv report
+	$(BIN)/gitract-cv ensemble --top 3
+
+test: check
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
