@@ -6,15 +6,15 @@ contest's page speaks of columns; its data is by rows: every real mask comes bac
 
 Inside, a mask is its *stretches*: the lengths of off, on, off, ..., off pixels, which add up to the
 size. A text between two fences (the pair ``1 0`` before, ``size+1 0`` after) is parsed in one go,
-and the differences of neighboring run borders are the stretches; all of them being positive is
-the proof that the text is sound. Whatever is not plainly sound goes to the slow and talkative
-``_examine``.
+and the differences of neighboring run borders are the stretches; none of them being
+negative is the proof that the text is sound. Whatever is not plainly sound goes to the slow and
+talkative ``_examined``.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -192,45 +192,36 @@ def _plain(text: RleText) -> str:
 def _stretches(text: RleText, size: int) -> Counts:
     """Lengths of off, on, off, ..., off pixels: int64, odd count, adding up to ``size``."""
     plain = text if isinstance(text, str) else _plain(text)
-    numbers = _numbers(b"1 0 %b %d 0" % (plain.encode(), size + 1))
-    if numbers is None:
-        _examine(plain, size)
-        _unexplained(plain)
-    numbers[1::2] += numbers[::2]  # lengths become ends
-    stretches = numbers[2:-1] - numbers[1:-2]
-    # As unsigned numbers, zero and negative stretches become huge: one look finds every fault, and
-    # numbers so large that sums of them wrap around.
-    if (stretches - 1).view(np.uint64).max() >= size:
-        _examine(plain, size)  # returns for runs that touch each other or the mask's ends
-    return stretches
+    if not plain:
+        return np.array([size], np.int64)
+    stretches = _stretches_of_many((plain,), size)
+    return _examined(plain, size) if stretches is None else stretches
 
 
 def _stretches_of_many(texts: Sequence[str], size: int) -> Counts | None:
-    """The stretches of masks laid end to end, or None if any text needs a closer look.
+    """The stretches of masks laid end to end, or None if any text is at fault.
 
     Between two texts stand four numbers, the closing and the opening fence. Stretches are
     differences, so only the step back from one fence to the other, ``-size``, has to be undone.
     """
     between = b" %d 0 1 0 " % (size + 1)
-    numbers = _numbers(b"1 0 %b %d 0" % (between.join([t.encode() for t in texts]), size + 1))
-    if numbers is None:
+    raw = between.join([text.encode("ascii", "replace") for text in texts])
+    if raw.translate(None, _ALLOWED):
+        return None
+    numbers = np.fromstring(b"1 0 %b %d 0" % (raw, size + 1), np.int64, sep=" ")
+    if numbers.size % 2:
         return None
     n_runs = np.count_nonzero(numbers[1::2])
     numbers[1::2] += numbers[::2]  # lengths become ends
     stretches = numbers[2:-1] - numbers[1:-2]
-    steps_back = np.flatnonzero(stretches == -size)
-    stretches[steps_back] = 0
-    fences = 2 * len(texts)
-    sound = steps_back.size == len(texts) - 1 and n_runs == numbers.size // 2 - fences
+    sound = n_runs == numbers.size // 2 - 2 * len(texts)  # the fences have length 0, runs do not
+    if len(texts) > 1:
+        steps_back = np.flatnonzero(stretches == -size)
+        stretches[steps_back] = 0
+        sound = sound and steps_back.size == len(texts) - 1
+    # As unsigned numbers, negative ones become huge: one look finds every other fault, and numbers
+    # so large that sums of them wrap around.
     return stretches if sound and stretches.view(np.uint64).max() <= size else None
-
-
-def _numbers(raw: bytes) -> Counts | None:
-    """The whole numbers of a text, or None if there are other signs or an odd count."""
-    if raw.translate(None, _ALLOWED):
-        return None
-    numbers = np.fromstring(raw, np.int64, sep=" ")
-    return None if numbers.size % 2 else numbers
 
 
 def _filled(stretches: Counts) -> Mask:
@@ -267,29 +258,29 @@ def _decimals() -> NDArray[np.uint64]:
     return np.char.add(digits, b" ").astype("S8").view(np.uint64)
 
 
-def _examine(text: str, size: int) -> None:
-    """Name the first fault of a text; return if there is none."""
+def _examined(text: str, size: int) -> Counts:
+    """Name the first fault of a text; its stretches if, for all the doubt, there is none."""
     words = [word for word in text.split(" ") if word]
     for index, word in enumerate(words):
         if not (word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS):
-            _refuse(index // 2, "whole numbers parted by spaces", repr(word[:40]))
+            raise _fault(index // 2, "whole numbers parted by spaces", repr(word[:40]))
     if len(words) % 2:
         raise RleError("RLE", "'start length' pairs", f"{len(words)} numbers", REMEDY)
     end = 0
+    stretches = []
     for pair in range(len(words) // 2):
         start, length = int(words[2 * pair]), int(words[2 * pair + 1])
         if start < 1 or length < 1:
-            _refuse(pair, "a start and a length of 1 or more", f"'{start} {length}'")
+            raise _fault(pair, "a start and a length of 1 or more", f"'{start} {length}'")
         if start <= end:
-            _refuse(pair, f"a start after pixel {end}, where the run before ends", str(start))
+            raise _fault(pair, f"a start after pixel {end}, where the run before ends", str(start))
+        stretches += [start - end - 1, length]
         end = start + length - 1
         if end > size:
-            _refuse(pair, f"a run inside the {size} pixels", f"'{start} {length}', past the end")
+            got = f"'{start} {length}', past the end"
+            raise _fault(pair, f"a run inside the {size} pixels", got)
+    return np.array([*stretches, size - end], np.int64)
 
 
-def _refuse(pair: int, expected: str, got: str) -> NoReturn:
-    raise RleError(f"RLE, pair {pair + 1}", expected, got, REMEDY)
-
-
-def _unexplained(text: str) -> NoReturn:
-    raise RleError("RLE", "'start length' pairs", repr(text[:40]), REMEDY)
+def _fault(pair: int, expected: str, got: str) -> RleError:
+    return RleError(f"RLE, pair {pair + 1}", expected, got, REMEDY)

@@ -62,7 +62,7 @@ def test_fingerprint_follows_content_and_not_place(tiny: Path, own_tiny: Path) -
 def test_scans_can_be_left_out(tiny: Path) -> None:
     index = SliceIndex.from_directory(tiny)
     assert "case7_day0" not in index.without(["case7_day0"]).scans
-    with pytest.raises(DataError, match="case7_day1.*did you mean 'case7_day0'"):
+    with pytest.raises(DataError, match=r"case7_day1.*did you mean 'case7_day0'"):
         index.without(["case7_day1"])
 
 
@@ -95,7 +95,7 @@ def test_missing_pieces_are_named(own_tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one slice image"):
         SliceIndex.from_directory(tmp_path / "void")
     _first_image(own_tiny).unlink()
-    with pytest.raises(DataError, match="case1_day0_slice_0001.*an image of this slice"):
+    with pytest.raises(DataError, match=r"case1_day0_slice_0001.*an image of this slice"):
         SliceIndex.from_directory(own_tiny)
     (own_tiny / "train.csv").unlink()
     with pytest.raises(DataError, match=r"train\.csv: expected a file"):
@@ -104,7 +104,7 @@ def test_missing_pieces_are_named(own_tiny: Path, tmp_path: Path) -> None:
 
 def test_size_other_than_the_name_is_refused(own_tiny: Path) -> None:
     cv2.imwrite(str(_first_image(own_tiny)), np.zeros((48, 40), np.uint16))
-    with pytest.raises(DataError, match="height 40 and width 48.*got height 48 and width 40"):
+    with pytest.raises(DataError, match=r"height 40 and width 48.*got height 48 and width 40"):
         SliceIndex.from_directory(own_tiny)
 
 

@@ -13,7 +13,7 @@ def check_shapes(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray,
     Raises:
         DataError: their shapes differ.
     """
-    p, t = np.asarray(prediction).astype(bool), np.asarray(truth).astype(bool)
+    p, t = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
     if p.shape != t.shape:
         remedy = "compare masks of one size"
         raise DataError("prediction", f"the truth's shape {t.shape}", p.shape, remedy)

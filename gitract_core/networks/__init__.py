@@ -3,8 +3,10 @@
 ``build_network`` makes one from the knobs of a candidate. A newcomer is one file: a function that
 takes ``(knobs, in_channels, out_channels)`` and returns a module, under ``@register("name")``, and
 an import of that file below. A network that judges itself at several depths leaves those logits in
-its list ``auxiliary_logits``; ``gitract_core.losses.supervise`` reads them. Logits are not probabilities: organs overlap, so a sigmoid (never a
-softmax) turns each channel into a probability of its own.
+its list ``auxiliary_logits``; ``gitract_core.losses.supervise`` reads them.
+
+Logits are not probabilities: organs overlap, so a sigmoid (never a softmax) turns each channel into
+a probability of its own.
 """
 
 from gitract_core.networks import monai_networks as _monai  # noqa: F401 (fills the registry)

@@ -7,6 +7,7 @@ by MONAI's own rules, from torch's generator.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -42,7 +43,7 @@ def _attention_unet(nets: ModuleType, i: int, o: int, widths: tuple[int, ...]) -
 
 def _seg_res_net(nets: ModuleType, i: int, o: int, widths: tuple[int, ...]) -> nn.Module:
     """It doubles its first width at each level and knows no other widths."""
-    if any(wide != 2 * narrow for narrow, wide in zip(widths, widths[1:], strict=False)):
+    if any(wide != 2 * narrow for narrow, wide in pairwise(widths)):
         expected = "widths that double at each level for monai:SegResNet"
         raise SpaceError("knob network.widths", expected, widths, "use 'standard'")
     blocks = (1, *(2,) * (len(widths) - 2), 4)

@@ -63,7 +63,7 @@ class OriginalUNet(nn.Module):
     @property
     def margin_px(self) -> int:
         """Pixels lost on each side: the convolutions of level l take 4 * 2^l in all, twice."""
-        return 6 * 2**self.depth - 4
+        return 6 * (1 << self.depth) - 4
 
     def receptive_field(self) -> int:
         """Side, in input pixels, that one unit of the deepest level sees."""
@@ -75,7 +75,7 @@ class OriginalUNet(nn.Module):
         >>> OriginalUNet(1, 2, [1, 1, 1, 1, 1]).output_side(380)
         388
         """
-        step = 2**self.depth
+        step = 1 << self.depth
         return 4 + step * max(0, -(-(least - 4) // step))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class MirroredUNet(nn.Module):
 
     def _starts(self, extent: int, side: int) -> range:
         """Where tiles start: at multiples of the coarsest pixel, so that poolings fall alike."""
-        step = 2**self.network.depth
+        step = 1 << self.network.depth
         # Tiles are 4 px longer than a multiple of the step and overlap by those.
         return range(0, max(extent - 4, 1), max(side - 4, step))
 

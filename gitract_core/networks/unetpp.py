@@ -85,7 +85,7 @@ class UNetPlusPlus(nn.Module):
             SpaceError: a height or width that the poolings cannot halve evenly.
         """
         require_divisible(images, self.depth)
-        logits = [
+        logits: list[Tensor] = [
             head(node) for head, node in zip(self.heads, self._top_nodes(images), strict=True)
         ]
         self.auxiliary_logits.clear()

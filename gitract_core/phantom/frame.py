@@ -47,7 +47,7 @@ class Habitus:
     def drawn(cls, rng: np.random.Generator) -> Habitus:
         """A random patient."""
         return cls(
-            half_width=float(np.clip(0.395 + 0.018 * rng.normal(), 0.36, 0.43)),
+            half_width=float(np.clip(0.387 + 0.017 * rng.normal(), 0.355, 0.42)),
             half_height=float(np.clip(0.765 + 0.05 * rng.normal(), 0.66, 0.86)),
             fat=float(np.clip(0.17 * np.exp(0.35 * rng.normal()), 0.07, 0.30)),
             outline=wobble(rng, _ANGLES, 0.008),
@@ -126,7 +126,7 @@ class Frame:
         """Contour of the body at a level, float (72, 2) pixels; fat is thick at back and hips."""
         back, side = np.sin(_ANGLES), np.abs(np.cos(_ANGLES))
         low = ramp(t, 0.3, 1.2)
-        share = 0.55 + 0.25 * side + low * (1.5 * np.clip(back, 0, 1) + 0.8 * side)
+        share = 0.55 + 0.25 * side + low * (1.3 * np.clip(back, 0, 1) + 0.6 * side)
         share = share + 0.25 * np.clip(-back, 0, 1) * low
         thickness = self.habitus.fat * self.half_height * share * self.habitus.fat_outline
         wall = self.wall(t)

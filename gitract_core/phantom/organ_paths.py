@@ -56,7 +56,7 @@ _DUODENUM = np.array(
         (0.26, -0.12, 0.12, 0.09),
     ]
 )
-_LOOPS = 46
+_LOOPS = 58
 _CHOICES = 10
 
 
@@ -86,13 +86,13 @@ def large_bowel(
 
 
 def small_bowel(
-    case_rng: np.random.Generator, rng: np.random.Generator, n_samples: int = 520
+    case_rng: np.random.Generator, rng: np.random.Generator, n_samples: int = 640
 ) -> np.ndarray:
     """The duodenum's arc, then loops that wander downwards inside the frame."""
     center = np.array([0.33, -0.43]) + 0.06 * case_rng.normal(size=2)
     loops = np.empty((_LOOPS, 4))
     loops[:, :3] = _wandering(center, rng)
-    loops[:, 3] = 0.092 * np.exp(0.12 * rng.normal() + 0.20 * rng.normal(size=_LOOPS))
+    loops[:, 3] = 0.095 * np.exp(0.12 * rng.normal() + 0.20 * rng.normal(size=_LOOPS))
     duodenum = _moved(_DUODENUM, case_rng, (0.04, 0.04, 0.03))
     return smooth_curve(np.concatenate([duodenum, loops]), n_samples)
 

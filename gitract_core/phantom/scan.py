@@ -22,7 +22,7 @@ from gitract_core.phantom.tubes import Tube, fitted
 
 LARGE, SMALL, STOMACH = 0, 1, 2
 _FEWEST_PIXELS = 24
-_GENEROUS = 0.8
+_GENEROUS = 1.1
 _DRAW_ORDER = (SMALL, LARGE, STOMACH)  # later ones lie in front
 _CONTENT = (Tissue.LARGE_CONTENT, Tissue.SMALL_CONTENT, Tissue.STOMACH_CONTENT)
 _GAS_SHARE = (0.25, 0.15, 0.30)

@@ -30,10 +30,7 @@ def phantom(
 
     if like not in (None, "paper"):
         raise DataError("--like", "'paper'", repr(like), "leave it out or write paper")
-    if like:
-        spec = PhantomSpec.like_paper(seed)
-    else:
-        spec = PhantomSpec.small(cases, seed, slices)
+    spec = PhantomSpec.like_paper(seed) if like else PhantomSpec.small(cases, seed, slices)
     bar, progress = progress_bar("phantom")
     with bar:
         write_phantom_of(directory, spec, progress=progress)
