@@ -116,14 +116,25 @@ def iterate_trial(
         start_measuring(device)
         cache = data.cache(spec.candidate.input.size)
         slices = slices_on(cache, device)
-        training = Training(spec, fold_slices(cache, slices, data.plan, spec.fold), device)
-        if files.checkpoint.is_file():
-            training.restore(files.checkpoint)
+        data_of_fold = fold_slices(cache, slices, data.plan, spec.fold)
+        training = _resumed(spec, data_of_fold, device, files.checkpoint)
         while not training.finished:
             record = training.run_epoch()
             training.save(files)
             yield record
         _finish(training, spec, cache, files, (runtime or Runtime(), start))
+
+
+def _resumed(spec: TrialSpec, data: FoldSlices, device: torch.device, checkpoint: Path) -> Training:
+    """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
+    training = Training(spec, data, device)
+    if checkpoint.is_file():
+        try:
+            training.restore(checkpoint)
+        except RunError:
+            checkpoint.unlink()
+            return Training(spec, data, device)
+    return training
 
 
 def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: int) -> FoldSlices:

@@ -189,9 +189,8 @@ def _run(executor: Executor, prepared: PreparedSweep, slots: Slots, retries: int
     from orchestrator.progress import SweepProgress
 
     failed: set[str] = set()
-    jobs: Jobs = Jobs(
-        prepared.pending, prepared.data, prepared.directory.trials, slots, retries=retries
-    )
+    trials = prepared.directory.trials.resolve()  # workers have other working directories
+    jobs: Jobs = Jobs(prepared.pending, prepared.data, trials, slots, retries=retries)
     with SweepProgress(console(stderr=True), prepared.directory, prepared.specs) as progress:
 
         def on_event(event: TrialEvent) -> None:

@@ -1,0 +1,187 @@
+"""The commands as a user runs them, on the tiny data set, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+_SPACE = """
+folds: 2
+loss: [bce, bce + dice]
+network: {widths: "4,8", depth: 1}
+input: {size: 32, channels: 1}
+optimizer: {learning_rate: 0.01, batch_size: 4}
+training: {epochs: 2}
+"""
+
+
+def cli(cwd: Path, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    code = "from orchestrator.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(Path(__file__).parent.parent)},
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def swept(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a sweep was run into ``runs/space``."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "space.yaml").write_text(_SPACE)
+    arguments = ("sweep", "--local", "--data", tiny, "--space", "space.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITRACT_CACHE", str(home / "cache"))
+        done = cli(home, *arguments)
+    assert "Fitting 2 folds for each of 2 candidates, totalling 4 trials" in done.stdout
+    assert "4/4" in done.stderr
+    return home
+
+
+def test_same_command_again_finds_everything_finished(swept: Path, tiny: Path) -> None:
+    done = cli(swept, "sweep", "--local", "--data", tiny, "--space", "space.yaml", "--json")
+    assert "4 of them are finished already" in done.stderr
+    assert len(json.loads(done.stdout)["leaderboard"]) == 2
+
+
+def test_report_ranks_and_writes_tables(swept: Path) -> None:
+    done = cli(swept, "report", "--csv", "table.csv", "--markdown", "table.md")
+    assert "2 of 2 candidates ranked" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    table = pd.read_csv(swept / "table.csv")
+    folds = table[["fold0_score", "fold1_score"]]
+    assert table["score"].tolist() == pytest.approx(folds.mean(axis=1).tolist())
+    assert table["score_sd"].tolist() == pytest.approx(folds.std(axis=1).tolist())
+    assert table["score"].is_monotonic_decreasing
+    assert "| 1 | bce" in (swept / "table.md").read_text()
+    rows = json.loads(cli(swept, "report", "--json").stdout)["leaderboard"]
+    assert rows[0]["rank"] == 1
+    assert rows[0]["knob.network.depth"] == 1
+
+
+def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> None:
+    arguments = ("--images", tiny / "train", "--json")
+    one = json.loads(cli(swept, "ensemble", "--top", 1, *arguments).stdout)
+    assert one["score"] == pytest.approx(one["candidates"][0]["score"])
+    two = json.loads(cli(swept, "ensemble", "--top", 2, *arguments).stdout)
+    assert two["faults"] == []
+    assert cli(swept, "check-submission", two["submission"], "--images", tiny / "train")
+    members = json.loads((swept / two["members"]).read_text())["members"]
+    assert len(members) == 4
+    assert sum(m["weight"] for m in members) == pytest.approx(1)
+    again = swept / "again.csv"
+    cli(swept, "predict", two["members"], "--images", tiny / "train", "--out", again)
+    assert again.read_text() == (swept / two["submission"]).read_text()
+    scored = cli(swept, "score", again, tiny / "train.csv", "--images", tiny, "--json")
+    assert 0 <= json.loads(scored.stdout)["score"] <= 1
+
+
+def test_changed_weights_are_refused(swept: Path, tiny: Path) -> None:
+    made = cli(swept, "ensemble", "--top", 1, "--images", tiny / "train", "--json")
+    members = json.loads(made.stdout)["members"]
+    entry = json.loads((swept / members).read_text())["members"][0]
+    weights = (swept / members).parent / entry["weights"]
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    try:
+        done = cli(swept, "predict", members, "--images", tiny / "train", expect=2)
+    finally:
+        weights.write_bytes(before)
+    assert "SHA-256" in done.stderr
+    assert not (swept / "submission.csv").exists()
+
+
+def test_single_trial_predicts_too(swept: Path, tiny: Path) -> None:
+    trial = next((swept / "runs/space/trials").iterdir())
+    out = swept / "single.csv"
+    cli(swept, "predict", trial, "--images", tiny / "train" / "case7", "--out", out)
+    assert len(pd.read_csv(out)) == 18
+
+
+def test_another_data_set_is_refused(swept: Path, own_tiny: Path) -> None:
+    table = own_tiny / "train.csv"
+    table.write_text(table.read_text().replace("stomach,\n", "stomach,1 2\n", 1))
+    arguments = ("sweep", "--local", "--data", own_tiny, "--space", "space.yaml")
+    done = cli(swept, *arguments, expect=2)
+    assert "the run's data set" in done.stderr
+    assert "--out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sweep", "--data", "nowhere"), "nowhere: expected a folder"),
+        (("sweep", "--space", "papr"), "did you mean 'paper'"),
+        (("report", "nowhere"), "a run directory"),
+        (("report",), "run gitract-cv sweep"),
+        (("ensemble",), "run gitract-cv sweep"),
+        (("score", "a.csv", "b.csv"), "a CSV table"),
+        (("predict", "nowhere", "--images", "x"), "nowhere"),
+        (("phantom", "p", "--like", "papers"), "--like"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = cli(tmp_path, *arguments, expect=2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faulty_requests_leave_no_run_directory(tiny: Path, tmp_path: Path) -> None:
+    base = ("sweep", "--local", "--data", tiny, "--space", "smoke", "--out", "run")
+    for extra, message in (
+        (("--folds", 9), "2 to 4 folds"),
+        (("--set", "training.epoch=1"), "training.epochs"),
+        (("--set", "loss=bce + dicee"), "dice"),
+        (("--exclude", "case9_day9"), "scans to exclude"),
+    ):
+        done = cli(tmp_path, *base, *extra, expect=2)
+        assert message in done.stderr
+        assert not (tmp_path / "run").exists()
+
+
+def test_help_and_report_load_neither_torch_nor_ray(swept: Path) -> None:
+    for arguments in (["--help"], ["report", "runs/space"]):
+        code = (
+            "import sys; from orchestrator.cli import main\n"
+            f"sys.argv[1:] = {arguments}\n"
+            "try: main()\nexcept SystemExit as end: assert not end.code\n"
+            "heavy = {'torch', 'ray', 'sklearn'} & set(sys.modules)\n"
+            "assert not heavy, heavy"
+        )
+        root = str(Path(__file__).parent.parent)
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=swept,
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": root},
+        )
+
+
+def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
+    commands = "sweep report ensemble predict score phantom validate check-submission doctor"
+    for command in commands.split():
+        assert "Example: gitract-cv" in cli(tmp_path, command, "--help").stdout
+
+
+def test_doctor_and_validate_speak_json(tiny: Path, tmp_path: Path) -> None:
+    findings = json.loads(cli(tmp_path, "doctor", "--json").stdout)
+    assert {"torch", "device", "disk"} <= {f["what"] for f in findings}
+    faults = json.loads(cli(tmp_path, "validate", "--data", tiny, "--json").stdout)
+    assert faults == {"slices": 29, "scans": 5, "faults": []}

@@ -1,0 +1,149 @@
+"""One contract for both executors: equal results, failures told, nothing lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitract_core.files import read_json
+from orchestrator.executor import Executor, Jobs, TrialEvent
+from orchestrator.local_executor import LocalExecutor
+from orchestrator.slots import Node, Slots, choose_slots
+from orchestrator.sweep import PreparedSweep
+from tests.tiny_sweep import prepare_tiny
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[Executor]:
+    from orchestrator.ray_executor import RayExecutor, connect, disconnect
+
+    nodes = connect()
+    assert sum(node.cpus for node in nodes) >= 1
+    yield RayExecutor()
+    disconnect()
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    if request.param == "local":
+        return LocalExecutor()
+    session: Executor = request.getfixturevalue("ray_session")
+    return session
+
+
+def _run(executor: Executor, sweep: PreparedSweep, retries: int = 0) -> list[TrialEvent]:
+    events: list[TrialEvent] = []
+    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2), retries)
+    executor.run(jobs, events.append)
+    return events
+
+
+def _results(sweep: PreparedSweep) -> dict[str, dict[str, Any]]:
+    values = {}
+    for spec in sweep.specs:
+        result = json.loads(sweep.directory.trial(spec).result.read_text())
+        result.pop("cost")
+        values[spec.key] = result
+    return values
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_local_and_ray_give_equal_results(
+    tiny: Path, tmp_path: Path, ray_session: Executor
+) -> None:
+    changes: list[dict[str, object]] = [{"loss": "bce"}, {"loss": "dice"}]
+    sweeps = [prepare_tiny(tiny, tmp_path / name, *changes) for name in ("local", "ray")]
+    for executor, sweep in zip((LocalExecutor(), ray_session), sweeps, strict=True):
+        events = _run(executor, sweep)
+        finished = [event.key for event in events if event.kind == "finished"]
+        assert sorted(finished) == sorted(spec.key for spec in sweep.specs)
+        epochs = [event for event in events if event.kind == "epoch"]
+        assert len(epochs) == 3 * len(sweep.specs)
+        assert all(event.record for event in epochs)
+    assert _results(sweeps[0]) == _results(sweeps[1])
+
+
+def test_faulty_trial_fails_for_good_and_the_others_finish(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1})
+    foreign = dataclasses.replace(sweep.specs[0], data_fingerprint="0" * 16)
+    sweep = dataclasses.replace(sweep, pending=[foreign, sweep.specs[1]])
+    events = _run(executor, sweep, retries=2)
+    kinds = [(e.key, e.kind) for e in events if e.kind != "epoch"]
+    assert kinds.count((foreign.key, "error")) == 1  # an error of ours is not tried again
+    assert (foreign.key, "failed") in kinds
+    assert (sweep.specs[1].key, "finished") in kinds
+    failure = read_json(sweep.directory.trial(foreign).failure)
+    assert "data set 0000" in failure["message"]
+
+
+def test_attempts_that_may_pass_are_repeated(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1})
+    blocked = sweep.directory.trial(sweep.specs[0])
+    blocked.directory.parent.mkdir(exist_ok=True)
+    blocked.directory.write_text("a file where a directory should be")
+    jobs = Jobs(sweep.pending[:1], sweep.data, sweep.directory.trials, Slots(1), 2)
+    events: list[TrialEvent] = []
+
+    def on_event(event: TrialEvent) -> None:
+        events.append(event)
+        if event.kind == "error" and blocked.directory.is_file():
+            blocked.directory.unlink()
+
+    executor.run(jobs, on_event)
+    assert [e.kind for e in events] == ["error", "epoch", "finished"]
+    assert "FileExistsError" in events[0].message
+
+
+def test_killed_worker_costs_one_attempt(tiny: Path, tmp_path: Path) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 40})
+    jobs = Jobs(sweep.pending[:1], sweep.data, sweep.directory.trials, Slots(1), 1)
+    events: list[TrialEvent] = []
+
+    def on_event(event: TrialEvent) -> None:
+        if event.kind == "epoch" and not any(e.kind == "epoch" for e in events):
+            os.kill(_only_child(), signal.SIGKILL)
+        events.append(event)
+
+    LocalExecutor().run(jobs, on_event)
+    errors = [e for e in events if e.kind == "error"]
+    assert len(errors) == 1
+    assert "exit code -9" in errors[0].message
+    assert events[-1].kind == "finished"
+    resumed = [e.record.epoch for e in events if e.record]
+    assert resumed.count(1) == 1, "the second attempt goes on from the checkpoint"
+
+
+def _only_child() -> int:
+    import multiprocessing
+
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        children = [c for c in multiprocessing.active_children() if c.pid]
+        if children:
+            return int(children[0].pid or 0)
+    raise AssertionError("no worker")
+
+
+def test_slots_follow_machine_and_flags() -> None:
+    assert choose_slots([Node(2)], 50) == Slots(2, 1)
+    assert choose_slots([Node(8)], 2) == Slots(2, 4)
+    assert choose_slots([Node(8)], 50, cpus_per_trial=4) == Slots(2, 4)
+    gpu = choose_slots([Node(16, 1, 140 * 2**30)], 50)
+    assert (gpu.count, gpu.gpus, gpu.cpus, gpu.device) == (8, 0.125, 2, "cuda")
+    assert choose_slots([Node(16, 1, 140 * 2**30)], 50, trials_per_gpu=3).gpus == 0.3333
+    mixed = choose_slots([Node(8), Node(8, 2, 16 * 2**30)], 50)
+    assert (mixed.count, mixed.gpus, mixed.cpus) == (4, 0.5, 2)
+    assert choose_slots([Node(8, 2, 80 * 2**30)], 2).gpus == 1.0
