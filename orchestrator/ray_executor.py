@@ -71,25 +71,27 @@ class _TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any], **parameters: Any) -> None:
         self.jobs: Jobs = parameters["jobs"]
+        self.failed = False
         self.events: Iterator[TrialEvent] | None = None
         self.spec = self._spec(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.events, self.spec = None, self._spec(new_config)
+        self.events, self.spec, self.failed = None, self._spec(new_config), False
         return True
 
     def _spec(self, config: dict[str, Any]) -> TrialSpec:
         return next(spec for spec in self.jobs.specs if spec.key == config["key"])
 
     def step(self) -> dict[str, Any]:
+        if self.failed:
+            raise RuntimeError("the attempt failed, as told; Tune tries again")
         if self.events is None:
             self.events = attempt(self.spec, self.jobs)
         event = next(self.events)
-        if event.kind == "error" and event.may_pass:
-            raise RuntimeError(event.message + "\n" + event.detail)  # Tune tries again
+        self.failed = event.kind == "error" and event.may_pass
         values = asdict(event)
         values["record"] = event.record and asdict(event.record)
-        return {"event": values, "done": event.kind != "epoch"}
+        return {"event": values, "done": event.kind != "epoch" and not self.failed}
 
     def cleanup(self) -> None:
         self.events = None  # closes the generator, which lets go of the trial's lock
@@ -108,6 +110,7 @@ class _Relay(tune.Callback):
         self.jobs, self.on_event = jobs, on_event
         self.specs = {spec.key: spec for spec in jobs.specs}
         self.attempts = Counter[str]()
+        self.told: dict[str, TrialEvent] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks; a live display cannot be saved, and need not be."""
@@ -122,26 +125,29 @@ class _Relay(tune.Callback):
         event = TrialEvent(**values)
         self.on_event(event)
         if event.kind == "error":
-            self._give_up(event)
+            self.attempts[event.key] += 1
+            self.told[event.key] = event
+            if not event.may_pass:
+                self._give_up(event)
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self.on_event(self._error(trial))
+        self._error(trial.config["key"])
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._give_up(self._error(trial))
+        self._give_up(self._error(trial.config["key"]))
 
-    def _error(self, trial: Trial) -> TrialEvent:
-        key = trial.config["key"]
-        self.attempts[key] += 1
-        text = str(trial.get_error() or trial.get_pickled_error() or "the worker was lost")
-        lines = [line for line in text.splitlines() if line.strip()]
-        first = next((line for line in lines if line.startswith("RuntimeError: ")), lines[0])
-        message = first.removeprefix("RuntimeError: ")
-        return TrialEvent(key, "error", message=message, detail=text)
+    def _error(self, key: str) -> TrialEvent:
+        """What the actor told before its attempt ended; an actor that is lost tells nothing."""
+        event = self.told.pop(key, None)
+        if event is None:
+            self.attempts[key] += 1
+            event = TrialEvent(key, "error", message="the worker process or its node was lost")
+            self.on_event(event)
+        return event
 
     def _give_up(self, event: TrialEvent) -> None:
         attempts = self.attempts[event.key] or 1

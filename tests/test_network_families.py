@@ -90,8 +90,8 @@ def test_mirror_of_a_single_pixel():
     assert torch.equal(mirror(torch.ones(1, 1, 1, 1), 2, 1, 0), torch.ones(1, 1, 4, 3))
 
 
-@pytest.mark.parametrize("size", [(266, 266), (144, 310), (24, 40)])
-@pytest.mark.parametrize("tile_px", [20, 64, 200])
+@pytest.mark.parametrize("size", [(72, 120), (24, 40)])
+@pytest.mark.parametrize("tile_px", [1, 20, 40, 200])
 def test_tiles_agree_with_the_whole_image(size, tile_px):
     torch.manual_seed(0)
     network = OriginalUNet(1, 3, [4, 4, 6, 8]).eval()
@@ -104,7 +104,7 @@ def test_tiles_agree_with_the_whole_image(size, tile_px):
         tiled = MirroredUNet(network, tile_px)(images)
     assert whole.shape == (1, 3, *size)
     assert len(seen) > 2 or tile_px > max(size) / 2
-    widest = network.output_side(tile_px) + 2 * network.margin_px
+    widest = network.output_side(max(tile_px, 8)) + 2 * network.margin_px
     assert max(side for shape in seen[1:] for side in shape) <= widest
     assert float(whole.std()) > 0.01
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
@@ -221,5 +221,5 @@ def test_widths_that_a_monai_network_cannot_have_are_refused(knobs, message):
 
 def test_without_monai_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "monai.networks", None)
-    with pytest.raises(SpaceError, match="expected MONAI to be installed, .* pip install monai"):
+    with pytest.raises(SpaceError, match=r"expected MONAI to be installed, .* pip install monai"):
         build_network(monai_knobs("UNet"), 3, 3)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -46,10 +46,20 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of ``side`` voxels an edge, 4 or 8; ``spacing`` is a voxel's size, float (3,)."""
+    """Cells of a volume.
+
+    Attributes:
+        side: voxels along an edge, 4 or 8.
+        spacing: a voxel's size along z, y and x, float (3,).
+    """
 
     side: int
-    spacing: np.ndarray
+    spacing: Floats
+
+    @classmethod
+    def of(cls, n_voxels: int, spacing: Floats) -> Grid:
+        """The cells that suit a volume of so many voxels."""
+        return cls(_SMALL_CELL if n_voxels < _LARGE_VOLUME_VOXELS else _LARGE_CELL, spacing)
 
     @property
     def step(self) -> float:
@@ -61,26 +71,26 @@ class Grid:
         """How much further apart or nearer than their cells two voxels can be."""
         return (self.side - 1) * self.step
 
-    def cut(self, mask: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """A box of a mask, with margins, a whole number of cells along each axis."""
-        size = high - low
-        volume = np.zeros([-(-(n + 2) // self.side) * self.side for n in size], dtype=bool)
-        inner = tuple(slice(1, n + 1) for n in size)
-        volume[inner] = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    def cut(self, mask: Volume) -> Volume:
+        """A copy with margins, a whole number of cells along each axis."""
+        volume = np.zeros([-(-(n + 2) // self.side) * self.side for n in mask.shape], np.bool_)
+        volume[tuple(slice(1, n + 1) for n in mask.shape)] = mask
         return volume
 
-    def words(self, volume: np.ndarray) -> np.ndarray:
+    def words(self, volume: Volume) -> NDArray[Any]:
         """Rows of ``side`` voxels as one unsigned integer each; shares memory."""
         return volume.view(np.uint32 if self.side == _SMALL_CELL else np.uint64)
 
-    def cells(self, volume: np.ndarray) -> np.ndarray:
+    def cells(self, volume: Volume) -> Volume:
         """Which cells hold anything: boolean (cells z, cells y, cells x)."""
-        rows = self.words(volume) != 0
-        depth, height, width = rows.shape
-        layers = rows.reshape(depth // self.side, self.side, height * width).any(axis=1)
-        return layers.reshape(len(layers), height // self.side, self.side, width).any(axis=2)
+        rows: Volume = self.words(volume) != 0  # (z, y, cells x)
+        for axis in (0, 1):
+            size = rows.shape
+            split = (*size[:axis], size[axis] // self.side, self.side, *size[axis + 1 :])
+            rows = np.logical_or.reduce(rows.reshape(split), axis=axis + 1)
+        return rows
 
-    def voxels(self, volume: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def voxels(self, volume: Volume, cells: Integers) -> tuple[Floats, Integers]:
         """Coordinates of True voxels in cells, float (n, 3), and each one's number of cell."""
         side = self.side
         split = volume.reshape([part for n in volume.shape for part in (n // side, side)])
@@ -90,8 +100,15 @@ class Grid:
         return places * self.spacing, number
 
 
-def farthest(source: np.ndarray, target: np.ndarray, grid: Grid, floor: float) -> float:
-    """The directed distance, or ``floor`` if that is larger."""
+def farthest(source: Volume, target: Volume, grid: Grid, floor: float = 0.0) -> float:
+    """The directed distance from ``source`` to ``target``, or ``floor`` if that is larger.
+
+    Args:
+        source: boolean (z, y, x), of ``grid.cut``.
+        target: boolean, of the same shape, not empty.
+        grid: gives the spacing, whose unit is that of the distance.
+        floor: distances up to this are of no interest; the larger, the faster.
+    """
     outside = source > target
     if not outside.any():
         return floor
@@ -105,7 +122,7 @@ def farthest(source: np.ndarray, target: np.ndarray, grid: Grid, floor: float) -
     return _search(outside, target, grid, floor) if outside.any() else floor
 
 
-def _search(outside: np.ndarray, target: np.ndarray, grid: Grid, floor: float) -> float:
+def _search(outside: Volume, target: Volume, grid: Grid, floor: float) -> float:
     """The largest distance of ``outside`` (not empty) to ``target``, or the floor."""
     surface = _surface(target)
     where = grid.cells(surface)
@@ -131,24 +148,22 @@ def _search(outside: np.ndarray, target: np.ndarray, grid: Grid, floor: float) -
 class _Meeting:
     """What distances are measured to: the target's surface, boolean, and its cells, int (n, 3)."""
 
-    surface: np.ndarray
-    cells: np.ndarray
+    surface: Volume
+    cells: Integers
     grid: Grid
 
-    def measure(
-        self, outside: np.ndarray, cells: np.ndarray, at_most: np.ndarray, floor: float
-    ) -> float:
+    def measure(self, outside: Volume, cells: Integers, at_most: Floats, floor: float) -> float:
         """The largest distance of ``outside`` within ``cells``, or the floor; exact."""
         points, number = self.grid.voxels(outside, cells)
         tree = KDTree(self._reachable(cells, at_most), balanced_tree=False, compact_nodes=False)
         first = np.flatnonzero(np.diff(number, prepend=-1))  # one voxel of each cell
-        of_first, _ = tree.query(points[first])
+        of_first = np.asarray(tree.query(points[first])[0])
         floor = max(floor, float(of_first.max()))
         bound = of_first[number] + np.linalg.norm(points - points[first][number], axis=1)
         rest = points[bound > floor - _ROUNDING]
-        return max(floor, float(tree.query(rest)[0].max())) if len(rest) else floor
+        return max(floor, float(np.max(tree.query(rest)[0]))) if len(rest) else floor
 
-    def _reachable(self, cells: np.ndarray, at_most: np.ndarray) -> np.ndarray:
+    def _reachable(self, cells: Integers, at_most: Floats) -> Floats:
         """Surface voxels, float (n, 3), in cells that may hold the nearest to some given cell."""
         mine = self.cells
         if len(cells) * len(mine) <= _MOST_PAIRS:
@@ -158,22 +173,21 @@ class _Meeting:
         return self.grid.voxels(self.surface, mine)[0]
 
 
-def _beyond(outside: np.ndarray, target: np.ndarray, grid: Grid, floor: float) -> np.ndarray:
+def _beyond(outside: Volume, target: Volume, grid: Grid, floor: float) -> Volume:
     """Voxels of ``outside`` less those in boxes around ``target`` that the floor reaches across."""
     reach = floor * (1 - _ROUNDING)
-    words = (reach / math.sqrt(3) / grid.spacing[2] + 1) // grid.side - 1
-    words = int(max(words, 0))
+    words = max(int((reach / math.sqrt(3) / grid.spacing[2] + 1) // grid.side) - 1, 0)
     x = (words * grid.side + grid.side - 1) * grid.spacing[2]
     if x > reach:
         return outside > _with_neighbors(target) if grid.step <= reach else outside
     side = math.sqrt((reach**2 - x**2) / 2)
-    near = grid.words(target) != 0
+    near: Volume = grid.words(target) != 0
     for axis, steps in enumerate((int(side / grid.spacing[0]), int(side / grid.spacing[1]), words)):
         near = _spread(near, steps, axis)
-    return (grid.words(outside) * ~near).view(bool)
+    return (grid.words(outside) * ~near).view(np.bool_)
 
 
-def _spread(mask: np.ndarray, reach: int, axis: int) -> np.ndarray:
+def _spread(mask: Volume, reach: int, axis: int) -> Volume:
     """True within ``reach`` places of a True along an axis; the reach triples with each round."""
     unit = math.prod(mask.shape[axis + 1 :])
     wide = mask.reshape(math.prod(mask.shape[:axis]), -1)  # long rows, which keep to themselves
@@ -184,7 +198,7 @@ def _spread(mask: np.ndarray, reach: int, axis: int) -> np.ndarray:
     return wide.reshape(mask.shape)
 
 
-def _widened(rows: np.ndarray, step: int) -> np.ndarray:
+def _widened(rows: Volume, step: int) -> Volume:
     """The rows and their copies moved by ``step`` places to both sides."""
     wide = rows.copy()
     wide[:, step:] |= rows[:, :-step]
@@ -192,12 +206,12 @@ def _widened(rows: np.ndarray, step: int) -> np.ndarray:
     return wide
 
 
-def _flat_steps(volume: np.ndarray) -> tuple[int, int, int]:
+def _flat_steps(volume: Volume) -> tuple[int, int, int]:
     """Places in flat memory between neighbors along z, y and x."""
     return volume.shape[1] * volume.shape[2], volume.shape[2], 1
 
 
-def _with_neighbors(volume: np.ndarray) -> np.ndarray:
+def _with_neighbors(volume: Volume) -> Volume:
     """The volume and all voxels that touch it, diagonally too."""
     row = volume.reshape(1, -1)
     for step in _flat_steps(volume):
@@ -205,7 +219,7 @@ def _with_neighbors(volume: np.ndarray) -> np.ndarray:
     return row.reshape(volume.shape)
 
 
-def _surface(volume: np.ndarray) -> np.ndarray:
+def _surface(volume: Volume) -> Volume:
     """Voxels with a face neighbor that is not of the volume."""
     flat, margin = volume.ravel(), _flat_steps(volume)[0]
     inner = flat[margin:-margin].copy()
@@ -217,7 +231,7 @@ def _surface(volume: np.ndarray) -> np.ndarray:
     return surface
 
 
-def _touching_distance(outside: np.ndarray, target: np.ndarray, spacing: np.ndarray) -> float:
+def _touching_distance(outside: Volume, target: Volume, spacing: Floats) -> float:
     """The largest distance of ``outside``, every voxel of which touches ``target``."""
     ways = [way for way in itertools.product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
     length = {way: float(np.linalg.norm(way * spacing)) for way in ways}

@@ -117,7 +117,7 @@ def _span(mask: Volume) -> tuple[slice, slice, slice] | None:
     )
     if not slices.size:
         return None
-    seen = mask[slices[0] : slices[-1] + 1].any(axis=0)  # (height, width)
+    seen: Volume = np.logical_or.reduce(mask[slices[0] : slices[-1] + 1])  # (height, width)
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     z, y, x = (slice(int(a[0]), int(a[-1]) + 1) for a in (slices, rows, columns))
     return z, y, x

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from gitract_core.errors import DataError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def check_shapes(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as boolean arrays.
+
+def check_shapes(
+    prediction: np.ndarray, truth: np.ndarray
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Both as boolean arrays, copied only if they are not: what is not zero is True.
 
     Raises:
         DataError: their shapes differ.
     """
-    p, t = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
+    p, t = np.asarray(prediction, dtype=np.bool_), np.asarray(truth, dtype=np.bool_)
     if p.shape != t.shape:
         remedy = "compare masks of one size"
         raise DataError("prediction", f"the truth's shape {t.shape}", p.shape, remedy)
@@ -30,30 +38,32 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     Raises:
         DataError: shapes differ.
 
-    >>> dice(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0]))
+    >>> dice(np.array([True, True, False]), np.array([False, True, True]))
     0.5
     """
     p, t = check_shapes(prediction, truth)
-    total = np.count_nonzero(p) + np.count_nonzero(t)
-    return 2 * np.count_nonzero(p & t) / total if total else float("nan")
+    return _ratio(2 * np.count_nonzero(p & t), np.count_nonzero(p) + np.count_nonzero(t))
 
 
 def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Intersection over union, 0 to 1; NaN if both are empty. Arguments as for ``dice``.
 
-    >>> round(iou(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0])), 4)
-    0.3333
-    """
-    p, t = check_shapes(prediction, truth)
-    union = np.count_nonzero(p | t)
-    return np.count_nonzero(p & t) / union if union else float("nan")
-
-
-def accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Share of pixels on which both agree, 0 to 1; NaN without pixels.
-
-    >>> accuracy(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0]))
+    >>> iou(np.array([True, True, False, True]), np.array([False, True, True, True]))
     0.5
     """
     p, t = check_shapes(prediction, truth)
-    return np.count_nonzero(p == t) / p.size if p.size else float("nan")
+    return _ratio(np.count_nonzero(p & t), np.count_nonzero(p | t))
+
+
+def accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Share of pixels on which both agree, 0 to 1; NaN without pixels. Arguments as for ``dice``.
+
+    >>> accuracy(np.array([True, True, False, False]), np.array([False, True, True, False]))
+    0.5
+    """
+    p, t = check_shapes(prediction, truth)
+    return _ratio(np.count_nonzero(p == t), p.size)
+
+
+def _ratio(part: int | np.integer[Any], whole: int | np.integer[Any]) -> float:
+    return float(part) / float(whole) if whole else math.nan

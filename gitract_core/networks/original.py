@@ -76,7 +76,7 @@ class OriginalUNet(nn.Module):
         388
         """
         step = 1 << self.depth
-        return 4 + step * max(0, -(-(least - 4) // step))
+        return 4 + step * -(-(max(least, 1) - 4) // step)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the pixels within the margin.
@@ -144,7 +144,9 @@ class MirroredUNet(nn.Module):
         if self.tile_px is None:
             whole: Tensor = self.network(mirrored)  # (batch, out_channels, tall, wide)
         else:
-            whole = self._by_tiles(mirrored, self.network.output_side(self.tile_px))
+            least = 1 << self.network.depth  # the distance of tiles, which must not leave gaps
+            side = self.network.output_side(max(self.tile_px, least))
+            whole = self._by_tiles(mirrored, side)
         return whole[..., :height, :width]
 
     def _by_tiles(self, mirrored: Tensor, side: int) -> Tensor:
@@ -165,8 +167,9 @@ class MirroredUNet(nn.Module):
     def _starts(self, extent: int, side: int) -> range:
         """Where tiles start: at multiples of the coarsest pixel, so that poolings fall alike."""
         step = 1 << self.network.depth
-        # Tiles are 4 px longer than a multiple of the step and overlap by those.
-        return range(0, max(extent - 4, 1), max(side - 4, step))
+        # Tiles are 4 px longer than a multiple of the step and mostly overlap by those.
+        advance = max(side - 4, step)
+        return range(0, max(extent - (side - advance), 1), advance)
 
 
 @register("unet2015")

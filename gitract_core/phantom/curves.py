@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_NDArray = np.ndarray
 
-
-def smooth_curve(points: _NDArray, n_samples: int) -> _NDArray:
+def smooth_curve(points: np.ndarray, n_samples: int) -> np.ndarray:
     """A Catmull-Rom curve through points, sampled evenly in arc length.
 
     Args:
@@ -39,7 +37,7 @@ class Field:
         grid: float32 (layers, rows, columns), coarse.
     """
 
-    grid: _NDArray
+    grid: np.ndarray
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, layers: float, rows: float, columns: float) -> Field:
@@ -47,7 +45,7 @@ class Field:
         shape = (max(2, round(layers)) + 1, max(2, round(rows)), max(2, round(columns)))
         return cls(rng.standard_normal(shape, dtype=np.float32))
 
-    def at(self, fraction: float, height: int, width: int) -> _NDArray:
+    def at(self, fraction: float, height: int, width: int) -> np.ndarray:
         """The field in the slice at a fraction 0 to 1 of the scan, float32 (height, width)."""
         place = min(max(fraction, 0.0), 1.0) * (len(self.grid) - 1)
         layer = min(int(place), len(self.grid) - 2)
@@ -56,15 +54,16 @@ class Field:
         a, b = np.float32(1 - share), np.float32(share)
         mixed = a * self.grid[layer] + b * self.grid[layer + 1]
         mixed *= np.float32(1.35 / np.hypot(a, b))  # interpolation averages: restore the sd
-        return cv2.resize(mixed, (width, height), interpolation=cv2.INTER_CUBIC)
+        fine: np.ndarray = cv2.resize(mixed, (width, height), interpolation=cv2.INTER_CUBIC)
+        return fine
 
 
-def wobble(rng: np.random.Generator, angles: _NDArray, amplitude: float) -> _NDArray:
+def wobble(rng: np.random.Generator, angles: np.ndarray, amplitude: float) -> np.ndarray:
     """A random periodic function of angle, about 1 with the given sd: for outlines."""
     orders = np.arange(1, 6)[:, None]
     weights = rng.normal(size=(5, 1)) / orders
     phases = rng.uniform(0, 2 * np.pi, size=(5, 1))
-    wave: _NDArray = (weights * np.cos(orders * angles + phases)).sum(axis=0)
+    wave: np.ndarray = (weights * np.cos(orders * angles + phases)).sum(axis=0)
     return 1 + amplitude * wave
 
 

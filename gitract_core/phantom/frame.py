@@ -120,7 +120,8 @@ class Frame:
         flank = np.abs(np.cos(_ANGLES)) ** 2 * ramp(t, 0.1, 0.6)
         middle = np.array([self.center_x, self.center_y])
         share = (0.945 - 0.055 * flank) * self.habitus.fat_outline**0.15
-        return middle + (self.wall(t) - middle) * share[:, None]
+        contour: np.ndarray = middle + (self.wall(t) - middle) * share[:, None]
+        return contour
 
     def skin(self, t: float) -> np.ndarray:
         """Contour of the body at a level, float (72, 2) pixels; fat is thick at back and hips."""
@@ -135,7 +136,8 @@ class Frame:
         skin = wall + away * np.maximum(thickness, 2.0)[:, None]
         table = self.center_y + self.habitus.table * self.half_height
         limit = [self.width - 4.0, min(table, self.height - 4.0)]
-        return np.clip(skin, [3.0, 3.0], limit)
+        contour: np.ndarray = np.clip(skin, [3.0, 3.0], limit)
+        return contour
 
 
 def fill(canvas: np.ndarray, contour: np.ndarray, value: float) -> None:
@@ -148,7 +150,7 @@ def spot(
     canvas: np.ndarray, middle: np.ndarray, radii: tuple[float, float], turn: float, value: int
 ) -> None:
     """Fill an ellipse; middle (x, y) and radii in pixels, turn in degrees."""
-    x, y = (int(round(float(c) * 2**_SHIFT)) for c in middle)
+    x, y = (round(float(c) * 2**_SHIFT) for c in middle)
     sizes = (max(1, int(radii[0] * 2**_SHIFT)), max(1, int(radii[1] * 2**_SHIFT)))
     cv2.ellipse(canvas, (x, y), sizes, turn, 0, 360, value, -1, cv2.LINE_8, _SHIFT)
 

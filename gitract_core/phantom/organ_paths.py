@@ -64,8 +64,8 @@ def stomach(rng: np.random.Generator, n_samples: int = 140) -> np.ndarray:
     """A J from below the left diaphragm to the pylorus, float (samples, 4)."""
     points = _moved(_STOMACH, rng, (0.05, 0.06, 0.03))
     fullness = float(np.exp(0.30 * rng.normal()))
-    points[:, 3] *= 0.74 * fullness * np.exp(0.10 * rng.normal(size=len(points)))
-    points[:, 3] = np.minimum(points[:, 3], 0.29)
+    points[:, 3] *= 0.85 * fullness * np.exp(0.10 * rng.normal(size=len(points)))
+    points[:, 3] = np.minimum(points[:, 3], 0.31)
     return smooth_curve(points, n_samples)
 
 
@@ -77,7 +77,7 @@ def large_bowel(
     sag = 0.22 * case_rng.normal()  # how deep the transverse part hangs
     points[5:10, 2] += sag * np.array([0.3, 0.8, 1.0, 0.8, 0.3])
     points = _moved(points, rng, (0.02, 0.03, 0.02))
-    points[:, 3] *= 0.86 * np.exp(0.15 * rng.normal() + 0.18 * rng.normal(size=len(points)))
+    points[:, 3] *= 0.91 * np.exp(0.15 * rng.normal() + 0.18 * rng.normal(size=len(points)))
     points[:, 3] = np.minimum(points[:, 3], 0.225)
     path = smooth_curve(points, n_samples)
     waves = np.linspace(0, 2 * np.pi * 34, n_samples) + np.cumsum(0.15 * rng.normal(size=n_samples))
@@ -92,14 +92,14 @@ def small_bowel(
     center = np.array([0.33, -0.43]) + 0.06 * case_rng.normal(size=2)
     loops = np.empty((_LOOPS, 4))
     loops[:, :3] = _wandering(center, rng)
-    loops[:, 3] = 0.095 * np.exp(0.12 * rng.normal() + 0.20 * rng.normal(size=_LOOPS))
+    loops[:, 3] = 0.088 * np.exp(0.12 * rng.normal() + 0.20 * rng.normal(size=_LOOPS))
     duodenum = _moved(_DUODENUM, case_rng, (0.04, 0.04, 0.03))
     return smooth_curve(np.concatenate([duodenum, loops]), n_samples)
 
 
 def _wandering(center: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Turning points of loops, float (loops, 3): a walk downwards that shuns where it has been."""
-    spread = np.array([0.56, 0.38])
+    spread = np.array([0.60, 0.40])
     drift = np.linspace(0.08, 1, _LOOPS)
     points = np.empty((_LOOPS, 3))
     points[0] = (*(center + spread * (0.2, -0.1)), drift[0])

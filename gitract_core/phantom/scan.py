@@ -108,7 +108,7 @@ class Scan:
         cavity = np.zeros(shape, dtype=np.uint8)
         fill(cavity, frame.wall(frame.level(position), 0.90), 1)
         sections = [tube.cross_section(position, shape) & cavity for tube in self.tubes]
-        for organ in np.flatnonzero(present):
+        for organ in np.flatnonzero(present).tolist():
             if int(sections[organ].sum()) < _FEWEST_PIXELS:
                 sections[organ] |= self.tubes[organ].nearest_disc(position, shape, 4.0)
         masks = self._apart(sections, position, present)
@@ -137,9 +137,9 @@ class Scan:
         """Wall, contents and gas of one organ."""
         lumen = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
         gas = self.tubes[organ].gas_section(position, mask.shape)
-        np.putmask(tissues, mask, Tissue.WALL)
-        np.putmask(tissues, lumen, _CONTENT[organ])
-        np.putmask(tissues, lumen & gas, Tissue.GAS)
+        tissues[mask > 0] = Tissue.WALL
+        tissues[lumen > 0] = _CONTENT[organ]
+        tissues[(lumen & gas) > 0] = Tissue.GAS
 
     def _bent(self, stack: np.ndarray, position: int) -> np.ndarray:
         """Tissues and masks bent alike, uint8 (height, width, 4)."""

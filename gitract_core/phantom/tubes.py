@@ -77,7 +77,8 @@ def fitted(center: np.ndarray, depth: np.ndarray, start: float, stop: float) -> 
     Args:
         center: float (points,): z in any unit, say 0 to 1.
         depth: float (points,): radius along z in slices.
-        start, stop: where the tube is to begin and end.
+        start: where the tube is to begin, in slices.
+        stop: where it is to end.
 
     Returns:
         Float (2, points): z in slices and the radius along z, both scaled so that the lowest and

@@ -34,6 +34,7 @@ from gitract_core.phantom.plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.planning import make_plan
 from gitract_core.phantom.scan import Scan
 from gitract_core.phantom.spec import PhantomSpec
+from gitract_core.rle import encode
 
 Progress = Callable[[int, int], None]
 _MARKER = "phantom.json"
@@ -157,7 +158,8 @@ def _finished(jobs: Sequence[_Job], workers: int) -> Iterator[None]:
     """Draw scans, in this process or in several, yielding after each."""
     if workers <= 1:
         for job in jobs:
-            yield _draw(job)
+            _draw(job)
+            yield
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the caller's threads
     with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
@@ -233,9 +235,3 @@ def _cores() -> int:
 
 def _silent(done: int, total: int) -> None:
     pass
-
-
-def encode(mask: np.ndarray) -> str:
-    """Stand-in until gitract_core.rle is there."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel().astype(np.int8), [0]])))
-    return " ".join(f"{a + 1} {b - a}" for a, b in edges.reshape(-1, 2).tolist())

@@ -22,6 +22,7 @@ def leaderboard_view(board: Leaderboard) -> RenderableType:
         parts += [_table(board, _score_columns(board)), Text("")]
         parts += [_table(board, _organ_columns()), Text("")]
         parts += [_table(board, _cost_columns())]
+        parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
     return Group(*parts)
@@ -55,13 +56,14 @@ def _organ_columns() -> list[Column]:
 
 
 def _cost_columns() -> list[Column]:
-    def paper(name: str) -> Column:
-        return name.replace("_", " "), lambda c: decimal(c.at_best(name))
+    def paper(header: str, name: str) -> Column:
+        return header, lambda c: decimal(c.at_best(name))
 
+    headers = ("Dice*", "IoU*", "acc.*")
     return [
-        *(paper(name) for name in PAPER_METRICS),
-        ("best epoch", lambda c: f"{c.best_epoch:.1f}"),
-        ("parameters", lambda c: f"{c.parameters / 1e6:.2f} M"),
+        *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
+        ("epoch", lambda c: f"{c.best_epoch:.1f}"),
+        ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
         ("time", lambda c: format_seconds(c.seconds)),
     ]
 

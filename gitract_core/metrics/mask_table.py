@@ -1,0 +1,164 @@
+"""Tables of masks as the contest writes them: one row a (slice, class), run-length text.
+
+Ids are ``case123_day20_slice_0065``; what stands before ``_slice_`` names the scan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gitract_core import rle
+from gitract_core.errors import RleError, SubmissionError, suggestion
+from gitract_core.organs import N_ORGANS, ORGANS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Row = tuple[str, str]  # id and class
+
+_ID = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]+)")
+
+
+@dataclass(frozen=True)
+class MaskTable:
+    """Run-length text by (id, class).
+
+    Attributes:
+        name: what the table is called in errors.
+        texts: (id, class) -> text, empty for an empty mask.
+    """
+
+    name: str
+    texts: dict[Row, str]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, name: str, columns: Sequence[str]) -> MaskTable:
+        """Read a table with columns ``id``, ``class`` and the first of ``columns`` that it has.
+
+        Raises:
+            SubmissionError: a missing column, an unknown class, a row given twice.
+        """
+        column = next((c for c in columns if c in table.columns), columns[0])
+        for needed in ("id", "class", column):
+            if needed not in table.columns:
+                got = ", ".join(map(str, table.columns))
+                raise SubmissionError(name, f"a column {needed!r}", got, "mend the header")
+        values = table[column].astype("object")
+        rows = zip(table["id"].astype(str), table["class"].astype(str), strict=True)
+        texts: dict[Row, str] = {}
+        for row, text in zip(rows, values.where(values.notna(), ""), strict=True):
+            where = f"{name}, {row[0]}, {row[1]}"
+            if row[1] not in ORGANS:
+                remedy = suggestion(row[1], ORGANS)
+                raise SubmissionError(where, "a known class", repr(row[1]), remedy)
+            if row in texts:
+                raise SubmissionError(where, "one row a slice and class", "two", "remove one")
+            texts[row] = text
+        return cls(name, texts)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that occur, in channel order."""
+        there = {organ for _, organ in self.texts}
+        return tuple(organ for organ in ORGANS if organ in there)
+
+    def check_complete(self) -> None:
+        """Raise a ``SubmissionError`` unless each id has every class that occurs."""
+        classes = self.classes
+        for name in dict.fromkeys(name for name, _ in self.texts):
+            for organ in classes:
+                if (name, organ) not in self.texts:
+                    where = f"{self.name}, {name}, {organ}"
+                    remedy = f"give every slice the rows {', '.join(classes)}"
+                    raise SubmissionError(where, "a row", "none", remedy)
+
+    def check_rows_are_those_of(self, other: MaskTable) -> None:
+        """Raise a ``SubmissionError`` naming the first row that only one of both has."""
+        for rows, others, got in (
+            (other.texts, self.texts, "none"),
+            (self.texts, other.texts, "a row too many"),
+        ):
+            lonely = next((row for row in rows if row not in others), None)
+            if lonely:
+                where = f"{self.name}, {lonely[0]}, {lonely[1]}"
+                expected = f"the rows of the {other.name}"
+                raise SubmissionError(where, expected, got, f"match the {other.name}'s ids")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSlices:
+    """A scan's slices: ids in slice order, and their one size in pixels."""
+
+    ids: tuple[str, ...]
+    height: int
+    width: int
+
+
+def scans_of(table: pd.DataFrame) -> list[ScanSlices]:
+    """The scans of a table with columns ``id``, ``height`` and ``width``, one row or more an id.
+
+    Raises:
+        SubmissionError: a missing column, an id that names no slice, a bad size, a scan with
+            slices of several sizes.
+    """
+    members: dict[str, list[tuple[int, str]]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, size in slice_sizes(table).items():
+        match = _ID.fullmatch(name)
+        if not match:
+            remedy = "write ids as case123_day20_slice_0065"
+            raise SubmissionError(f"truth, id {name!r}", "an id of a slice", repr(name), remedy)
+        scan = match["scan"]
+        if sizes.setdefault(scan, size) != size:
+            remedy = "give every slice of a scan one size"
+            raise SubmissionError(f"truth, {name}", f"size {sizes[scan]}", size, remedy)
+        members.setdefault(scan, []).append((int(match["number"]), name))
+    ordered = {scan: tuple(name for _, name in sorted(pairs)) for scan, pairs in members.items()}
+    return [ScanSlices(ids, *sizes[scan]) for scan, ids in ordered.items()]
+
+
+def slice_sizes(table: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Id -> (height, width) in pixels, in the order of the table.
+
+    Raises:
+        SubmissionError: a missing column, a size that is no whole number of 1 or more, an id with
+            two sizes.
+    """
+    for column in ("id", "height", "width"):
+        if column not in table.columns:
+            raise SubmissionError("truth", f"a column {column!r}", "none", "add the sizes")
+    heights, widths = (pd.to_numeric(table[c], errors="coerce") for c in ("height", "width"))
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, height, width in zip(table["id"].astype(str), heights, widths, strict=True):
+        if not (height >= 1 and width >= 1 and height % 1 == width % 1 == 0):
+            got = f"{height} x {width}"
+            raise SubmissionError(f"truth, {name}", "a size in pixels", got, "correct it")
+        size = (int(height), int(width))
+        if sizes.setdefault(name, size) != size:
+            remedy = "give a slice one size"
+            raise SubmissionError(f"truth, {name}", f"size {sizes[name]}", size, remedy)
+    return sizes
+
+
+def scan_volume(table: MaskTable, scan: ScanSlices) -> NDArray[np.bool_]:
+    """Masks of a scan, boolean (organs, slices, height, width); absent rows are empty.
+
+    Raises:
+        RleError: bad run-length text; names the table and row.
+    """
+    masks = np.zeros((N_ORGANS, len(scan.ids), scan.height, scan.width), np.bool_)
+    for channel, organ in enumerate(ORGANS):
+        for place, name in enumerate(scan.ids):
+            text = table.texts.get((name, organ), "")
+            if text:
+                try:
+                    rle.decode_into(text, masks[channel, place])
+                except RleError as error:
+                    raise error.within(f"{table.name}, {name}, {organ}") from None
+    return masks
