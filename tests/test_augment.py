@@ -172,6 +172,15 @@ def test_any_size_of_image(size):
     assert moved.shape == masks.shape
 
 
+def test_apply_never_waits_for_the_device():
+    """Tensors of the meta device have no values, so reading one on the host would raise."""
+    images, masks = (planes.to("meta") for planes in batch())
+    kinds = "+".join(k for k in AUGMENTATION_KINDS if k != "noise")  # has no meta generator
+    changed, moved = apply(drawn(kinds), images, masks)
+    assert changed.shape == images.shape
+    assert moved.shape == masks.shape
+
+
 def test_a_batch_of_another_size_is_refused():
     images, masks = batch()
     with pytest.raises(DataError, match="expected a batch of 6 images and masks, got 5 and 5"):
@@ -307,6 +316,16 @@ def test_noise_has_the_strength_drawn():
     assert noisy.mean((1, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
     assert noisy.std((1, 2, 3)).tolist() == pytest.approx([0.01, 0, 0.05], rel=0.02)
     assert abs(float(torch.corrcoef(noisy[[0, 2], 0].flatten(1))[0, 1])) < 0.02
+
+
+def test_noise_follows_its_seed():
+    images = torch.full((1, 1, 8, 8), 0.5)
+    one, same, other = (
+        Noise(torch.tensor([0]), torch.full((1, 1, 1, 1), 0.1), seed).apply(images)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 def test_noise_strengths_fill_their_range():

@@ -33,7 +33,7 @@ def test_cache_holds_every_slice_as_a_plain_loop_makes_it(tiny: Path) -> None:
             for place, row in enumerate(rows):
                 covered = resize_mask(volume.masks[channel, place], 32)
                 assert np.array_equal(cache.masks[row] >> channel & 1, covered)
-    assert cache.masks.max() == 7 & ~1 or cache.masks.max() in (1, 6, 7)
+    assert set(np.unique(cache.masks)) == {0, 1, 2, 4, 6}  # the second and third organ overlap
 
 
 def test_masks_survive_the_way_to_the_cache(tiny: Path) -> None:
@@ -100,9 +100,8 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "x.json"
     write_json(file, {"a": float("nan"), "b": [1.5, float("inf")]})
     assert read_json(file) == {"a": None, "b": [1.5, None]}
-    with pytest.raises(KeyError), replacing(file) as part:
-        part.write_text("half")
-        raise KeyError
+    with pytest.raises(UnicodeEncodeError), replacing(file) as part:
+        part.write_text("half \udcff")
     assert read_json(file)["b"] == [1.5, None]
     assert [p.name for p in file.parent.iterdir()] == ["x.json"]
 

@@ -165,6 +165,12 @@ def test_more_pixels_than_single_precision_can_count():
     assert counts._pixels.tolist() == [[2**24 + n] * 3 for n in (1, 0, 0, 1)]
 
 
+def test_update_never_waits_for_the_device():
+    """Tensors of the meta device have no values, so reading one on the host would raise."""
+    [(logits, masks)] = batches(0, sizes=(2,))
+    EpochCounts("meta").update(logits.to("meta"), masks.to("meta"))
+
+
 def test_json_round_trip():
     ours = counted([(torch.full((1, 3, 2, 2), -5.0), torch.zeros(1, 3, 2, 2))])
     text = json.dumps(ours.to_json(), allow_nan=False)

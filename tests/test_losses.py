@@ -19,6 +19,7 @@ from gitract_core.losses import (
     normalize_expression,
     supervise,
 )
+from gitract_core.losses.weighted_sum import _TERMS
 
 OVERLAPS = ["dice", "dice_as_printed", "soft_dice", "iou", "tversky", "focal_tversky"]
 
@@ -162,6 +163,13 @@ def test_empty_masks_push_probabilities_down(name):
     assert (logits.grad > 0).any()
     right = torch.full_like(logits, -50)
     assert build_loss(name)(right, empty).item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_losses_never_wait_for_the_device(name):
+    """Tensors of the meta device have no values, so reading one on the host would raise."""
+    logits, targets = (t.to("meta") for t in batch())
+    assert _TERMS[name](logits, targets).shape == ()
 
 
 def test_the_printed_dice_loss_rewards_a_miss():

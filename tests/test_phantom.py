@@ -26,9 +26,9 @@ NAME = re.compile(r"slice_(\d{4})_(\d+)_(\d+)_(\d\.\d\d)_(\d\.\d\d)\.png")
 
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty scans or so in slices of 13.5 mm: enough for statistics, seconds to draw."""
+    """Thirty scans or so in slices of 18 mm: enough for statistics, seconds to draw."""
     directory = tmp_path_factory.mktemp("phantom") / "data"
-    write_phantom(directory, cases=10, seed=4, slices_per_scan=32, workers=2)
+    write_phantom(directory, cases=10, seed=4, slices_per_scan=24, workers=2)
     return directory
 
 
@@ -77,7 +77,7 @@ def test_index_reads_it_with_every_size(phantom: Path) -> None:
     sizes = {(266, 266), (310, 360), (276, 276), (234, 234)}
     assert set(zip(table["height"], table["width"], strict=True)) == sizes
     lengths = table.groupby("scan").agg(n=("slice", "max"), height=("height", "first"))
-    assert (lengths["n"] == lengths["height"].map(lambda h: 18 if h == 276 else 32)).all()
+    assert (lengths["n"] == lengths["height"].map(lambda h: 13 if h == 276 else 24)).all()
     assert table["case"].nunique() == 10
 
 
@@ -112,8 +112,12 @@ def test_test_folder_has_unseen_cases_and_later_days_with_hidden_truth(phantom: 
         truth = list(csv.DictReader(file))
     assert list(truth[0]) == ["id", "class", "segmentation", "height", "width"]
     assert {r["id"].rsplit("_slice_", 1)[0] for r in truth} == test
-    shape = cv2.imread(str(images(phantom / "test")[0]), -1).shape
-    assert (int(truth[0]["height"]), int(truth[0]["width"])) == shape
+    shapes = {
+        p.parent.parent.name: cv2.imread(str(p), -1).shape for p in images(phantom / "test")[::9]
+    }
+    for row in truth[::30]:
+        size = (int(row["height"]), int(row["width"]))
+        assert size == shapes[row["id"].rsplit("_slice_", 1)[0]]
 
 
 def test_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
@@ -182,7 +186,7 @@ def test_foreign_folders_are_refused_and_untouched(tmp_path: Path) -> None:
 
 def test_a_phantom_of_another_spec_is_refused(phantom: Path) -> None:
     with pytest.raises(DataError, match="'seed': 5"):
-        write_phantom(phantom, cases=10, seed=5, slices_per_scan=32)
+        write_phantom(phantom, cases=10, seed=5, slices_per_scan=24)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +208,7 @@ def test_arguments_out_of_range(tmp_path: Path, words: dict[str, int], culprit: 
 def test_organs_per_slice(masks: dict[str, np.ndarray]) -> None:
     held = np.concatenate([m.any(axis=(2, 3)).sum(axis=0) for m in masks.values()])
     shares = np.bincount(held, minlength=4) / len(held)
-    np.testing.assert_allclose(shares, [0.569, 0.064, 0.284, 0.083], atol=0.002)
+    np.testing.assert_allclose(shares, [0.569, 0.064, 0.284, 0.083], atol=0.003)
 
 
 def test_ranges_have_no_gap_and_masks_keep_off_the_border(masks: dict[str, np.ndarray]) -> None:

@@ -18,7 +18,7 @@ from gitract_core.phantom.spec import PhantomSpec
 from gitract_core.phantom.tubes import Tube, fitted
 
 
-@pytest.fixture(scope="module", params=[0, 1, 17])
+@pytest.fixture(scope="module", params=[0, 17])
 def paper(request: pytest.FixtureRequest) -> PhantomPlan:
     return make_plan(PhantomSpec.like_paper(request.param))
 

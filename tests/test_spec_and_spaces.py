@@ -95,7 +95,7 @@ def test_random_draws_follow_their_distribution(tmp_path: Path) -> None:
         ("folds: 0", "a whole number"),
         ("input: {size: 100}", "a multiple of 16.*use 96"),
         ("augmentation: {kinds: elastic+nois}", "did you mean 'noise'"),
-        ("network: {depth: [1, 2, 3]}\noptimizer: {batch_size: %s}" % list(range(1, 4000)), "most"),
+        (f"network: {{depth: [1, 2, 3]}}\noptimizer: {{batch_size: {[*range(1, 4000)]}}}", "most"),
     ],
 )
 def test_faulty_spaces_are_explained(tmp_path: Path, text: str, message: str) -> None:

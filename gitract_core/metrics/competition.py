@@ -103,8 +103,8 @@ def score_scan(
         expected = f"({N_ORGANS}, slices, height, width)"
         raise DataError("prediction", expected, p.shape, "stack one volume an organ")
     distances = [normalized_hausdorff(p[c], t[c], hausdorff_norm) for c in range(N_ORGANS)]
-    counts = [_slice_counts(mask) for mask in (p & t, p, t)]
-    return ScanScore(*counts, hausdorff=np.array(distances))
+    shared_px, prediction_px, truth_px = (_slice_counts(mask) for mask in (p & t, p, t))
+    return ScanScore(shared_px, prediction_px, truth_px, np.array(distances))
 
 
 def _slice_counts(masks: NDArray[np.bool_]) -> NDArray[np.int64]:

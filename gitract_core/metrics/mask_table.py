@@ -50,7 +50,7 @@ class MaskTable:
                 got = ", ".join(map(str, table.columns))
                 raise SubmissionError(name, f"a column {needed!r}", got, "mend the header")
         values = table[column].astype("object")
-        rows = zip(table["id"].astype(str), table["class"].astype(str), strict=True)
+        rows = zip(map(str, table["id"]), map(str, table["class"]), strict=True)
         texts: dict[Row, str] = {}
         for row, text in zip(rows, values.where(values.notna(), ""), strict=True):
             where = f"{name}, {row[0]}, {row[1]}"
@@ -58,7 +58,7 @@ class MaskTable:
                 remedy = suggestion(row[1], ORGANS)
                 raise SubmissionError(where, "a known class", repr(row[1]), remedy)
             if row in texts:
-                raise SubmissionError(where, "one row a slice and class", "two", "remove one")
+                raise SubmissionError(where, "one row a slice and class", "it twice", "remove one")
             texts[row] = text
         return cls(name, texts)
 
@@ -135,7 +135,7 @@ def slice_sizes(table: pd.DataFrame) -> dict[str, tuple[int, int]]:
             raise SubmissionError("truth", f"a column {column!r}", "none", "add the sizes")
     heights, widths = (pd.to_numeric(table[c], errors="coerce") for c in ("height", "width"))
     sizes: dict[str, tuple[int, int]] = {}
-    for name, height, width in zip(table["id"].astype(str), heights, widths, strict=True):
+    for name, height, width in zip(map(str, table["id"]), heights, widths, strict=True):
         if not (height >= 1 and width >= 1 and height % 1 == width % 1 == 0):
             got = f"{height} x {width}"
             raise SubmissionError(f"truth, {name}", "a size in pixels", got, "correct it")
