@@ -58,4 +58,4 @@ def scan_to_bytes(scan: np.ndarray) -> np.ndarray:
     bright = int(np.searchsorted(np.cumsum(counts), _BRIGHT_SHARE * scan.size))
     scale = 255.0 / max(bright, 1)
     table = np.minimum(np.arange(len(counts)) * scale + 0.5, 255).astype(np.uint8)
-    return table[scan]
+    return np.asarray(table[scan])

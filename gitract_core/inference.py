@@ -35,7 +35,13 @@ def load_network(candidate: Candidate, weights: Path, device: torch.device) -> n
         got = str(error).splitlines()[0]
         remedy = "remove the trial's directory and run the sweep again"
         raise RunError(weights, "the weights of this candidate", got, remedy) from None
-    return network.to(device, memory_format=torch.channels_last).eval()
+    return on_device(network, device).eval()
+
+
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Moved to the device, its weights in channels_last order."""
+    moved: nn.Module = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

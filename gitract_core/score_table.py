@@ -25,9 +25,9 @@ SUMS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
 def row_dice(score: ScanScore) -> np.ndarray:
     """Dice of each (organ, slice) of a scan, float (organs, slices); NaN where both are empty."""
     pixels = score.prediction_px + score.truth_px
-    return np.divide(
-        2.0 * score.intersection_px, pixels, out=np.full(pixels.shape, np.nan), where=pixels > 0
-    )
+    dice = np.full(pixels.shape, np.nan)
+    np.divide(2.0 * score.intersection_px, pixels, out=dice, where=pixels > 0)
+    return dice
 
 
 def per_case_sums(scores: Mapping[str, ScanScore]) -> dict[str, dict[str, list[float]]]:

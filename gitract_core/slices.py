@@ -147,7 +147,8 @@ class SliceIndex:
         if not self.annotated:
             remedy = "pass a contest folder with train.csv and train/"
             raise DataError(self.root, "annotated slices", "images without masks", remedy)
-        return (self.table[list(ORGANS)] != "").to_numpy().sum(axis=1).astype(np.int64)
+        filled = (self.table[list(ORGANS)] != "").to_numpy()
+        return np.asarray(filled.sum(axis=1), dtype=np.int64)
 
     @property
     def scans(self) -> list[str]:

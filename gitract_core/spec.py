@@ -295,4 +295,4 @@ def _converted(name: str, value: Any, default: str | int | float) -> str | int |
         raise SpaceError(f"knob {name}", kind, got, "change it in the search space")
     if isinstance(default, float) and not abs(float(value)) < float("inf"):
         raise SpaceError(f"knob {name}", "a finite number", value, "change it in the search space")
-    return value  # type: ignore[no-any-return]
+    return value

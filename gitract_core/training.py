@@ -15,7 +15,7 @@ from gitract_core import augment
 from gitract_core.device import DeviceSlices, resolve_precision
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files import replacing
-from gitract_core.inference import BATCH_SLICES, autocast, batches
+from gitract_core.inference import BATCH_SLICES, autocast, batches, on_device
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
@@ -58,7 +58,7 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(self.candidate.network, self.candidate.input.channels, N_ORGANS)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = on_device(network, device)
         self.loss: Loss = supervise(build_loss(self.candidate.loss), self.network)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer)
         self.random = torch.Generator().manual_seed(seed)

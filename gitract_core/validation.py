@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gitract_core import rle
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, RleError
 from gitract_core.images import read_image
 from gitract_core.organs import ORGANS
 from gitract_core.volumes import scan_size
@@ -51,6 +51,6 @@ def _scan_faults(index: SliceIndex, rows: pd.DataFrame) -> list[str]:
         for organ in ORGANS if index.annotated else ():
             try:
                 rle.decode(row[organ], height, width)
-            except rle.RleError as error:
+            except RleError as error:
                 faults.append(str(error.within(f"{row['id']}, {organ}")))
     return faults

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gitract_core import rle
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, RleError
 from gitract_core.images import read_image
 from gitract_core.organs import N_ORGANS, ORGANS
 from gitract_core.slices import SLICE_THICKNESS_MM
@@ -88,6 +88,6 @@ def scan_masks(rows: pd.DataFrame) -> np.ndarray:
             if text:
                 try:
                     masks[channel, place] = rle.decode(text, height, width)
-                except rle.RleError as error:
+                except RleError as error:
                     raise error.within(f"{name}, {organ}") from None
     return masks

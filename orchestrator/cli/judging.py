@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from orchestrator.cli.app import app, console, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from gitract_core.metrics.competition import CompetitionScore
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
@@ -54,10 +55,11 @@ def score(
         Path, typer.Argument(help="Table id,class,segmentation; height,width or --images.")
     ],
     empty: Annotated[
-        str, typer.Option(help="Rows empty on both sides: skip, one or zero.")
+        Literal["skip", "one", "zero"], typer.Option(help="Rows empty on both sides count so.")
     ] = "skip",
     hausdorff_norm: Annotated[
-        str, typer.Option(help="diagonal, diagonal_minus_one or unit_cube.")
+        Literal["diagonal", "diagonal_minus_one", "unit_cube"],
+        typer.Option(help="What the distance is divided by."),
     ] = "diagonal",
     images: Annotated[
         Path | None, typer.Option(help="Folder of scans, for sizes that TRUTH does not give.")
@@ -65,9 +67,8 @@ def score(
     as_json: Json = False,
 ) -> None:
     """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score."""
-    from gitract_core.submission import read_submission
-
     from gitract_core.metrics import competition_score
+    from gitract_core.submission import read_submission
 
     result = competition_score(
         read_submission(prediction),
@@ -82,10 +83,9 @@ def score(
 
 
 def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
-    from gitract_core.submission import read_submission
-
     from gitract_core.errors import SubmissionError
     from gitract_core.slices import SliceIndex
+    from gitract_core.submission import read_submission
 
     table = read_submission(truth)
     if {"height", "width"} <= set(table.columns):
@@ -133,9 +133,8 @@ def check_submission(
     as_json: Json = False,
 ) -> None:
     """Every fault of a submission, by row; exit code 1 if there is one."""
-    from gitract_core.submission import check_submission as check
-
     from gitract_core.slices import SliceIndex
+    from gitract_core.submission import check_submission as check
 
     index = SliceIndex.from_directory(images)
     faults = check(file, index.table[["id", "height", "width"]])
