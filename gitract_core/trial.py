@@ -216,4 +216,6 @@ def _sole_writer(directory: Path) -> Iterator[None]:
                     got = "another process that runs it"
                     raise TrialError(directory, "a trial of ours alone", got, remedy) from None
                 time.sleep(0.2)
+        for part in directory.glob(".*.part"):  # of a writer that was killed
+            part.unlink(missing_ok=True)
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter, deque
 from multiprocessing.connection import Connection, wait
 from typing import cast
@@ -16,6 +17,7 @@ from orchestrator.slots import Node
 
 # Forked children cannot use torch's threads or CUDA.
 _PROCESSES = multiprocessing.get_context("spawn")
+_PATIENCE_SECONDS = 5.0
 
 
 class LocalExecutor:
@@ -68,9 +70,12 @@ class _Worker:
             return None
 
     def end(self) -> int | None:
-        """End the process, whatever it does, and return its exit code."""
-        self.process.kill()
-        self.process.join()
+        """End the process, gently if it lets us, and return its exit code."""
+        self.process.terminate()
+        self.process.join(_PATIENCE_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
         self.pipe.close()
         return self.process.exitcode
 
@@ -104,6 +109,7 @@ def _next_events(workers: list[_Worker]) -> list[tuple[TrialEvent, _Worker]]:
 def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs) -> None:
     """A worker process: trials in, events out, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
     try:
         while True:
             for event in attempt(pipe.recv(), jobs):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from gitract_core.results import read_history
 
 _SPACE = """
 folds: 2
@@ -108,6 +112,37 @@ def test_single_trial_predicts_too(swept: Path, tiny: Path) -> None:
     out = swept / "single.csv"
     cli(swept, "predict", trial, "--images", tiny / "train" / "case7", "--out", out)
     assert len(pd.read_csv(out)) == 18
+
+
+def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> None:
+    slow = _SPACE.replace("epochs: 2", "epochs: 60, patience: 60").replace(
+        "[bce, bce + dice]", "bce"
+    )
+    (tmp_path / "space.yaml").write_text(slow)
+    arguments = ["sweep", "--local", "--data", str(tiny), "--space", "space.yaml"]
+    code = "from orchestrator.cli import main; main()"
+    root = str(Path(__file__).parent.parent)
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    trials = tmp_path / "runs/space/trials"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(trials.glob("*/checkpoint.pt"))) < 2:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "the same command goes on" in said
+    assert not list(trials.glob("*/result.json"))
+    assert not list(trials.glob("*/.*.part"))
+    before = [len(read_history(file)) for file in trials.glob("*/history.csv")]
+    assert all(0 < epochs < 60 for epochs in before)
+    assert "2/2" in cli(tmp_path, *arguments).stderr
+    assert len(list(trials.glob("*/result.json"))) == 2
 
 
 def test_another_data_set_is_refused(swept: Path, own_tiny: Path) -> None:

@@ -267,6 +267,22 @@ def test_voxels_that_a_floor_bounds_are_never_searched(monkeypatch):
     assert len(searched) == 1
 
 
+@pytest.mark.parametrize("side", [4, 8])
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.5, 0.2, 0.3)])
+@pytest.mark.parametrize("floor", [0.5, 1, 1.8, 3, 3.2, 5, 7, 12, 18])
+def test_boxes_hold_only_what_the_floor_reaches(side, spacing, floor):
+    grid = Grid(side, np.array(spacing, float))
+    target = np.zeros((30, 40, 50), bool)
+    target[12, 20, 25] = target[14, 3, 45] = True
+    outside, target = grid.cut(~target), grid.cut(target)
+    distance = ndimage.distance_transform_edt(~target, sampling=spacing)
+    left = farthest._beyond(outside, target, grid, floor)
+    assert not (left & ~outside).any()
+    assert distance[outside & ~left].max(initial=0) <= floor
+    if floor >= (side - 1) * spacing[2] * math.sqrt(3):
+        assert left.sum() < outside.sum()
+
+
 def test_grid_gives_voxels_and_their_cells():
     grid = Grid(4, np.array([1.0, 2.0, 3.0]))
     volume = grid.cut(noise(np.random.default_rng(0), (6, 7, 13), 0.2))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gitract_core.errors import DataError
 from gitract_core.phantom.balance import balanced
 from gitract_core.phantom.plan import PhantomPlan, ScanPlan, combination_counts, position_profile
+from gitract_core.phantom.peaks import with_peaks
 from gitract_core.phantom.planning import PEAK_POSITIONS, largest_remainder, make_plan
 from gitract_core.phantom.slips import slipped
 from gitract_core.phantom.spec import PhantomSpec
@@ -58,6 +59,12 @@ def test_profiles_peak_where_the_papers_do(paper: PhantomPlan) -> None:
     for scan in paper.train:
         some[: scan.n_slices] += scan.combinations() > 0
     assert abs(some.max() - 257) <= 8
+
+
+def test_shifts_that_cannot_help_are_refused() -> None:
+    scan = ScanPlan(1, 0, 266, 266, 1.5, 3.0, 20, ((8, 20), (8, 20), (0, 12)))  # has no room
+    with pytest.raises(DataError, match="peaks at"):
+        with_peaks((scan,), (2, 2, 15), 1, np.random.default_rng(0))
 
 
 def test_annotated_slices_a_scan_spread_as_published(paper: PhantomPlan) -> None:

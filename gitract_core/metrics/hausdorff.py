@@ -112,9 +112,9 @@ def _distance(
 
 def _span(mask: Volume) -> tuple[slice, slice, slice] | None:
     """The box that holds everything, by axis; None for an empty mask."""
-    slices = (
-        np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1)) if mask.size else mask.nonzero()[0]
-    )
+    if not mask.size:
+        return None
+    slices = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))
     if not slices.size:
         return None
     seen: Volume = np.logical_or.reduce(mask[slices[0] : slices[-1] + 1])  # (height, width)

@@ -3,11 +3,12 @@
 Each step knows only the ones before it::
 
     spec       what is asked for, and the published counts
-    plan       which organ in which slice (planning samples it, balance makes its counts exact)
+    plan       which organ in which slice (planning samples it, balance makes its counts exact,
+               peaks its profile)
     frame      where a body lies in the images; curves: smooth lines and fields
     tubes      hollow organs; organ_paths: the ways they take
     body       what surrounds them; tissue: their signal
-    signal     from tissues to an image; scan: all of one scan
+    signal     from tissues to an image; slips: annotators' errors; scan: all of one scan
     writing    the folder
 """
 

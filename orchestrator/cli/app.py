@@ -43,9 +43,6 @@ def main() -> None:
     except GitractError as error:
         _print_error(error)
         sys.exit(1 if isinstance(error, TrialError) else 2)
-    except KeyboardInterrupt:
-        _print_error("interrupted; what is finished is kept, the same command goes on from here")
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is wrong
         sys.exit(0)

@@ -198,8 +198,20 @@ def _run(executor: Executor, prepared: PreparedSweep, slots: Slots, retries: int
             if event.kind == "failed":
                 failed.add(event.key)
 
-        executor.run(jobs, on_event)
+        try:
+            executor.run(jobs, on_event)
+        except KeyboardInterrupt:
+            raise typer.Exit(_interrupted()) from None
     return len(failed)
+
+
+def _interrupted() -> int:
+    """Say what to do next; the exit code of a command ended by Ctrl-C."""
+    print(
+        "gitract-cv: interrupted; what is finished is kept, the same command goes on from here",
+        file=sys.stderr,
+    )
+    return 130
 
 
 def _show_outcome(prepared: PreparedSweep, *, as_json: bool) -> None:
