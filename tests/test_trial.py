@@ -69,8 +69,11 @@ def test_damaged_checkpoint_starts_the_trial_anew(tiny: Path, tmp_path: Path) ->
     stopped.close()  # type: ignore[attr-defined]
     checkpoint = TrialFiles(tmp_path / "trial").checkpoint
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    left_over = checkpoint.with_name(".history.csv.killed.part")
+    left_over.write_text("epoch")
     again = [r.epoch for r in iterate_trial(sweep.specs[0], sweep.data, tmp_path / "trial")]
     assert again == [1, 2, 3]
+    assert not left_over.exists()
 
 
 def test_result_is_the_score_of_the_written_predictions(tiny: Path, tmp_path: Path) -> None:
