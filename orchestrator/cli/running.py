@@ -148,7 +148,7 @@ def _make_demo_data() -> None:
 
     bar, progress = progress_bar(f"phantom data set in {DEMO_DATA}")
     with bar:
-        write_phantom(DEMO_DATA, cases=10, slices_per_scan=24, progress=progress)
+        write_phantom(DEMO_DATA, cases=10, slices_per_scan=16, progress=progress)
 
 
 def _executor(
