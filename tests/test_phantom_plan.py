@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gitract_core.errors import DataError
 from gitract_core.phantom.balance import balanced
-from gitract_core.phantom.plan import PhantomPlan, ScanPlan, combination_counts, position_profile
 from gitract_core.phantom.peaks import with_peaks
+from gitract_core.phantom.plan import PhantomPlan, ScanPlan, combination_counts, position_profile
 from gitract_core.phantom.planning import PEAK_POSITIONS, largest_remainder, make_plan
 from gitract_core.phantom.slips import slipped
 from gitract_core.phantom.spec import PhantomSpec
