@@ -19,8 +19,8 @@ import torch
 from training_step import training_step
 
 from gitract_core.augment import apply, draw
+from gitract_core.knobs import AugmentationKnobs, NetworkKnobs
 from gitract_core.networks import build_network
-from gitract_core.spec import AugmentationKnobs, NetworkKnobs
 
 SIZE, BATCH = 128, 16
 IMAGES = torch.rand(BATCH, 1, SIZE, SIZE)

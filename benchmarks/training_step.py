@@ -19,9 +19,9 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from gitract_core.knobs import NetworkKnobs
 from gitract_core.losses import build_loss
 from gitract_core.networks import UNet, build_network, parameter_count
-from gitract_core.spec import NetworkKnobs
 
 SIZE, BATCH = 128, 16
 DOUBLING = (16, 32, 64, 128, 256)

@@ -57,6 +57,14 @@ class SliceCache:
         """The slice index the rows belong to."""
         return SliceIndex(self.root, pd.read_parquet(self.directory / "index.parquet"))
 
+    @cached_property
+    def scan_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each slice the rows of its scan's first and last slice, int64 (slices,)."""
+        rows = self.index.table["scan"].reset_index(drop=True)
+        places = rows.index.to_series().groupby(rows)
+        first, last = (np.array(places.transform(end), np.int64) for end in ("min", "max"))
+        return first, last
+
 
 def cache_root() -> Path:
     """Where caches live: ``GITRACT_CACHE``, or the user's own cache folder."""

@@ -13,6 +13,7 @@ import torch
 
 from gitract_core.cache import SliceCache
 from gitract_core.errors import GitractError
+from gitract_core.knobs import InputKnobs
 from gitract_core.organs import N_ORGANS
 
 
@@ -24,10 +25,13 @@ class Runtime:
         device: ``auto`` (CUDA if there is one), ``cpu`` or ``cuda``.
         threads: processor threads of a trial on the CPU; concurrent trials share the cores, so
             the executor sets it. Results on a CPU are equal bit by bit for equal threads.
+        keep_oof: leave out-of-fold probabilities behind; without them they are predicted anew from
+            the weights when they are asked for.
     """
 
     device: str = "auto"
     threads: int = 1
+    keep_oof: bool = True
 
     def torch_device(self) -> torch.device:
         """The device, with the thread count set.
@@ -47,31 +51,51 @@ class Runtime:
 
 @dataclass(frozen=True)
 class DeviceSlices:
-    """The cache as tensors on the device: one copy a process, shared by all its trials.
+    """Slices as tensors on the device: one copy a process, shared by all its trials.
 
     Attributes:
         images: uint8 (slices, size, size).
-        masks: uint8 (slices, size, size), one bit an organ.
+        masks: uint8 (slices, size, size), one bit an organ; None without annotations.
+        first, last: int64 (slices,), rows of the outermost slices of each slice's own scan.
     """
 
     images: torch.Tensor
-    masks: torch.Tensor
+    masks: torch.Tensor | None
+    first: torch.Tensor
+    last: torch.Tensor
 
-    def batch(self, rows: torch.Tensor, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images, float (batch, channels, size, size) in 0..1, and masks, float with organs."""
-        gray = self.images.index_select(0, rows).to(torch.float32).mul_(1 / 255)
-        images = gray.unsqueeze(1).expand(-1, channels, -1, -1)  # the gray slice repeated
+    @classmethod
+    def of_scan(cls, images: torch.Tensor) -> DeviceSlices:
+        """The images of one scan, uint8 (slices, size, size), without masks."""
+        first = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        return cls(images, None, first, first + (len(images) - 1))
+
+    def batch_images(self, rows: torch.Tensor, knobs: InputKnobs) -> torch.Tensor:
+        """What the network sees of some slices: float (batch, planes, size, size) in 0..1."""
+        if knobs.context == 1:
+            gray = self.images.index_select(0, rows).to(torch.float32).mul_(1 / 255)
+            return gray.unsqueeze(1).expand(-1, knobs.planes, -1, -1)  # the gray slice repeated
+        offsets = torch.tensor(knobs.offsets, device=rows.device)
+        low, high = self.first[rows].unsqueeze(1), self.last[rows].unsqueeze(1)
+        seen = (rows.unsqueeze(1) + offsets).clamp(low, high)  # (batch, planes)
+        planes = self.images.index_select(0, seen.flatten()).to(torch.float32).mul_(1 / 255)
+        return planes.view(len(rows), knobs.planes, *planes.shape[1:])
+
+    def batch_masks(self, rows: torch.Tensor) -> torch.Tensor:
+        """Masks of some annotated slices, float (batch, organs, size, size), 0 or 1."""
+        assert self.masks is not None
         bits = self.masks.index_select(0, rows).unsqueeze(1)
         organ = torch.arange(N_ORGANS, device=bits.device, dtype=torch.uint8).view(1, -1, 1, 1)
         masks = bits.bitwise_right_shift(organ).bitwise_and_(1)  # (batch, organs, size, size)
-        return images, masks.to(torch.float32)
+        return masks.to(torch.float32)
 
 
 @lru_cache(maxsize=2)
 def slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
     """The whole cache on a device; on the CPU the mapped files themselves, not a copy."""
     images, masks = torch.from_numpy(cache.images), torch.from_numpy(cache.masks)
-    return DeviceSlices(images.to(device), masks.to(device))
+    first, last = (torch.from_numpy(ends).to(device) for ends in cache.scan_ends)
+    return DeviceSlices(images.to(device), masks.to(device), first, last)
 
 
 def supports_bf16(device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""Prediction scan by scan: probabilities at network size, masks at native size."""
+"""Prediction scan by scan: probabilities at network size; ``postprocess`` makes masks of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from gitract_core.device import DeviceSlices
 from gitract_core.errors import RunError
 from gitract_core.networks import build_network
 from gitract_core.oof import to_bytes
@@ -28,7 +28,7 @@ def load_network(candidate: Candidate, weights: Path, device: torch.device) -> n
     Raises:
         RunError: the file is unreadable or holds weights of another network.
     """
-    network = build_network(candidate.network, candidate.input.channels, N_ORGANS)
+    network = build_network(candidate.network, candidate.input.planes, N_ORGANS)
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
@@ -56,49 +56,40 @@ def batches(n_slices: int, size: int = BATCH_SLICES) -> Iterator[slice]:
 
 @torch.inference_mode()
 def predict_scan(
-    network: nn.Module, images: torch.Tensor, candidate: Candidate, precision: str
+    network: nn.Module,
+    images: torch.Tensor,
+    candidate: Candidate,
+    precision: str,
+    *,
+    flip: bool = False,
 ) -> np.ndarray:
     """Probabilities of one scan.
 
     Args:
         network: in evaluation mode.
         images: uint8 (slices, size, size) on the network's device.
-        candidate: for the number of input channels.
+        candidate: for the slices that the network sees at once.
         precision: ``bf16`` or ``fp32``.
+        flip: average with the prediction of the slices mirrored left to right, mirrored back
+            (test-time augmentation).
 
     Returns:
         uint8 (organs, slices, size, size); 255 is probability 1.
     """
     parts = []
+    scan = DeviceSlices.of_scan(images)
+    rows = torch.arange(len(images), device=images.device)
     for span in batches(len(images)):
-        gray = images[span].to(torch.float32).mul_(1 / 255).unsqueeze(1)
-        inputs = gray.expand(-1, candidate.input.channels, -1, -1)
-        with autocast(images.device, precision):
-            logits = network(inputs.contiguous(memory_format=torch.channels_last))
-        parts.append(logits.float().sigmoid().cpu().numpy())
+        inputs = scan.batch_images(rows[span], candidate.input)
+        values = _probabilities(network, inputs, precision)
+        if flip:
+            mirrored = _probabilities(network, inputs.flip(-1), precision).flip(-1)
+            values = (values + mirrored) / 2
+        parts.append(values.cpu().numpy())
     return to_bytes(np.concatenate(parts).swapaxes(0, 1))
 
 
-def native_masks(
-    probabilities: np.ndarray, height: int, width: int, threshold: float = 0.5
-) -> np.ndarray:
-    """Masks at native size from probabilities at network size.
-
-    Args:
-        probabilities: uint8, or float in units of 1/255, (organs, slices, size, size); enlarged
-            bilinearly.
-        height: native size in pixels.
-        width: likewise.
-        threshold: probability from which a pixel belongs to the organ.
-
-    Returns:
-        boolean (organs, slices, height, width).
-    """
-    organs, slices = probabilities.shape[:2]
-    masks = np.zeros((organs, slices, height, width), dtype=bool)
-    level = np.float32(threshold * 255)
-    for organ, place in np.argwhere(probabilities.max(axis=(2, 3)) >= level):
-        plane = probabilities[organ, place].astype(np.float32)
-        enlarged = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-        np.greater_equal(enlarged, level, out=masks[organ, place])
-    return masks
+def _probabilities(network: nn.Module, inputs: torch.Tensor, precision: str) -> torch.Tensor:
+    with autocast(inputs.device, precision):
+        logits: torch.Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
+    return logits.float().sigmoid()

@@ -21,14 +21,15 @@ from gitract_core.cache import scan_images
 from gitract_core.device import Runtime, resolve_precision
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_json
-from gitract_core.inference import load_network, native_masks, predict_scan
+from gitract_core.inference import load_network, predict_scan
+from gitract_core.knobs import PostprocessKnobs
 from gitract_core.organs import ORGANS
+from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import TrialFiles, TrialResult
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
-from gitract_core.volumes import scan_size
 
-_FORMAT = 1
+_FORMAT = 2
 Progress = Callable[[int, int], None]
 
 
@@ -60,28 +61,36 @@ class Member:
 
 @dataclass(frozen=True)
 class Members:
-    """What predicts: trials, their weights and the threshold.
+    """What predicts: trials, their weights, and the way from probabilities to masks.
 
     Attributes:
         members: at least one.
-        threshold: averaged probability from which a pixel belongs to an organ.
+        postprocess: one rule an organ, in the order of ``ORGANS``; its threshold is that of the
+            averaged probability.
         data_fingerprint, folds_fingerprint: of the run that trained them.
+        flip: average with predictions of mirrored slices.
     """
 
     members: tuple[Member, ...]
-    threshold: float
+    postprocess: tuple[PostprocessKnobs, ...]
     data_fingerprint: str
     folds_fingerprint: str
+    flip: bool = False
 
     def __post_init__(self) -> None:
         total = sum(m.weight for m in self.members)
         if abs(total - 1) > 1e-6:
             raise RunError("members", "weights that sum to 1", total, "make the ensemble anew")
+        if len(self.postprocess) != len(ORGANS):
+            expected, got = "one post-processing rule an organ", len(self.postprocess)
+            raise RunError("members", expected, got, "make the ensemble anew")
 
     def save(self, path: Path) -> None:
         """Write ``members.json`` atomically."""
         members = [{**asdict(m), "candidate": m.candidate.knobs()} for m in self.members]
-        write_json(path, {"format": _FORMAT, **asdict(self), "members": members})
+        rules = {o: asdict(r) for o, r in zip(ORGANS, self.postprocess, strict=True)}
+        values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
+        write_json(path, values)
 
     @classmethod
     def load(cls, path: Path) -> Members:
@@ -90,9 +99,9 @@ class Members:
         Raises:
             RunError: neither, or damaged.
         """
-        if path.is_dir() and TrialFiles(path).result.is_file():
-            return cls.of_trials([TrialFiles(path)], path)
-        path = path / "members.json" if path.is_dir() else path
+        path = manifest_path(path)
+        if path.is_dir():
+            return cls.of_one(TrialFiles(path))
         values = read_json(path)
         try:
             if values.pop("format") != _FORMAT:
@@ -101,15 +110,29 @@ class Members:
                 Member(**{**m, "candidate": Candidate.from_knobs(m["candidate"])})
                 for m in values.pop("members")
             )
-            return cls(members=members, **values)
+            rules = values.pop("postprocess")
+            postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in ORGANS)
+            return cls(members=members, postprocess=postprocess, **values)
         except (KeyError, TypeError, ValueError, AttributeError, GitractError) as error:
             remedy = "make the ensemble anew"
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
 
     @classmethod
-    def of_trials(cls, trials: Sequence[TrialFiles], directory: Path) -> Members:
-        """Equal weights for trained trials; their files named relative to ``directory``."""
-        results = [TrialResult.load(files.result) for files in trials]
+    def of_trials(
+        cls,
+        trials: Sequence[tuple[TrialFiles, float]],
+        rules: tuple[PostprocessKnobs, ...],
+        directory: Path,
+    ) -> Members:
+        """A manifest of trained trials.
+
+        Args:
+            trials: files and weight of each; weights are made to sum to 1.
+            rules: post-processing of each organ.
+            directory: where the manifest will lie; files are named relative to it.
+        """
+        results = [TrialResult.load(files.result) for files, _ in trials]
+        total = sum(weight for _, weight in trials)
         members = tuple(
             Member(
                 trial=result.spec.key,
@@ -117,12 +140,25 @@ class Members:
                 candidate=result.spec.candidate,
                 weights=_relative(files.best, directory),
                 sha256=_sha256(files.best),
-                weight=1 / len(trials),
+                weight=weight / total,
             )
-            for files, result in zip(trials, results, strict=True)
+            for (files, weight), result in zip(trials, results, strict=True)
         )
         spec = results[0].spec
-        return cls(members, 0.5, spec.data_fingerprint, spec.folds_fingerprint)
+        return cls(members, rules, spec.data_fingerprint, spec.folds_fingerprint)
+
+    @classmethod
+    def of_one(cls, files: TrialFiles) -> Members:
+        """A single trial as an ensemble of one."""
+        rule = TrialResult.load(files.result).spec.candidate.postprocess
+        return cls.of_trials([(files, 1.0)], (rule,) * len(ORGANS), files.directory)
+
+
+def manifest_path(path: Path) -> Path:
+    """The manifest in an ensemble's directory; a trial's directory or a file as it is."""
+    if path.is_dir() and not TrialFiles(path).result.is_file():
+        return path / "members.json"
+    return path
 
 
 class Predictor:
@@ -154,19 +190,28 @@ class Predictor:
     def masks(self, index: SliceIndex, scan: str) -> np.ndarray:
         """Masks of one scan at native size, boolean (organs, slices, height, width)."""
         rows = index.rows_of_scan(scan)
-        images: Mapping[int, torch.Tensor] = {
-            size: torch.from_numpy(scan_images(index.root, rows, size)).to(self.device)
-            for size in {m.candidate.input.size for m in self.members.members}
-        }
-        masks_at = max(images)
+        sizes = {m.candidate.input.size for m in self.members.members}
+        images = {size: scan_images(index.root, rows, size) for size in sizes}
+        return self.masks_of(images, NativeGrid.of_scan(rows))
+
+    def masks_of(self, images: Mapping[int, np.ndarray], grid: NativeGrid) -> np.ndarray:
+        """Masks of a scan from anywhere, boolean (organs, slices, height, width).
+
+        Args:
+            images: uint8 (slices, size, size) at every size that a member wants.
+            grid: the scan's own pixels.
+        """
+        seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
+        masks_at = max(seen)
         total = np.zeros(1, dtype=np.float32)
         for member, network in zip(self.members.members, self.networks, strict=True):
             candidate = member.candidate
             precision = resolve_precision(candidate.training.precision, self.device)
-            part = predict_scan(network, images[candidate.input.size], candidate, precision)
+            scan, flip = seen[candidate.input.size], self.members.flip
+            part = predict_scan(network, scan, candidate, precision, flip=flip)
             part = at_size(part, masks_at) * np.float32(member.weight)
             total = total + part
-        return native_masks(total, *scan_size(rows), self.members.threshold)
+        return native_masks(total, grid, self.members.postprocess)
 
     def rows(
         self, index: SliceIndex, progress: Progress | None = None

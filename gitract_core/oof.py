@@ -8,8 +8,11 @@ over members they never reach a threshold.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,21 +39,45 @@ def write_oof(path: Path, scans: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(file, allow_pickle=False, **dict(scans))
 
 
-def read_oof(path: Path, scan: str) -> np.ndarray:
-    """One scan's probabilities, uint8 (organs, slices, size, size).
+class OofStore(Mapping[str, np.ndarray]):
+    """Probabilities by scan, uint8 (organs, slices, size, size), read when asked for.
 
     Raises:
         RunError: unreadable, or without that scan.
     """
-    try:
-        with np.load(path, allow_pickle=False) as store:
-            if scan not in store.files:
-                raise RunError(path, "a scan of the fold", scan, suggestion(scan, store.files))
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._reading() as store:
+            self._scans = tuple(store.files)
+
+    def __getitem__(self, scan: str) -> np.ndarray:
+        if scan not in self._scans:
+            remedy = suggestion(scan, self._scans)
+            raise RunError(self.path, "a scan of the fold", scan, remedy)
+        with self._reading() as store:
             values: np.ndarray = store[scan]
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        remedy = "remove the trial's directory and run the sweep again"
-        raise RunError(path, "out-of-fold probabilities", error, remedy) from None
-    if values.ndim != 4 or values.dtype != np.uint8:
-        got = f"{values.dtype} {values.shape}"
-        raise RunError(path, "uint8 (organs, slices, size, size)", got, "run the trial again")
-    return values
+        if values.ndim != 4 or values.dtype != np.uint8:
+            expected, got = "uint8 (organs, slices, size, size)", f"{values.dtype} {values.shape}"
+            raise RunError(self.path, expected, got, "run the trial again")
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scans)
+
+    def __len__(self) -> int:
+        return len(self._scans)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        try:
+            with np.load(self.path, allow_pickle=False) as store:
+                yield store
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            remedy = "remove this file; it is predicted anew from the weights"
+            raise RunError(self.path, "out-of-fold probabilities", error, remedy) from None
+
+
+def read_oof(path: Path, scan: str) -> np.ndarray:
+    """One scan's probabilities, uint8 (organs, slices, size, size)."""
+    return OofStore(path)[scan]

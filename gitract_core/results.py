@@ -59,6 +59,31 @@ class TrialFiles:
         """One row a (slice, class) and a (scan, class)."""
         return self.directory / "scores.parquet"
 
+    @property
+    def lock(self) -> Path:
+        """Locked (``flock``) by the process that runs the trial."""
+        return self.directory / ".lock"
+
+    @property
+    def damaged(self) -> Path:
+        """A result that could not be read, set aside."""
+        return self.directory / "result.json.damaged"
+
+    def is_finished(self) -> bool:
+        """Whether there is a whole result; a damaged one is as good as none.
+
+        Raises:
+            OSError: the disk does not answer; the file may be whole.
+        """
+        if not self.result.is_file():
+            return False
+        try:
+            TrialResult.load(self.result)
+        except RunError:
+            self.result.read_bytes()
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
@@ -107,7 +132,8 @@ class TrialResult:
         per_case: for each case its sums and counts, from which any pooled score follows.
         history: the best epoch, epochs run, the record at the best epoch and each metric's best.
         cost: seconds, device, threads, parameters, peak memory.
-        environment: versions and precision that the numbers depend on.
+        environment: versions and precision that the numbers depend on; ``micro_batch`` below the
+            candidate's ``optimizer.batch_size`` says that memory ran out and batches were split.
     """
 
     spec: TrialSpec

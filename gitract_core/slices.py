@@ -207,42 +207,56 @@ def read_annotations(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise DataError(path, "a CSV table", first, "restore the file") from None
+    return wide_annotations(rows, path)
+
+
+def wide_annotations(rows: pd.DataFrame, where: Path | str) -> pd.DataFrame:
+    """Rows id, class, segmentation as a table: index id, one column an organ, empty for no mask.
+
+    Args:
+        rows: three rows a slice; other columns are left alone.
+        where: what errors name as the place.
+
+    Raises:
+        DataError: missing column, unknown class, bad id, a slice that has not exactly one row a
+            class.
+    """
     for column in ("id", "class", "segmentation"):
         if column not in rows.columns:
             got = ", ".join(map(str, rows.columns))
-            raise DataError(path, f"a column {column!r}", got, "restore the header")
-    rows["segmentation"] = rows["segmentation"].astype("string").fillna("")
-    rows["id"] = rows["id"].astype("string").fillna("")
-    _check_rows(path, rows)
+            raise DataError(where, f"a column {column!r}", got, "restore the header")
+    text = {name: rows[name].astype("string").fillna("") for name in ("id", "segmentation")}
+    rows = rows.assign(**text)
+    _check_rows(where, rows)
     table = rows.pivot(index="id", columns="class", values="segmentation")
     absent = [organ for organ in ORGANS if organ not in table.columns]
     if absent:
-        raise DataError(path, f"rows of class {absent[0]}", "none", "add three rows a slice")
+        raise DataError(where, f"rows of class {absent[0]}", "none", "add three rows a slice")
     incomplete = table.index[table[list(ORGANS)].isna().any(axis=1)]
     if len(incomplete):
-        where = f"{path}, id {incomplete[0]}"
-        raise DataError(where, "three rows, one a class", "fewer", "add rows with an empty field")
+        place = f"{where}, id {incomplete[0]}"
+        raise DataError(place, "three rows, one a class", "fewer", "add rows with an empty field")
     return pd.DataFrame({o: table[o].to_numpy(dtype=object) for o in ORGANS}, index=table.index)
 
 
-def _check_rows(path: Path, rows: pd.DataFrame) -> None:
+def _check_rows(where: Path | str, rows: pd.DataFrame) -> None:
     """Raise for the first row of an unknown class, a repeated row or a bad id."""
     unknown = ~rows["class"].isin(ORGANS)
     if unknown.any():
         row = int(np.argmax(unknown.to_numpy()))
         name = str(rows["class"].iloc[row])
-        where = f"{path}, row {row + 2}"
-        raise DataError(where, "a known class", repr(name), suggestion(name, ORGANS))
+        place = f"{where}, row {row + 2}"
+        raise DataError(place, "a known class", repr(name), suggestion(name, ORGANS))
     repeated = rows.duplicated(["id", "class"])
     if repeated.any():
         row = int(np.argmax(repeated.to_numpy()))
         got = f"{rows['id'].iloc[row]}, {rows['class'].iloc[row]} again"
-        raise DataError(f"{path}, row {row + 2}", "one row a slice and class", got, "remove one")
+        raise DataError(f"{where}, row {row + 2}", "one row a slice and class", got, "remove one")
     bad = ~rows["id"].str.fullmatch(_ID.pattern)
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
         got = repr(rows["id"].iloc[row])
-        raise DataError(f"{path}, row {row + 2}", "caseN_dayN_slice_NNNN", got, "mend the id")
+        raise DataError(f"{where}, row {row + 2}", "caseN_dayN_slice_NNNN", got, "mend the id")
 
 
 def _joined(root: Path, images: pd.DataFrame, masks: pd.DataFrame) -> pd.DataFrame:

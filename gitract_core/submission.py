@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     Row = tuple[str, str]  # id and class
     Sizes = Mapping[str, tuple[int, int]]  # id -> (height, width), in the expected order
 
-__all__ = ["COLUMNS", "Fault", "check_submission", "read_submission", "write_submission"]
+__all__ = [
+    "COLUMNS",
+    "Fault",
+    "check_submission",
+    "read_submission",
+    "summarize_submission",
+    "write_submission",
+]
 
 COLUMNS = ("id", "class", "predicted")
 _FIRST_LINE = 2  # the header is line 1
@@ -106,6 +113,37 @@ def check_submission(table: Path | str | pd.DataFrame, sizes: pd.DataFrame) -> l
     by_row = [*_row_faults(keys, texts, size_of), *_missing_rows(keys, size_of)]
     by_row = by_row or list(_order_faults(keys, size_of))
     return [*header, *by_row, *_whole_faults(keys, texts, size_of)]
+
+
+def summarize_submission(table: Path | str | pd.DataFrame) -> dict[str, dict[str, float]]:
+    """For each class of a submission: rows, masks that are not empty, and their median area.
+
+    Returns:
+        class -> ``rows``, ``masks``, ``median_area_px`` (NaN without masks). Rows of bad run-length
+        text count as empty.
+
+    Raises:
+        SubmissionError: the file cannot be read, or lacks a column.
+    """
+    rows = table if isinstance(table, pd.DataFrame) else read_submission(Path(table))
+    if not set(COLUMNS) <= set(rows.columns):
+        got = ", ".join(map(str, rows.columns))
+        raise SubmissionError("submission", f"columns {', '.join(COLUMNS)}", got, "mend the header")
+    texts = pd.Series([t for t, _ in _with_missing(rows["predicted"])], index=rows.index)
+    found = {}
+    for organ in ORGANS:
+        mine = texts[rows["class"] == organ]
+        areas = [area for area in map(_area_px, mine[mine != ""]) if area]
+        median = float(np.median(areas)) if areas else float("nan")
+        found[organ] = {"rows": len(mine), "masks": len(areas), "median_area_px": median}
+    return found
+
+
+def _area_px(text: str) -> int:
+    try:
+        return rle.area(text)
+    except RleError:
+        return 0
 
 
 def _with_missing(column: pd.Series[str]) -> Iterator[tuple[str, bool]]:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from gitract_core import augment
 from gitract_core.device import DeviceSlices, resolve_precision
 from gitract_core.errors import RunError, TrialError
-from gitract_core.files import replacing
+from gitract_core.files import write_bytes
 from gitract_core.inference import BATCH_SLICES, autocast, batches, on_device
+from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
 from gitract_core.organs import N_ORGANS
 from gitract_core.results import EpochRecord, TrialFiles, write_history
-from gitract_core.spec import Candidate, OptimizerKnobs, TrialSpec
+from gitract_core.spec import Candidate, TrialSpec
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class DivergedError(TrialError):
+    """The loss is no longer finite; another attempt would end alike."""
+
+    kind = "diverged"
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,12 @@ class Training:
             differences between candidates clearer.
         data: the fold's slices.
         device: where to train.
+
+    A batch that does not fit the device's memory is split in two, once and for the rest of the
+    trial: gradients are accumulated over ``micro_batch`` slices, and a step is still one of
+    ``optimizer.batch_size``. It is not quite the same training: batch normalization sees the
+    statistics of smaller batches, and losses that pool over a batch (dice, say) pool over less.
+    The result's ``environment`` therefore tells ``micro_batch``.
     """
 
     def __init__(self, spec: TrialSpec, data: FoldSlices, device: torch.device) -> None:
@@ -57,13 +72,14 @@ class Training:
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_network(self.candidate.network, self.candidate.input.channels, N_ORGANS)
+            network = build_network(self.candidate.network, self.candidate.input.planes, N_ORGANS)
         self.network = on_device(network, device)
         self.loss: Loss = supervise(build_loss(self.candidate.loss), self.network)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer)
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.best_epoch = 0
+        self.micro_batch = self.candidate.optimizer.batch_size
 
     @property
     def finished(self) -> bool:
@@ -75,7 +91,8 @@ class Training:
         """Train one epoch, validate, and note whether it is the best so far.
 
         Raises:
-            TrialError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite.
+            torch.OutOfMemoryError: half a batch does not fit the device either.
         """
         start = time.perf_counter()
         rate = self._set_learning_rate()
@@ -98,7 +115,7 @@ class Training:
         )
         if not abs(train_loss) < float("inf"):
             where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
-            raise TrialError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
+            raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
         self.records.append(record)
         if self.best_epoch == 0 or self._value(record) > self._value(self._best):
             self.best_epoch = record.epoch
@@ -111,15 +128,36 @@ class Training:
         total = torch.zeros((), device=self.device)  # read once an epoch: no waiting in between
         for span in batches(len(order), knobs.optimizer.batch_size):
             rows = order[span].to(self.device, non_blocking=True)
-            images, masks = self.data.slices.batch(rows, knobs.input.channels)
+            images = self.data.slices.batch_images(rows, knobs.input)
+            masks = self.data.slices.batch_masks(rows)
             parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
             images, masks = augment.apply(parameters, images, masks)
-            loss = self._forward(images, masks)[0]
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = self._gradients_within_memory(images, masks)
             self.optimizer.step()
-            total += loss.detach() * len(rows)
+            total += loss * len(rows)
         return float(total) / len(order)
+
+    def _gradients_within_memory(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """As ``_gradients``; a batch that does not fit is done again in two parts, once a trial."""
+        try:
+            return self._gradients(images, masks)
+        except torch.OutOfMemoryError:
+            if not self.micro_batch == self.candidate.optimizer.batch_size > 1:
+                raise
+        # Outside of "except": a caught error keeps the memory of its frames.
+        self.micro_batch = (self.micro_batch + 1) // 2
+        return self._gradients(images, masks)
+
+    def _gradients(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Leave the gradients of a batch in the network; its loss, detached."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for span in batches(len(images), self.micro_batch):
+            share = (span.stop - span.start) / len(images)
+            loss = self._forward(images[span], masks[span])[0] * share
+            loss.backward()
+            total += loss.detach()
+        return total
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
@@ -129,7 +167,8 @@ class Training:
         total = torch.zeros((), device=self.device)
         for span in batches(len(rows), BATCH_SLICES):
             chosen = rows[span].to(self.device, non_blocking=True)
-            images, masks = self.data.slices.batch(chosen, self.candidate.input.channels)
+            images = self.data.slices.batch_images(chosen, self.candidate.input)
+            masks = self.data.slices.batch_masks(chosen)
             loss, logits = self._forward(images, masks)
             total += loss * len(chosen)
             counts.update(logits, masks)
@@ -166,17 +205,18 @@ class Training:
         write_history(files.history, self.records)
         if self.best_epoch == len(self.records):
             weights = {k: v.contiguous() for k, v in self.network.state_dict().items()}
-            with replacing(files.best) as part:
-                save_file(weights, part)
+            write_bytes(files.best, save(weights))
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": self.random.get_state(),
             "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
+            "micro_batch": self.micro_batch,
         }
-        with replacing(files.checkpoint) as part:
-            torch.save(state, part)
+        content = io.BytesIO()  # torch's own writer hides why a disk refuses
+        torch.save(state, content)
+        write_bytes(files.checkpoint, content.getvalue())
 
     def restore(self, checkpoint: Path) -> None:
         """Go on from a checkpoint.
@@ -191,6 +231,7 @@ class Training:
             self.random.set_state(state["random"].cpu())
             self.records = [EpochRecord(**values) for values in state["records"]]
             self.best_epoch = int(state["best_epoch"])
+            self.micro_batch = int(state.get("micro_batch", self.micro_batch))
         except Exception as error:  # torch raises many kinds for a damaged file
             got = f"{type(error).__name__}: {str(error).splitlines()[0]:.120}"
             remedy = "remove the file; the trial then starts anew"
@@ -206,11 +247,15 @@ def build_optimizer(network: nn.Module, knobs: OptimizerKnobs) -> torch.optim.Op
 
 
 def check_candidate(candidate: Candidate) -> None:
-    """Build a candidate's loss and network without memory, so that faults show before a sweep.
+    """Build a candidate's loss and network once, so that faults show before a sweep.
 
     Raises:
         SpaceError: an unknown loss, network or width.
     """
     build_loss(candidate.loss)
-    with torch.device("meta"):
-        build_network(candidate.network, candidate.input.channels, N_ORGANS)
+    _check_network(candidate.network, candidate.input.planes)
+
+
+@lru_cache(maxsize=256)  # a grid has few networks
+def _check_network(knobs: NetworkKnobs, planes: int) -> None:
+    build_network(knobs, planes, N_ORGANS)

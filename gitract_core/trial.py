@@ -7,9 +7,10 @@ executor and Ray.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,19 @@ from gitract_core.device import (
 )
 from gitract_core.errors import RunError, TrialError
 from gitract_core.folds import FoldPlan
-from gitract_core.inference import load_network, native_masks, predict_scan
+from gitract_core.held_out import held_out_scans, open_oof, predict_held_out
+from gitract_core.inference import load_network
+from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
 from gitract_core.networks import parameter_count
-from gitract_core.oof import write_oof
+from gitract_core.oof import OofStore, write_oof
+from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, summarize_history
+from gitract_core.reuse import adopt_training, remember_training
 from gitract_core.score_table import per_case_sums, write_scores
 from gitract_core.spec import TrialSpec
 from gitract_core.training import FoldSlices, Training
-from gitract_core.volumes import scan_masks, scan_size
+from gitract_core.volumes import scan_masks
 
 _LOCK_PATIENCE_SECONDS = 60.0
 
@@ -105,16 +110,26 @@ def run_trial(
 def iterate_trial(
     spec: TrialSpec, data: TrialData, directory: Path, runtime: Runtime | None = None
 ) -> Iterator[EpochRecord]:
-    """As ``run_trial``, yielding after each epoch; a finished trial yields nothing."""
+    """As ``run_trial``, yielding after each epoch; a finished trial yields nothing.
+
+    A result that cannot be read is set aside, and the trial run again.
+    """
     data.check(spec)
     files = TrialFiles(directory)
     with _sole_writer(directory):
+        if files.is_finished():
+            return
         if files.result.is_file():
+            files.result.replace(files.damaged)
+        files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
+        cache = data.cache(spec.candidate.input.size)
+        twin = adopt_training(spec, files)
+        if twin:
+            _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
             return
         start = time.perf_counter()
         device = (runtime or Runtime()).torch_device()
         start_measuring(device)
-        cache = data.cache(spec.candidate.input.size)
         slices = slices_on(cache, device)
         data_of_fold = fold_slices(cache, slices, data.plan, spec.fold)
         training = _resumed(spec, data_of_fold, device, files.checkpoint)
@@ -123,6 +138,7 @@ def iterate_trial(
             training.save(files)
             yield record
         _finish(training, spec, cache, files, (runtime or Runtime(), start))
+        remember_training(spec, files)
 
 
 def _resumed(spec: TrialSpec, data: FoldSlices, device: torch.device, checkpoint: Path) -> Training:
@@ -153,8 +169,12 @@ def _finish(
 ) -> None:
     """Predict and score the held-out fold with the best weights; write the result last."""
     runtime, start = run
-    predictions, scores = _predict_fold(training, cache, files)
-    write_oof(files.oof, predictions)
+    network = load_network(spec.candidate, files.best, training.device)
+    scans = held_out_scans(cache, training.data.validation.numpy())
+    predictions = predict_held_out(network, spec, (cache, training.data.slices, scans))
+    if runtime.keep_oof:
+        write_oof(files.oof, predictions)
+    scores = _scores(spec.candidate.postprocess, cache, predictions)
     write_scores(files.scores, scores, cache.index)
     device = training.device
     TrialResult(
@@ -174,6 +194,7 @@ def _finish(
             "numpy": np.__version__,
             "device_type": device.type,
             "precision": training.precision,
+            "micro_batch": training.micro_batch,
             "parameters": parameter_count(training.network),
             "training_slices": len(training.data.training),
             "validation_slices": len(training.data.validation),
@@ -183,28 +204,39 @@ def _finish(
     files.checkpoint.unlink(missing_ok=True)
 
 
-def _predict_fold(
-    training: Training, cache: SliceCache, files: TrialFiles
-) -> tuple[dict[str, np.ndarray], dict[str, ScanScore]]:
-    """Quantized probabilities and scores of each held-out scan, at native size."""
-    candidate, device = training.candidate, training.device
-    network = load_network(candidate, files.best, device)
-    held_out = cache.index.table.iloc[training.data.validation.numpy()]
-    predictions, scores = {}, {}
-    for scan in dict.fromkeys(held_out["scan"]):
+def _finish_adopted(
+    spec: TrialSpec, twin: TrialResult, cache: SliceCache, oof: OofStore, files: TrialFiles
+) -> None:
+    """Score another post-processing of probabilities that are there; costs are the training's."""
+    scores = _scores(spec.candidate.postprocess, cache, oof)
+    write_scores(files.scores, scores, cache.index)
+    dataclasses.replace(
+        twin,
+        spec=spec,
+        scores=pool_scores(list(scores.values())).to_json(),
+        per_case=per_case_sums(scores),
+        cost={**twin.cost, "training_of_trial": twin.spec.key},
+    ).save(files.result)
+    files.failure.unlink(missing_ok=True)
+
+
+def _scores(
+    rule: PostprocessKnobs, cache: SliceCache, predictions: Mapping[str, np.ndarray]
+) -> dict[str, ScanScore]:
+    """Scores of each scan at native size."""
+    scores = {}
+    for scan in predictions:
         rows = cache.index.rows_of_scan(scan)
-        images = training.data.slices.images[int(rows.index[0]) : int(rows.index[-1]) + 1]
-        predictions[scan] = predict_scan(network, images, candidate, training.precision)
-        masks = native_masks(predictions[scan], *scan_size(rows))
+        masks = native_masks(predictions[scan], NativeGrid.of_scan(rows), rule)
         scores[scan] = score_scan(masks, scan_masks(rows), "diagonal")
-    return predictions, scores
+    return scores
 
 
 @contextmanager
 def _sole_writer(directory: Path) -> Iterator[None]:
     """Hold the trial's lock, so that a worker left over from a killed sweep cannot write too."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
+    with TrialFiles(directory).lock.open("w") as lock:
         deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
         while True:
             try:

@@ -1,9 +1,9 @@
-"""Ensembles: the best candidates' fold models together, their score measured out of fold."""
+"""Ensembles: candidates' fold models together, announced by what such a choice earns elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +11,49 @@ import numpy as np
 
 from gitract_core.device import Runtime
 from gitract_core.files import write_json
-from gitract_core.inference import native_masks
-from gitract_core.members import Members, Predictor, at_size
-from gitract_core.metrics.competition import CompetitionScore, ScanScore, pool_scores, score_scan
-from gitract_core.oof import read_oof
-from gitract_core.score_table import per_case_sums
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.members import Members, Predictor
+from gitract_core.organs import ORGANS
+from gitract_core.provenance import write_note
 from gitract_core.slices import SliceIndex
 from gitract_core.submission import Fault, check_submission, write_submission
-from gitract_core.volumes import scan_masks, scan_size
 from orchestrator.leaderboard import CandidateScores, Leaderboard
+from orchestrator.oof_meter import OofMeter
+from orchestrator.recipes import CrossFit, Method, cross_fit, rule_grid
+from orchestrator.statistics.bootstrap import bootstrap
+from orchestrator.statistics.case_sums import COLUMNS, CaseSums, competition_of
 from orchestrator.sweep_directory import SweepDirectory
 
 Progress = Callable[[int, int], None]
+Interval = tuple[float, float]
+LARGEST_POOL = 10
+"""Candidates among which members are chosen, best first."""
 
 
 @dataclass(frozen=True)
-class EnsembleScore:
-    """What an ensemble scores on slices that none of the models used on them has learned from.
+class Announcement:
+    """What an ensemble scores, out of fold, on cases that took no part in choosing it.
 
     Attributes:
+        score, interval: mean over folds and its 95 % interval over cases.
         folds: competition score of each fold.
-        pooled: over all scans at once.
-        per_case: sums and counts by case.
+        in_sample: the score of the chosen members and rules on the cases they were chosen on.
+        single: the best single candidate, chosen and scored in the same way.
+        gain, gain_interval: the ensemble's score less that of ``single``.
     """
 
-    folds: tuple[CompetitionScore, ...]
-    pooled: CompetitionScore
-    per_case: dict[str, Any]
-
-    @property
-    def mean(self) -> float:
-        """Mean over folds, comparable with the leaderboard."""
-        return float(np.mean([f.score for f in self.folds]))
+    score: float
+    interval: Interval
+    folds: tuple[float, ...]
+    in_sample: float
+    single: float
+    gain: float
+    gain_interval: Interval
 
     @property
     def sd(self) -> float:
         """Standard deviation over folds (n - 1)."""
-        return float(np.std([f.score for f in self.folds], ddof=1))
+        return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -57,98 +63,147 @@ class Ensemble:
     Attributes:
         directory: ``RUN/ensembles/<name>``, with ``members.json`` and ``oof_score.json``.
         members: the manifest.
-        score: out of fold.
-        chosen: the candidates in it.
+        announced: its score.
+        chosen: the candidates in it and their shares.
+        rules: post-processing of each organ.
+        method: how it was chosen.
+        flipped: announced score with mirrored slices, if that was tried; kept if it is higher.
     """
 
     directory: Path
     members: Members
-    score: EnsembleScore
-    chosen: tuple[CandidateScores, ...]
+    announced: Announcement
+    chosen: tuple[tuple[CandidateScores, float], ...]
+    rules: tuple[PostprocessKnobs, ...]
+    method: Method
+    flipped: float | None = None
 
 
 def make_ensemble(
-    run: SweepDirectory, board: Leaderboard, top: int, progress: Progress | None = None
+    run: SweepDirectory, board: Leaderboard, method: Method, progress: Progress | None = None
 ) -> Ensemble:
-    """Average the best ``top`` candidates with equal weights and measure the result.
+    """Choose candidates, weights and rules by a method, and announce what that earns.
 
-    The choice of candidates itself was made on the same folds; the ensemble's score says what the
-    average earns, not what choosing costs.
+    Args:
+        run: the sweep's directory.
+        board: its ranking.
+        method: how to choose.
+        progress: called with (scans done, all scans) in each pass over the scans.
 
     Raises:
-        RunError: fewer candidates are complete, or a trial's file is damaged.
+        RunError: fewer candidates than ``method.top`` are complete, or a trial's file is damaged.
     """
-    chosen = board.top(top)
-    trials = [run.trial(result.spec) for line in chosen for result in line.finished]
-    directory = run.path / "ensembles" / f"top{top}-equal"
-    members = Members.of_trials(trials, directory)
-    score = score_out_of_fold(run, chosen, members.threshold, progress)
+    least = method.top if method.weights == "equal" else 1
+    pool = board.pool(least=least, most=max(LARGEST_POOL, least))
+    base = pool[0].candidate.postprocess
+    grid = rule_grid(base) if method.tune else (base,)
+    meter = OofMeter(run, pool, grid, progress)
+    found, single = cross_fit(meter, method), cross_fit(meter, Method(1))
+    flipped = None
+    if method.flip:
+        mirrored = cross_fit(OofMeter(run, pool, grid, progress, flip=True), method)
+        flipped = mirrored.score
+        found = mirrored if mirrored.score > found.score else found
+    rules = tuple(meter.rules[place] for place in found.recipe.rules)
+    chosen = _shares(pool, found)
+    directory = run.path / "ensembles" / _name(method)
+    trials = [(run.trial(r.spec), share) for line, share in chosen for r in line.finished]
+    members = Members.of_trials(trials, rules, directory)
+    members = replace(members, flip=flipped is not None and found.score == flipped)
+    announced = announce(found, single)
+    ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped)
     members.save(directory / "members.json")
-    write_json(directory / "oof_score.json", _score_json(score, chosen))
-    return Ensemble(directory, members, score, chosen)
+    write_json(directory / "oof_score.json", _score_json(ensemble, found))
+    return ensemble
 
 
-def score_out_of_fold(
-    run: SweepDirectory,
-    chosen: Sequence[CandidateScores],
-    threshold: float,
-    progress: Progress | None = None,
-) -> EnsembleScore:
-    """Average the candidates' out-of-fold probabilities, scan by scan, and score the masks."""
-    record = run.record()
-    data = run.data(record)
-    size = max(line.candidate.input.size for line in chosen)
-    index = data.cache(size).index
-    scores: dict[str, ScanScore] = {}
-    folds: list[list[ScanScore]] = [[] for _ in range(record.n_folds)]
-    for done, scan in enumerate(index.scans, 1):
-        rows = index.rows_of_scan(scan)
-        fold = data.plan.fold_of_case[int(rows["case"].iloc[0])]
-        total = sum(_oof(run, line, fold, scan, size) for line in chosen)
-        masks = native_masks(np.asarray(total) / len(chosen), *scan_size(rows), threshold)
-        scores[scan] = score_scan(masks, scan_masks(rows), "diagonal")
-        folds[fold].append(scores[scan])
-        if progress:
-            progress(done, len(index.scans))
-    return EnsembleScore(
-        tuple(pool_scores(f) for f in folds),
-        pool_scores(list(scores.values())),
-        per_case_sums(scores),
+def _name(method: Method) -> str:
+    parts = [f"top{method.top}", method.weights, *["tuned"] * method.tune, *["flip"] * method.flip]
+    return "-".join(parts)
+
+
+def _shares(
+    pool: Sequence[CandidateScores], found: CrossFit
+) -> tuple[tuple[CandidateScores, float], ...]:
+    total = sum(found.recipe.bag)
+    pairs = zip(pool, found.recipe.bag, strict=True)
+    return tuple((line, count / total) for line, count in pairs if count)
+
+
+def announce(found: CrossFit, single: CrossFit) -> Announcement:
+    """Score, intervals by redrawing cases, and the comparison with a single candidate."""
+    values = np.stack([found.announced, single.announced])
+    names = tuple(str(case) for case in found.cases)
+    sums = CaseSums(("ensemble", "single"), names, found.folds, values)
+    drawn = bootstrap(sums)
+    own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
+    return Announcement(
+        score=found.score,
+        interval=(own[0], own[1]),
+        folds=tuple(sums.fold_scores()[0].tolist()),
+        in_sample=found.in_sample_score,
+        single=single.score,
+        gain=found.score - single.score,
+        gain_interval=(difference[0], difference[1]),
     )
 
 
-def _oof(run: SweepDirectory, line: CandidateScores, fold: int, scan: str, size: int) -> np.ndarray:
-    result = line.results[fold]
-    assert result is not None  # only complete candidates are chosen
-    return at_size(read_oof(run.trial(result.spec).oof, scan), size)
-
-
-def _score_json(score: EnsembleScore, chosen: Sequence[CandidateScores]) -> dict[str, Any]:
+def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
+    announced = ensemble.announced
     return {
-        "score": score.mean,
-        "score_sd": score.sd,
-        "folds": [f.to_json() for f in score.folds],
-        "pooled": score.pooled.to_json(),
-        "per_case": score.per_case,
+        **asdict(announced),
+        "score_sd": announced.sd,
+        "pooled": _figures(found.announced),
+        "per_case": {
+            str(case): {name: sums[:, i].tolist() for i, name in enumerate(COLUMNS)}
+            for case, sums in zip(found.cases, found.announced, strict=True)
+        },
+        "method": asdict(ensemble.method),
+        "flip": {"tried": ensemble.flipped, "kept": ensemble.members.flip},
         "candidates": [
-            {"candidate": c.label, "score": c.mean(), "score_sd": c.sd()} for c in chosen
+            {"candidate": c.label, "share": share, "score": c.mean(), "score_sd": c.sd()}
+            for c, share in ensemble.chosen
         ],
+        "rules": {o: asdict(r) for o, r in zip(ORGANS, ensemble.rules, strict=True)},
+        "chosen_without_fold": [asdict(recipe) for recipe in found.by_fold],
     }
 
 
+def _figures(sums: np.ndarray) -> dict[str, Any]:
+    """Dice, Hausdorff score and score over all cases, and by organ; sums (cases, organs, 4)."""
+    per_organ = sums.sum(axis=0)
+
+    def three(total: np.ndarray) -> dict[str, float]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            dice, hausdorff = total[0] / total[1], total[2] / total[3]
+        score = float(competition_of(total))
+        return {"dice": float(dice), "hausdorff": float(hausdorff), "score": score}
+
+    by_organ = {o: three(total) for o, total in zip(ORGANS, per_organ, strict=True)}
+    return {**three(per_organ.sum(axis=0)), "per_class": by_organ}
+
+
 def write_predictions(
-    members: Members,
-    directory: Path,
+    manifest: Path,
     images: SliceIndex,
     out: Path,
     runtime: Runtime,
     progress: Progress | None = None,
 ) -> list[Fault]:
-    """Predict every scan of ``images`` into a submission, and check it.
+    """Predict every scan of ``images`` into a submission with its note, and check it.
+
+    Args:
+        manifest: ``members.json``, or one trial's directory.
+        images: the scans.
+        out: the submission.
+        runtime: where to predict.
+        progress: called with (scans done, all scans).
 
     Returns:
         The faults found in it; an empty list if it is in order.
     """
-    predictor = Predictor(members, directory, runtime)
+    directory = manifest if manifest.is_dir() else manifest.parent
+    predictor = Predictor(Members.load(manifest), directory, runtime)
     write_submission(out, predictor.rows(images, progress))
+    write_note(out, manifest, images)
     return check_submission(out, images.table[["id", "height", "width"]])

@@ -7,6 +7,9 @@ pass one contract suite and give equal results.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import errno
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from orchestrator.slots import Slots
 
 
+Fault = Literal["diverged", "refused", "memory", "disk", "lost", "error"]
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @dataclass(frozen=True)
 class Jobs:
     """Everything an executor needs.
@@ -33,6 +40,7 @@ class Jobs:
         trials: the directory that holds one directory a trial.
         slots: how trials share a machine.
         retries: further attempts after a failure that may pass.
+        keep_oof: whether trials leave their out-of-fold probabilities behind.
     """
 
     specs: Sequence[TrialSpec]
@@ -40,6 +48,7 @@ class Jobs:
     trials: Path
     slots: Slots
     retries: int = 1
+    keep_oof: bool = True
 
     def files(self, key: str) -> TrialFiles:
         """The files of the trial with this key."""
@@ -57,6 +66,13 @@ class TrialEvent:
         message: one line on an error.
         detail: its traceback.
         may_pass: whether another attempt could end otherwise.
+        fault: what kind of error, for machines; ``failure.json`` holds it as ``kind``:
+            ``diverged``: the loss is no longer finite;
+            ``refused``: something given to us is wrong, or another process runs the trial;
+            ``memory``: the device's or the machine's is full;
+            ``disk``: no space left to write;
+            ``lost``: the process or its node ended;
+            ``error``: anything else. Empty where nothing is wrong.
     """
 
     key: str
@@ -65,6 +81,7 @@ class TrialEvent:
     message: str = ""
     detail: str = ""
     may_pass: bool = True
+    fault: Fault | Literal[""] = ""
 
     @classmethod
     def from_exception(cls, key: str, error: BaseException) -> TrialEvent:
@@ -73,11 +90,36 @@ class TrialEvent:
         Errors of our own say that something given to us is wrong or that a loss diverged: the next
         attempt would end alike.
         """
-        first = (str(error).splitlines() or [""])[0]
-        ours = isinstance(error, GitractError)
-        message = first if ours else f"{type(error).__name__}: {first}"
+        ours, fault = isinstance(error, GitractError), _fault(error)
         detail = "".join(traceback.format_exception(error))
-        return cls(key, "error", None, message, detail, may_pass=not ours)
+        return cls(key, "error", None, _message(error, fault), detail, not ours, fault)
+
+    @classmethod
+    def lost(cls, key: str, what: str) -> TrialEvent:
+        """The event of an attempt whose process ended without a word."""
+        return cls(key, "error", None, what, fault="lost")
+
+
+def _fault(error: BaseException) -> Fault:
+    if isinstance(error, GitractError):
+        return "diverged" if getattr(error, "kind", "") == "diverged" else "refused"
+    # By name: torch is not to be loaded for this.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory"
+    full = isinstance(error, OSError) and error.errno in _DISK_FULL
+    return "disk" if full else "error"
+
+
+def _message(error: BaseException, fault: Fault) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, GitractError):
+        return first
+    if fault == "disk" and isinstance(error, OSError):
+        where = error.filename or "the run directory or the cache"
+        return f"{where}: expected room to write, got {error.strerror}; free some space"
+    if fault == "memory":
+        return f"out of memory, with half the micro-batch too: {first}; run fewer trials at a time"
+    return f"{type(error).__name__}: {first}"
 
 
 OnEvent = Callable[[TrialEvent], None]
@@ -95,7 +137,7 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
     from gitract_core.device import Runtime  # torch: in the process that trains, not before
     from gitract_core.trial import iterate_trial
 
-    runtime = Runtime(jobs.slots.device, jobs.slots.cpus)
+    runtime = Runtime(jobs.slots.device, jobs.slots.cpus, jobs.keep_oof)
     try:
         for record in iterate_trial(spec, jobs.data, jobs.files(spec.key).directory, runtime):
             yield TrialEvent(spec.key, "epoch", record)
@@ -106,13 +148,18 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
 
 
 def note_failure(event: TrialEvent, spec: TrialSpec, jobs: Jobs, attempts: int) -> TrialEvent:
-    """Write ``failure.json`` for a trial with no attempt left, and return its last event."""
+    """Write ``failure.json`` for a trial with no attempt left, and return its last event.
+
+    Where the disk is too full for that, the event alone tells.
+    """
     values: dict[str, Any] = {
         "key": spec.key,
         "spec": spec.to_json(),
         "attempts": attempts,
+        "kind": event.fault,
         "message": event.message,
         "detail": event.detail,
     }
-    write_json(jobs.files(spec.key).failure, values)
-    return TrialEvent(spec.key, "failed", None, event.message, event.detail, may_pass=False)
+    with contextlib.suppress(OSError):
+        write_json(jobs.files(spec.key).failure, values)
+    return dataclasses.replace(event, kind="failed", may_pass=False)

@@ -17,6 +17,7 @@ from gitract_core.organs import ORGANS
 from gitract_core.results import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.labels import candidate_labels
+from orchestrator.racing import dropped
 from orchestrator.sweep_directory import SweepDirectory, SweepRecord
 
 PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")
@@ -104,16 +105,23 @@ class Leaderboard:
     unranked: tuple[CandidateScores, ...]
 
     def top(self, count: int) -> tuple[CandidateScores, ...]:
-        """The best candidates.
+        """The best ``count`` candidates; of those that share one training, only the best.
 
         Raises:
             RunError: fewer candidates are complete.
         """
-        if len(self.ranked) < count:
-            got = f"{len(self.ranked)} of {len(self.ranked) + len(self.unranked)}"
-            expected = f"{count} candidates with all {self.record.n_folds} folds"
+        return self.pool(least=count, most=count)
+
+    def pool(self, *, least: int, most: int) -> tuple[CandidateScores, ...]:
+        """As ``top``, with as many candidates as there are between two numbers."""
+        best: dict[Candidate, CandidateScores] = {}
+        for line in self.ranked:
+            best.setdefault(line.candidate.trained, line)
+        if len(best) < least:
+            got = f"{len(best)} of {len({c.trained for c in self.record.candidates})}"
+            expected = f"{least} trained candidates with all {self.record.n_folds} folds"
             raise RunError("the run", expected, got, "finish the sweep or lower --top")
-        return self.ranked[:count]
+        return tuple(best.values())[:most]
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a candidate, ranked ones first, for CSV, Markdown and JSON."""
@@ -129,7 +137,8 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     """
     record = directory.record()
     labels = candidate_labels(record.candidates)
-    lines = [_line(directory, record, c, labels[c]) for c in record.candidates]
+    left_out = dropped(directory)
+    lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
     ranked = [c for c in lines if c.complete and np.isfinite(c.mean())]
     ranked.sort(key=lambda c: -c.mean())
     unranked = [c for c in lines if c not in ranked]
@@ -137,8 +146,12 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
 
 
 def _line(
-    directory: SweepDirectory, record: SweepRecord, candidate: Candidate, label: str
+    directory: SweepDirectory,
+    record: SweepRecord,
+    candidate: Candidate,
+    named: tuple[str, Mapping[str, str]],
 ) -> CandidateScores:
+    label, left_out = named
     results: list[TrialResult | None] = []
     reasons: list[str] = []
     for spec in record.specs([candidate]):
@@ -146,6 +159,8 @@ def _line(
         if results[-1] is None:
             reason = directory.failure(spec)
             reasons.append(f"fold {spec.fold}: {reason or 'not finished'}")
+    if reasons and candidate.key in left_out:
+        reasons = [left_out[candidate.key]]
     return CandidateScores(candidate, label, tuple(results), tuple(reasons))
 
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections import Counter, deque
 from multiprocessing.connection import Connection, wait
 from typing import cast
@@ -100,8 +102,8 @@ def _next_events(workers: list[_Worker]) -> list[tuple[TrialEvent, _Worker]]:
         event = worker.receive()
         if event is None:
             workers.remove(worker)
-            message = f"the worker process died (exit code {worker.end()})"
-            event = TrialEvent(cast(TrialSpec, worker.spec).key, "error", message=message)
+            what = f"the worker process died (exit code {worker.end()})"
+            event = TrialEvent.lost(cast(TrialSpec, worker.spec).key, what)
         events.append((event, worker))
     return events
 
@@ -110,12 +112,23 @@ def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs) -> None:
     """A worker process: trials in, events out, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:
             for event in attempt(pipe.recv(), jobs):
                 pipe.send(event)
     except (EOFError, OSError):
         return
+
+
+def _end_with_parent() -> None:
+    """End this process when the sweep's is gone, killed perhaps, even in mid-epoch."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_PATIENCE_SECONDS)
+    os._exit(1)
 
 
 def this_machine() -> Node:

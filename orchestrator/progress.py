@@ -26,7 +26,8 @@ class _Cell:
     epochs: int = 0
     dice: float = float("nan")
     score: float | None = None
-    failed: bool = False
+    failed: str = ""  # how it failed for good, in a word
+    micro_batch: int = 0
 
 
 class SweepProgress:
@@ -66,9 +67,12 @@ class SweepProgress:
             cell.epochs, cell.dice = event.record.epoch, event.record.dice
         if event.kind == "finished":
             self._read_score(spec)
-        cell.failed = event.kind == "failed"
+        if event.kind == "failed":
+            cell.failed = "diverged" if event.fault == "diverged" else "failed"
         if event.kind == "error" or not self.console.is_terminal:
             self._print_line(event, spec)
+        if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
+            self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
 
     def _read_score(self, spec: TrialSpec) -> None:
         try:
@@ -76,22 +80,23 @@ class SweepProgress:
         except RunError:
             return  # a damaged result is the report's to complain about
         if result:
-            score = result.scores["score"]
-            self.cells[spec.key].score = float("nan") if score is None else float(score)
+            score, cell = result.scores["score"], self.cells[spec.key]
+            cell.score = float("nan") if score is None else float(score)
+            cell.micro_batch = int(result.environment.get("micro_batch", 0))
 
     def _print_line(self, event: TrialEvent, spec: TrialSpec) -> None:
-        name = f"{self.labels[spec.candidate]}, fold {spec.fold}"
         if event.kind == "finished":
             done = sum(cell.score is not None for cell in self.cells.values())
-            score = self.cells[spec.key].score
-            text = f"{done}/{len(self.cells)} {name}: score {score:.4f}, {self._remaining()}"
+            text = f"score {self.cells[spec.key].score:.4f}, {self._remaining()}"
+            self._print(spec, text, f"{done}/{len(self.cells)} ")
         elif event.kind == "error":
-            text = f"{name}: {event.message}"
+            self._print(spec, event.message)
         elif event.kind == "failed":
-            text = f"{name}: failed for good"
-        else:
-            return
-        self.console.print(Text(text), soft_wrap=True)
+            self._print(spec, f"{self.cells[spec.key].failed} for good")
+
+    def _print(self, spec: TrialSpec, text: str, before: str = "") -> None:
+        name = f"{self.labels[spec.candidate]}, fold {spec.fold}"
+        self.console.print(Text(f"{before}{name}: {text}"), soft_wrap=True)
 
     def _work_done(self) -> float:
         """Finished trials, running ones by their share of epochs."""
@@ -122,7 +127,7 @@ class SweepProgress:
         return Group(table, self._bar())
 
     def _bar(self) -> RenderableType:
-        done = sum(c.score is not None or c.failed for c in self.cells.values())
+        done = sum(c.score is not None or bool(c.failed) for c in self.cells.values())
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(len(self.cells), 1), completed=self._work_done(), width=40)
         elapsed = format_seconds(time.monotonic() - self.start)
@@ -134,11 +139,19 @@ def _epochs(spec: TrialSpec) -> int:
     return spec.candidate.training.epochs
 
 
+def _batch_size(spec: TrialSpec) -> int:
+    return spec.candidate.optimizer.batch_size
+
+
+def _split_batches(cell: _Cell, spec: TrialSpec) -> str:
+    return f"batches of {_batch_size(spec)} went in parts of {cell.micro_batch} slices"
+
+
 def _text(cell: _Cell, spec: TrialSpec) -> Text:
     if cell.score is not None:
         return Text(f"{cell.score:.4f}", style="green")
     if cell.failed:
-        return Text("failed", style="bold red")
+        return Text(cell.failed, style="bold red")
     if cell.epochs:
         return Text(f"{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
     return Text("-", style="dim")
@@ -148,7 +161,7 @@ def format_seconds(seconds: float) -> str:
     """A duration as a person says it.
 
     >>> format_seconds(42.4), format_seconds(200), format_seconds(7300)
-    ('42 s', '3 min 20 s', '2 h 02 min')
+    ('42 s', '3 min 20 s', '2 h 01 min')
     """
     whole = round(seconds)
     if whole < 60:

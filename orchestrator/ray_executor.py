@@ -146,7 +146,7 @@ class _Relay(tune.Callback):
         event = self.told.pop(key, None)
         if event is None:
             self.attempts[key] += 1
-            event = TrialEvent(key, "error", message="the worker process or its node was lost")
+            event = TrialEvent.lost(key, "the worker process or its node was lost")
             self.on_event(event)
         return event
 

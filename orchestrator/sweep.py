@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from gitract_core.cache import build_cache
 from gitract_core.errors import RunError
 from gitract_core.folds import FoldPlan
+from gitract_core.probe import relative_cost
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import check_candidate
@@ -65,7 +66,7 @@ class PreparedSweep:
         directory: the run directory, with its record and folds written.
         record: what is asked for in all, earlier sweeps into this directory included.
         specs: this request's trials.
-        pending: those of them without a result.
+        pending: those of them without a result, in the order in which they should start.
         data: where trials find their data.
     """
 
@@ -76,10 +77,35 @@ class PreparedSweep:
     data: TrialData
 
 
-def prepare(request: SweepRequest, progress: Progress | None = None) -> PreparedSweep:
-    """Check everything, then write the record and the folds, and build the caches.
+@dataclass(frozen=True)
+class CheckedSweep:
+    """A request that is in order; nothing of it is written yet.
 
-    Nothing is written unless candidates, data and run directory are in order.
+    Attributes:
+        directory: the run directory, there or not.
+        record: what is asked for in all, earlier sweeps into this directory included.
+        specs: this request's trials.
+        pending: those of them without a result, in the order in which they should start.
+        index, plan: the data set and its folds.
+        is_new: whether the run directory has no record yet.
+    """
+
+    directory: SweepDirectory
+    record: SweepRecord
+    specs: Sequence[TrialSpec]
+    pending: Sequence[TrialSpec]
+    index: SliceIndex
+    plan: FoldPlan
+    is_new: bool
+
+    @property
+    def sizes(self) -> list[int]:
+        """Sides of the caches that the trials need, pixels."""
+        return sorted({spec.candidate.input.size for spec in self.specs})
+
+
+def check(request: SweepRequest) -> CheckedSweep:
+    """Check candidates, data and run directory, and write nothing.
 
     Raises:
         GitractError: the space, the data set or the run directory is not as it should be.
@@ -95,15 +121,58 @@ def prepare(request: SweepRequest, progress: Progress | None = None) -> Prepared
         _refuse_foreign(request.out)
         before = None
         plan = FoldPlan.make(index, request.space.folds, request.space.seed)
-    for size in sorted({c.input.size for c in candidates}):
-        build_cache(index, size, progress=progress)
     record = _record(request, candidates, (index, plan, before))
-    if before is None:
-        plan.save(directory.folds_file, index)
+    specs = _trainings_first(record.specs(candidates))
+    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
+    return CheckedSweep(directory, record, specs, pending, index, plan, before is None)
+
+
+def prepare(request: SweepRequest, progress: Progress | None = None) -> PreparedSweep:
+    """Check everything, then write the record and the folds, and build the caches.
+
+    Nothing is written unless candidates, data and run directory are in order.
+
+    Raises:
+        GitractError: the space, the data set or the run directory is not as it should be.
+    """
+    checked = check(request)
+    for size in checked.sizes:
+        build_cache(checked.index, size, progress=progress)
+    directory, record = checked.directory, checked.record
+    if checked.is_new:
+        checked.plan.save(directory.folds_file, checked.index)
     directory.write(record)
-    specs = record.specs(candidates)
-    pending = [spec for spec in specs if not directory.trial(spec).result.is_file()]
-    return PreparedSweep(directory, record, specs, pending, directory.data(record))
+    data = directory.data(record)
+    return PreparedSweep(directory, record, checked.specs, checked.pending, data)
+
+
+def start_order(specs: Sequence[TrialSpec], finished: Collection[TrialSpec]) -> list[TrialSpec]:
+    """What is left to run, in the order in which it should start.
+
+    Long trials start first, so that none of them is left running alone at the end. Trials that can
+    reuse the weights of another one come last.
+    """
+    again = repeats(specs)
+    pending = [spec for spec in specs if spec not in finished]
+    return sorted(pending, key=lambda s: (s in again, -relative_cost(s.candidate)))
+
+
+def repeats(specs: Sequence[TrialSpec]) -> set[TrialSpec]:
+    """Trials that can reuse the weights of one before them."""
+    seen: set[tuple[Candidate, int]] = set()
+    again: set[TrialSpec] = set()
+    for spec in specs:
+        training = (spec.candidate.trained, spec.fold)
+        if training in seen:
+            again.add(spec)
+        seen.add(training)
+    return again
+
+
+def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Trials that can reuse the weights of another one, at the end."""
+    again = repeats(specs)
+    return sorted(specs, key=lambda spec: spec in again)
 
 
 def _record(

@@ -2,8 +2,9 @@
 
 Under a knob's name, a scalar is a fixed value, a list is a grid, and a mapping such as
 ``{loguniform: [1e-4, 1e-2]}`` is drawn at random ``samples`` times. Candidates are all combinations
-of the grids, for each draw; folds are not part of a space's values, since every candidate runs on
-every fold.
+of the grids, for each draw; ``variants`` is a list of such settings, each a change of what stands
+beside it, for comparisons that are no full grid. Folds are not part of a space's values, since
+every candidate runs on every fold.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def load_space(name: str | Path) -> SearchSpace:
 
 def _space(name: str, values: dict[str, Any]) -> SearchSpace:
     own = {k: _own(k, values.pop(k)) for k in list(values) if k in _OWN_KEYS}
-    knobs = _flat(values)
-    random_names = [n for n, v in knobs.items() if isinstance(v, dict)]
+    settings = _settings(values)
+    random_names = [n for knobs in settings for n, v in knobs.items() if isinstance(v, dict)]
     if random_names and "samples" not in own:
         where, expected = f"knob {random_names[0]}", "samples: N beside a random knob"
         raise SpaceError(where, expected, "none", "add 'samples: 20', for example")
@@ -100,9 +101,32 @@ def _space(name: str, values: dict[str, Any]) -> SearchSpace:
         remedy = "remove samples, or give a knob a distribution"
         raise SpaceError("samples", "a random knob", "none", remedy)
     seed = own.get("seed", 0)
-    candidates = list(_candidates(knobs, own.get("samples", 1), random.Random(seed)))
+    source, samples = random.Random(seed), own.get("samples", 1)
+    candidates = [c for knobs in settings for c in _candidates(knobs, samples, source)]
     distinct = tuple(dict.fromkeys(candidates))
+    if len(distinct) > _MOST_CANDIDATES:
+        got = len(distinct)
+        raise SpaceError("the space", f"at most {_MOST_CANDIDATES} candidates", got, "cut lists")
     return SearchSpace(name, own.get("description", ""), distinct, own.get("folds", 5), seed)
+
+
+def _settings(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Knobs by dotted names, once for each variant."""
+    variants = values.pop("variants", [{}])
+    if not isinstance(variants, list) or not variants:
+        remedy = "write '- {loss: bce}', for example"
+        raise SpaceError("variants", "a list of changes", repr(variants), remedy)
+    base = _flat(values)
+    settings = []
+    for number, variant in enumerate(variants, 1):
+        if not isinstance(variant, dict) or not all(isinstance(key, str) for key in variant):
+            where, remedy = f"variant {number}", "write '- {loss: bce}', for example"
+            raise SpaceError(where, "keys and values", repr(variant), remedy)
+        try:
+            settings.append({**base, **_flat(variant)})
+        except SpaceError as error:
+            raise error.within(f"variant {number}") from None
+    return settings
 
 
 def _candidates(knobs: dict[str, Any], samples: int, source: random.Random) -> Iterator[Candidate]:
@@ -150,7 +174,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 def _setting(name: str, value: Any, known: dict[str, Any], groups: set[str]) -> Any:
     if name not in known:
-        names = {*known, *groups, *_OWN_KEYS}
+        names = {*known, *groups, *_OWN_KEYS, "variants"}
         raise SpaceError(f"key {name}", "a known key", name, suggestion(name, names))
     if isinstance(value, list) and not value:
         raise SpaceError(f"key {name}", "at least one value", "an empty list", "add a value")

@@ -15,7 +15,7 @@ from gitract_core.augment.lattice import smoothing
 from gitract_core.augment.noise import Noise
 from gitract_core.augment.warp import Warp, draw_maps
 from gitract_core.errors import DataError
-from gitract_core.spec import AUGMENTATION_KINDS, AugmentationKnobs
+from gitract_core.knobs import AUGMENTATION_KINDS, AugmentationKnobs
 
 SIZE = 48
 ALL = "+".join(AUGMENTATION_KINDS)

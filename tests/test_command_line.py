@@ -78,10 +78,12 @@ def test_report_ranks_and_writes_tables(swept: Path) -> None:
 def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> None:
     arguments = ("--images", tiny / "train", "--json")
     one = json.loads(cli(swept, "ensemble", "--top", 1, *arguments).stdout)
-    assert one["score"] == pytest.approx(one["candidates"][0]["score"])
+    assert one["in_sample"] == pytest.approx(one["candidates"][0]["score"])
+    assert (one["score"], one["gain"]) == (one["single"], 0)
     two = json.loads(cli(swept, "ensemble", "--top", 2, *arguments).stdout)
     assert two["faults"] == []
-    assert cli(swept, "check-submission", two["submission"], "--images", tiny / "train")
+    checked = cli(swept, "check-submission", two["submission"], "--images", tiny / "train")
+    assert f"expected score {two['score']:.4f}, out of fold" in checked.stdout
     members = json.loads((swept / two["members"]).read_text())["members"]
     assert len(members) == 4
     assert sum(m["weight"] for m in members) == pytest.approx(1)
@@ -108,7 +110,8 @@ def test_changed_weights_are_refused(swept: Path, tiny: Path) -> None:
 
 
 def test_single_trial_predicts_too(swept: Path, tiny: Path) -> None:
-    trial = next((swept / "runs/space/trials").iterdir())
+    results = list((swept / "runs/space/trials").glob("*/result.json"))
+    trial = max(results, key=lambda r: json.loads(r.read_text())["scores"]["dice"] or 0).parent
     out = swept / "single.csv"
     cli(swept, "predict", trial, "--images", tiny / "train" / "case7", "--out", out)
     assert len(pd.read_csv(out)) == 18
@@ -211,6 +214,7 @@ def test_help_and_report_load_neither_torch_nor_ray(swept: Path) -> None:
 
 def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
     commands = "sweep report ensemble predict score phantom validate check-submission doctor"
+    commands += " eda figures audit verify export status plan"
     for command in commands.split():
         assert "Example: gitract-cv" in cli(tmp_path, command, "--help").stdout
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gitract_core.errors import SpaceError
+from gitract_core.knobs import NetworkKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.networks import (
     MirroredUNet,
@@ -22,7 +23,6 @@ from gitract_core.networks import (
     parameter_count,
 )
 from gitract_core.networks.original import cropped, mirror
-from gitract_core.spec import NetworkKnobs
 
 ORIGINAL_WIDTHS = [64, 128, 256, 512, 1024]
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from gitract_core.errors import SpaceError
+from gitract_core.knobs import NetworkKnobs
 from gitract_core.networks import (
     UNet,
     build_network,
@@ -16,7 +17,6 @@ from gitract_core.networks import (
     resolve_widths,
 )
 from gitract_core.networks.unet import join
-from gitract_core.spec import NetworkKnobs
 
 
 @pytest.mark.parametrize(
@@ -195,3 +195,12 @@ def test_a_newcomer_is_one_decorator(monkeypatch):
     assert build_network(NetworkKnobs(family="tiny:3"), 1, 2).kernel_size == (3, 3)
     with pytest.raises(SpaceError, match="a name not yet taken"):
         register("tiny")(tiny)
+
+
+def test_a_new_network_expects_organs_to_be_rare() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 64, 64)
+    for family in ("unet", "unetpp"):
+        network = build_network(NetworkKnobs(family, "standard", 4), 3, 3).eval()
+        with torch.inference_mode():
+            assert float(network(images).sigmoid().median()) < 0.2, family

@@ -189,6 +189,24 @@ def test_a_phantom_of_another_spec_is_refused(phantom: Path) -> None:
         write_phantom(phantom, cases=10, seed=5, slices_per_scan=24)
 
 
+@pytest.mark.parametrize("marker", ['"drawing": 1', '"drawing": 99', None])
+def test_a_phantom_of_another_drawing_is_refused_and_untouched(
+    tmp_path: Path, marker: str | None
+) -> None:
+    """The same spec, but other pictures: results would be compared that cannot be."""
+    spec = PhantomSpec.small(1, 2, 16)
+    write_phantom_of(tmp_path / "data", spec, workers=1)
+    path = tmp_path / "data" / "phantom.json"
+    stated = f'"drawing": {writing.DRAWING}'
+    assert stated in path.read_text()
+    text = path.read_text().replace(stated, marker or '"format": 1')  # at first: no number
+    path.write_text(text)
+    before = digests(tmp_path / "data")
+    with pytest.raises(DataError, match=r"drawing.*remove the folder to have it drawn anew"):
+        write_phantom_of(tmp_path / "data", spec, workers=1)
+    assert digests(tmp_path / "data") == before
+
+
 @pytest.mark.parametrize(
     ("words", "culprit"),
     [
@@ -246,7 +264,7 @@ def test_neighboring_slices_agree_as_real_ones_do(tmp_path: Path) -> None:
 
     values: list[list[float]] = [[], [], []]
     plan = make_plan(PhantomSpec.small(6, 2))
-    for scan in [s for s in plan.train if s.n_slices == 144][::4]:
+    for scan in [s for s in plan.train if s.n_slices == 144][::2]:
         drawn = [m for _, m in Scan.drawn(scan, 2).slices()]
         for one, two in pairwise(drawn):
             for organ in range(3):

@@ -37,6 +37,14 @@ def test_cases_scans_slices_and_sizes_are_the_papers(paper: PhantomPlan) -> None
     assert per_case == {1: 9, 2: 8, 3: 45, 4: 2, 5: 20, 6: 1}
 
 
+def test_some_cases_mix_sizes(paper: PhantomPlan) -> None:
+    """15 of the contest's 85 cases have days of different size."""
+    sizes: dict[int, set[tuple[int, int]]] = {}
+    for scan in paper.train:
+        sizes.setdefault(scan.case, set()).add((scan.height, scan.width))
+    assert 8 <= sum(len(s) > 1 for s in sizes.values()) <= 22
+
+
 def test_every_printed_count_is_exact(paper: PhantomPlan) -> None:
     held = np.concatenate([s.present() for s in paper.train], axis=1)  # (3, 38496)
     large, small, stomach = held

@@ -73,9 +73,42 @@ def test_random_draws_follow_their_distribution(tmp_path: Path) -> None:
     assert sum(rates) / len(rates) == pytest.approx(-3, abs=0.1)
 
 
+def test_variants_are_changes_of_what_stands_beside_them(tmp_path: Path) -> None:
+    text = """
+loss: bce
+network: {depth: 3}
+variants:
+  - augmentation: {kinds: none}
+  - loss: [dice, bce + dice]
+    network.depth: [4, 5]
+  - {augmentation.kinds: none}
+"""
+    found = [
+        (c.loss, c.network.depth, c.augmentation.kinds)
+        for c in load_space(_write(tmp_path, text)).candidates
+    ]
+    kinds = Candidate().augmentation.kinds
+    grid = [(loss, depth, kinds) for loss in ("dice", "bce + dice") for depth in (4, 5)]
+    assert found == [("bce", 3, "none"), *grid]  # the third variant is the first once more
+
+
+def test_the_spaces_of_the_paper_s_sections_vary_what_they_say() -> None:
+    varying = {name: load_space(name).varying for name in space_names()}
+    assert varying["augmentation"] == ("augmentation.kinds",)
+    assert varying["depth"] == ("network.depth",)
+    assert varying["losses"] == ("loss",)
+    assert varying["context"] == ("input.context", "input.stride")
+    assert {name.partition(".")[0] for name in varying["borders"]} == {"postprocess"}
+    assert len({c.trained for c in load_space("borders").candidates}) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("variants: bce", "a list of changes"),
+        ("variants: []", "a list of changes"),
+        ("variants: [bce]", "variant 1.*keys and values"),
+        ("variants: [{loss: bce}, {los: bce}]", "variant 2.*did you mean 'loss'"),
         ("optimiser: {learning_rate: 1e-3}", "did you mean 'optimizer'"),
         ("optimizer: {lerning_rate: 1e-3}", "did you mean 'optimizer.learning_rate'"),
         ("network: {depth: deep}", "network.depth: expected a whole number, got 'deep'"),

@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from gitract_core.errors import SubmissionError
-from gitract_core.submission import Fault, check_submission, read_submission, write_submission
+from gitract_core.submission import (
+    COLUMNS,
+    Fault,
+    check_submission,
+    read_submission,
+    summarize_submission,
+    write_submission,
+)
 from tests.tiny_contest import CLASSES, slow_encode
 
 SIZES = pd.DataFrame(
@@ -249,3 +256,14 @@ def decoded(text: str, height: int, width: int) -> np.ndarray:
     for start, length in zip(numbers[::2], numbers[1::2], strict=True):
         flat[start - 1 : start - 1 + length] = True
     return flat.reshape(height, width)
+
+
+def test_a_summary_counts_masks_and_areas() -> None:
+    rows = [("a", "stomach", "1 3 9 1"), ("b", "stomach", ""), ("a", "small_bowel", "2 0")]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    found = summarize_submission(table)
+    assert found["stomach"] == {"rows": 2, "masks": 1, "median_area_px": 4}
+    assert (found["small_bowel"]["rows"], found["small_bowel"]["masks"]) == (1, 0)
+    assert np.isnan(found["large_bowel"]["median_area_px"])
+    with pytest.raises(SubmissionError, match="columns id, class, predicted"):
+        summarize_submission(table.drop(columns="predicted"))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gitract_core.spec import AugmentationKnobs
+    from gitract_core.knobs import AugmentationKnobs
 
 RADIUS_SIGMAS = 4
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gitract_core.spec import AugmentationKnobs
+    from gitract_core.knobs import AugmentationKnobs
 
 LARGEST_SEED = 2**62
 

@@ -16,7 +16,7 @@ from gitract_core.augment.warp import Warp, draw_warp
 from gitract_core.errors import DataError
 
 if TYPE_CHECKING:
-    from gitract_core.spec import AugmentationKnobs
+    from gitract_core.knobs import AugmentationKnobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from gitract_core.augment.lattice import points_along, smooth_field, smoothing
 
 if TYPE_CHECKING:
-    from gitract_core.spec import AugmentationKnobs
+    from gitract_core.knobs import AugmentationKnobs
 
 ROTATION_DEGREES = 10.0
 SCALE = 0.1

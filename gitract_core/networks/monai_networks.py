@@ -18,7 +18,7 @@ from gitract_core.networks.widths import resolve_widths
 if TYPE_CHECKING:
     from torch import nn
 
-    from gitract_core.spec import NetworkKnobs
+    from gitract_core.knobs import NetworkKnobs
 
 Recipe: TypeAlias = "Callable[[ModuleType, int, int, tuple[int, ...]], nn.Module]"
 

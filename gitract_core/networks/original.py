@@ -26,7 +26,7 @@ from gitract_core.networks.widths import resolve_widths
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gitract_core.spec import NetworkKnobs
+    from gitract_core.knobs import NetworkKnobs
 
 
 class OriginalUNet(nn.Module):

@@ -10,7 +10,7 @@ from gitract_core.errors import SpaceError, suggestion
 if TYPE_CHECKING:
     from torch import nn
 
-    from gitract_core.spec import NetworkKnobs
+    from gitract_core.knobs import NetworkKnobs
 
 NetworkBuilder: TypeAlias = "Callable[[NetworkKnobs, int, int], nn.Module]"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gitract_core.errors import SpaceError, suggestion
 
 if TYPE_CHECKING:
-    from gitract_core.spec import NetworkKnobs
+    from gitract_core.knobs import NetworkKnobs
 
 PRESETS: dict[str, tuple[int, ...]] = {
     # With batch norm and transposed convolutions that keep their channels these reproduce the
@@ -26,7 +26,7 @@ def resolve_widths(knobs: NetworkKnobs) -> tuple[int, ...]:
         SpaceError: an unknown preset, a depth the preset does not reach, a text of other than
             ``depth + 1`` whole numbers of 1 or more.
 
-    >>> from gitract_core.spec import NetworkKnobs
+    >>> from gitract_core.knobs import NetworkKnobs
     >>> resolve_widths(NetworkKnobs(widths="8,16", depth=1)), resolve_widths(NetworkKnobs())
     ((8, 16), (32, 64, 64, 128, 256))
     """

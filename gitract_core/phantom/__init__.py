@@ -8,6 +8,7 @@ Each step knows only the ones before it::
     frame      where a body lies in the images; curves: smooth lines and fields
     tubes      hollow organs; organ_paths: the ways they take
     body       what surrounds them; tissue: their signal
+    artifacts  what spoils single slices, so that only their neighbors tell
     signal     from tissues to an image; slips: annotators' errors; scan: all of one scan
     writing    the folder
 """

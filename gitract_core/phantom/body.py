@@ -38,11 +38,11 @@ class Inner:
         """A random patient's."""
         return cls(
             dome=-0.10 + 0.05 * rng.normal(),
-            liver_end=0.74 + 0.10 * rng.normal(),
-            spleen_end=0.50 + 0.10 * rng.normal(),
-            kidney_start=0.22 + 0.05 * rng.normal(),
-            kidney_end=0.82 + 0.08 * rng.normal(),
-            hip=1.02 + 0.08 * rng.normal(),
+            liver_end=0.82 + 0.10 * rng.normal(),
+            spleen_end=0.66 + 0.12 * rng.normal(),
+            kidney_start=0.27 + 0.05 * rng.normal(),
+            kidney_end=0.93 + 0.07 * rng.normal(),
+            hip=1.08 + 0.06 * rng.normal(),
             gall_bladder=bool(rng.random() < 0.6),
             shift=0.03 * rng.normal(size=(8, 2)),
         )

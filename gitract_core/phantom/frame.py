@@ -47,14 +47,14 @@ class Habitus:
     def drawn(cls, rng: np.random.Generator) -> Habitus:
         """A random patient."""
         return cls(
-            half_width=float(np.clip(0.387 + 0.017 * rng.normal(), 0.355, 0.42)),
-            half_height=float(np.clip(0.765 + 0.05 * rng.normal(), 0.66, 0.86)),
-            fat=float(np.clip(0.17 * np.exp(0.35 * rng.normal()), 0.07, 0.30)),
-            outline=wobble(rng, _ANGLES, 0.008),
+            half_width=float(np.clip(0.392 + 0.028 * rng.normal(), 0.33, 0.46)),
+            half_height=float(np.clip(0.745 + 0.06 * rng.normal(), 0.62, 0.88)),
+            fat=float(np.clip(0.14 * np.exp(0.5 * rng.normal()), 0.04, 0.36)),
+            outline=wobble(rng, _ANGLES, 0.012),
             fat_outline=wobble(rng, _ANGLES, 0.08),
-            arms=bool(rng.random() < 0.3),
-            rise=float(np.clip(0.04 * rng.normal(), -0.07, 0.07)),
-            aside=float(np.clip(0.03 * rng.normal(), -0.05, 0.05)),
+            arms=bool(rng.random() < 0.4),
+            rise=float(np.clip(0.06 * rng.normal(), -0.13, 0.13)),
+            aside=float(np.clip(0.045 * rng.normal(), -0.08, 0.08)),
             table=float(rng.uniform(1.06, 1.22)),
         )
 
@@ -89,8 +89,8 @@ class Frame:
         return cls(
             height=plan.height,
             width=plan.width,
-            center_x=plan.width * (0.5 + habitus.aside + 0.012 * rng.normal()),
-            center_y=plan.height * (0.49 + habitus.rise + 0.012 * rng.normal()),
+            center_x=plan.width * (0.507 + habitus.aside + 0.012 * rng.normal()),
+            center_y=plan.height * (0.455 + habitus.rise + 0.012 * rng.normal()),
             half_width=half_width,
             half_height=half_width * habitus.half_height,
             first=float(min(start for start, _ in plan.ranges)),
@@ -127,7 +127,12 @@ class Frame:
         """Contour of the body at a level, float (72, 2) pixels; fat is thick at back and hips."""
         back, side = np.sin(_ANGLES), np.abs(np.cos(_ANGLES))
         low = ramp(t, 0.3, 1.2)
-        share = 0.55 + 0.25 * side + low * (1.3 * np.clip(back, 0, 1) + 0.6 * side)
+        share = (
+            0.45
+            + 0.25 * side
+            + 0.2 * np.clip(back, 0, 1)
+            + low * (1.3 * np.clip(back, 0, 1) + 0.6 * side)
+        )
         share = share + 0.25 * np.clip(-back, 0, 1) * low
         thickness = self.habitus.fat * self.half_height * share * self.habitus.fat_outline
         wall = self.wall(t)

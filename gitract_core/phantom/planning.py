@@ -29,7 +29,7 @@ from gitract_core.slices import SLICE_THICKNESS_MM
 
 PEAK_POSITIONS = {"large_bowel": 100, "small_bowel": 102, "stomach": 67}
 _PEAK_TOLERANCE = 2
-_OTHER_SIZE_SHARE = 0.03
+_OTHER_SIZE_SHARE = 0.13
 _LATER_DAY_STEPS = (1, 2, 3, 5, 7, 13, 18, 20)
 
 

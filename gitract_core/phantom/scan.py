@@ -22,10 +22,11 @@ from gitract_core.phantom.tubes import Tube, fitted
 
 LARGE, SMALL, STOMACH = 0, 1, 2
 _FEWEST_PIXELS = 24
-_GENEROUS = 1.1
+_GENEROUS, _GENEROUS_STOMACH = 1.15, 2.6
+_WIDEST_GAP = 4  # pixels between loops that a generous annotator closes
 _DRAW_ORDER = (SMALL, LARGE, STOMACH)  # later ones lie in front
 _CONTENT = (Tissue.LARGE_CONTENT, Tissue.SMALL_CONTENT, Tissue.STOMACH_CONTENT)
-_GAS_SHARE = (0.25, 0.15, 0.30)
+_MOST_GAS = (0.7, 0.5, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Scan:
         bend: two fields that bend every shape out of its ideal form.
         soft: float32 (height, width), 0 to 1: what gives way; the skin hardly does.
         slips: slice position -> what the annotator confused there.
-        touch: where it is above 0, annotators let neighboring organs overlap by a pixel.
+        closing: small bowel: pixels between loops that are annotated along with them.
+        touch: where it is high, annotators let neighboring organs overlap by a pixel.
         scanner: turns tissues into an image.
     """
 
@@ -49,6 +51,7 @@ class Scan:
     bend: tuple[Field, Field]
     soft: np.ndarray
     slips: dict[int, str]
+    closing: int
     touch: Field
     scanner: Scanner
 
@@ -62,9 +65,10 @@ class Scan:
         large = organ_paths.large_bowel(case_rng, rng)
         small = organ_paths.small_bowel(case_rng, rng)
         stomach = organ_paths.stomach(rng)
-        paths = zip((large, small, stomach), plan.ranges, _GAS_SHARE, strict=True)
+        gases = rng.uniform(0, _MOST_GAS) ** 1.3
+        paths = zip((large, small, stomach), plan.ranges, gases.tolist(), strict=True)
         over = rng.uniform(0.45, 0.8)  # both bowels go on below the annotated slices
-        reach = ((0.0, over), (0.0, over), (0.0, 0.0))
+        reach = ((0.05, over), (0.02, over), (0.0, 0.0))
         tubes = [
             _tube(
                 frame, plan, path, _extended(ends, more), organ_paths.gas_along(rng, len(path), gas)
@@ -80,6 +84,7 @@ class Scan:
             bend=(Field.drawn(rng, *coarse), Field.drawn(rng, *coarse)),
             soft=_soft(frame),
             slips=slip_positions(plan, tubes),
+            closing=int(rng.integers(0, _WIDEST_GAP + 1)),
             touch=Field.drawn(rng, depth_mm / 9, 9, 9),
             scanner=Scanner.drawn(plan, frame, rng),
         )
@@ -118,6 +123,8 @@ class Scan:
                 self._draw_organ(tissues, organ, masks[organ], position)
         stack = self._bent(np.stack([tissues, *masks], axis=-1), position)
         tissues = np.ascontiguousarray(stack[..., 0])
+        if self.closing:
+            stack[..., 1 + SMALL] = _closed(stack[..., 1:], self.closing)
         bits = [_smoothed(stack[..., 1 + o]) if present[o] else None for o in range(3)]
         empty = np.zeros(shape, dtype=bool)
         return np.stack([empty if b is None else b for b in bits]), tissues
@@ -127,11 +134,30 @@ class Scan:
     ) -> list[np.ndarray]:
         """Organs make room for each other, but for a pixel here and there."""
         large, small, stomach = sections[LARGE], sections[SMALL], sections[STOMACH]
-        large = _less(large, stomach, bool(present[LARGE]))
+        touch = self.touch.at(position / self.plan.n_slices, *large.shape)
+        thin = cv2.erode(stomach, np.ones((3, 3), np.uint8))
+        kept = np.where(touch < -_GENEROUS_STOMACH, thin, stomach)
+        large = self._less(large, kept, position, bool(present[LARGE]))
         front = large | stomach
-        generous = self.touch.at(position / self.plan.n_slices, *front.shape) > _GENEROUS
+        generous = touch > _GENEROUS
         front = np.where(generous, cv2.erode(front, np.ones((3, 3), np.uint8)), front)
-        return [large, _less(small, front, bool(present[SMALL])), stomach]
+        return [large, self._less(small, front, position, bool(present[SMALL])), stomach]
+
+    def _less(self, mask: np.ndarray, other: np.ndarray, position: int, needed: bool) -> np.ndarray:
+        """The mask outside the other; a spot beside the other where a needed one is hidden."""
+        left: np.ndarray = mask & (1 - other)
+        if not needed or int(left.sum()) >= _FEWEST_PIXELS:
+            return left
+        room = np.zeros_like(mask)
+        fill(room, self.body.frame.wall(self.body.frame.level(position), 0.82), 1)
+        free = cv2.erode(room & (1 - other), np.ones((9, 9), np.uint8))
+        rows, columns = np.nonzero(free)
+        if not len(rows):
+            return mask
+        y, x = (c.mean() for c in np.nonzero(mask))
+        nearest = int(np.argmin((rows - y) ** 2 + (columns - x) ** 2))
+        cv2.circle(left, (int(columns[nearest]), int(rows[nearest])), 4, 1, -1)
+        return left
 
     def _draw_organ(self, tissues: np.ndarray, organ: int, mask: np.ndarray, position: int) -> None:
         """Wall, contents and gas of one organ."""
@@ -176,12 +202,6 @@ def _tube(
     return Tube(center, radius, depth, gas)
 
 
-def _less(mask: np.ndarray, other: np.ndarray, needed: bool) -> np.ndarray:
-    """The mask outside the other; the whole mask where too little would be left of a needed one."""
-    left: np.ndarray = mask & (1 - other)
-    return mask if needed and int(left.sum()) < _FEWEST_PIXELS else left
-
-
 def _smoothed(mask: np.ndarray) -> np.ndarray:
     """The outline as an annotator would draw it, bool; never empty if the mask is not."""
     soft = cv2.GaussianBlur(mask * np.uint8(255), (0, 0), 1.2)
@@ -189,3 +209,13 @@ def _smoothed(mask: np.ndarray) -> np.ndarray:
     smooth[[0, -1], :] = False
     smooth[:, [0, -1]] = False
     return smooth if smooth.any() else mask > 0
+
+
+def _closed(masks: np.ndarray, pixels: int) -> np.ndarray:
+    """Small bowel with the gaps between its loops, where no other organ lies, uint8 0 or 1."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    small = np.ascontiguousarray(masks[..., SMALL])
+    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, disc)
+    free = 1 - (masks[..., LARGE] | masks[..., STOMACH])
+    result: np.ndarray = small | (closed & free)
+    return result

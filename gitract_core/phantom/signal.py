@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from gitract_core.phantom.artifacts import Spoiled, spoiled_slices
 from gitract_core.phantom.curves import Field, ramp
 from gitract_core.phantom.frame import Frame
 from gitract_core.phantom.plan import ScanPlan
@@ -21,9 +22,14 @@ class Scanner:
         plan, frame: what is imaged.
         signal: float32 (256, 4): mean, coarse and fine texture and specks of each tissue.
         coarse, fine, shading: random fields.
-        coils: float (coils, 3): place x, y and reach in pixels; bright near them.
+        coils: float (coils, 4): place x, y and reach in pixels, and strength; bright near them.
         peak: 16-bit value of skin fat before shading.
         noise: sd of the noise where the signal of fat is 1.
+        blur: sigma of the point spread, pixels.
+        unevenness: sd of the logarithm of the shading.
+        fades: levels from which on, and until which, signal fades below the abdomen.
+        gains: float32 (slices,): gain of each slice; 1 but in scans exported slice by slice.
+        spoiled: slice position -> what is wrong with that slice.
         seeds: integer (slices,), seed of each slice's noise.
     """
 
@@ -36,6 +42,11 @@ class Scanner:
     coils: np.ndarray
     peak: float
     noise: float
+    blur: float
+    unevenness: float
+    fades: tuple[float, float]
+    gains: np.ndarray
+    spoiled: dict[int, Spoiled]
     seeds: np.ndarray
 
     @classmethod
@@ -45,6 +56,7 @@ class Scanner:
         angles = rng.uniform(0, 2 * np.pi, size=5)
         around = frame.pixels(1.15 * np.cos(angles), 1.15 * np.sin(angles))
         reach = frame.half_width * rng.uniform(0.25, 0.5, size=5)
+        strength = rng.uniform(0.0, 1.3, size=5)
         rows, columns = plan.height, plan.width
         return cls(
             plan=plan,
@@ -53,9 +65,14 @@ class Scanner:
             coarse=Field.drawn(rng, depth_mm / 12, rows / 9, columns / 9),
             fine=Field.drawn(rng, depth_mm / 4, rows / 3, columns / 3),
             shading=Field.drawn(rng, 5, 4, 4),
-            coils=np.column_stack([around, reach]),
+            coils=np.column_stack([around, reach, strength]),
             peak=float(rng.uniform(350, 900)),
-            noise=float(rng.uniform(0.018, 0.035)),
+            noise=float(np.exp(rng.uniform(np.log(0.008), np.log(0.045)))),
+            blur=float(rng.uniform(0.5, 1.2)),
+            unevenness=float(rng.uniform(0.08, 0.32)),
+            fades=(float(rng.uniform(0.6, 1.1)), float(rng.uniform(1.4, 2.2))),
+            gains=_gains(plan.n_slices, rng),
+            spoiled=spoiled_slices(frame, plan.n_slices, 1 / plan.spacing_mm, rng),
             seeds=rng.integers(0, 2**31, size=plan.n_slices),
         )
 
@@ -70,24 +87,50 @@ class Scanner:
         value += cv2.LUT(tissues, self.signal[:, 2]) * fine
         specks = np.maximum(fine - 1.2, 0) + np.maximum(coarse - 1.3, 0)
         value += cv2.LUT(tissues, self.signal[:, 3]) * specks
-        value = cv2.GaussianBlur(value, (0, 0), 0.75)
+        value = cv2.GaussianBlur(value, (0, 0), self.blur)
         inside = cv2.blur((tissues != Tissue.AIR).astype(np.float32), (5, 5))
         value *= self._bias(fraction, height, width)
+        if position in self.spoiled:
+            value = self.spoiled[position].apply(value)
         rng = np.random.Generator(np.random.SFC64(int(self.seeds[position])))
         noise = rng.standard_normal((height, width), dtype=np.float32)
         value += noise * (self.noise * (0.04 + 0.96 * inside))
-        return (np.abs(value) * np.float32(self.peak)).astype(np.uint16)
+        value = np.abs(value) * np.float32(self.peak * self.gains[position])
+        scanned: np.ndarray = value.astype(np.uint16)
+        return scanned
 
     def _bias(self, fraction: float, height: int, width: int) -> np.ndarray:
-        """Coil shading times the fall towards both ends of the scan, float32."""
-        x = np.arange(width, dtype=np.float32)[None, :]
-        y = np.arange(height, dtype=np.float32)[:, None]
-        bias = np.exp(np.float32(0.22) * self.shading.at(fraction, height, width))
-        for cx, cy, reach in self.coils.astype(np.float32):
-            bias += np.exp(-((x - cx) ** 2) / reach**2) * np.exp(-((y - cy) ** 2) / reach**2)
+        """Coil shading times the fall towards both ends of the scan, float32.
+
+        It is smooth, so it is made at a quarter of the size.
+        """
+        rows, columns = -(-height // 4), -(-width // 4)
+        x = (np.arange(columns, dtype=np.float32)[None, :] + 0.5) * (width / columns)
+        y = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * (height / rows)
+        bias = np.exp(np.float32(self.unevenness) * self.shading.at(fraction, rows, columns))
+        for cx, cy, reach, strength in self.coils.astype(np.float32):
+            near = np.exp(-((x - cx) ** 2) / reach**2)
+            bias += strength * near * np.exp(-((y - cy) ** 2) / reach**2)
         t = self.frame.level(fraction * self.plan.n_slices)
-        fall = (1 - 0.6 * ramp(t, 1.0, 1.7)) * (1 - 0.4 * ramp(t, -0.4, -0.9))
+        fall = (1 - 0.6 * ramp(t, *self.fades)) * (1 - 0.4 * ramp(t, -0.4, -0.9))
         fall *= 0.06 + 0.94 * ramp(min(fraction, 1 - fraction), -0.01, 0.10)
-        bias *= np.float32(fall)
-        radius = self.plan.width * (0.36 + 0.6 * ramp(min(fraction, 1 - fraction), 0.0, 0.06))
-        return bias * ((x - width / 2) ** 2 + (y - height / 2) ** 2 < radius**2)
+        seen = np.zeros((height, width), dtype=np.float32)
+        radius = width * (0.36 + 0.6 * ramp(min(fraction, 1 - fraction), 0.0, 0.06))
+        cv2.circle(seen, (width // 2, height // 2), round(radius), fall, -1)
+        seen *= cv2.resize(bias, (width, height), interpolation=cv2.INTER_LINEAR)
+        return seen
+
+
+def _gains(n_slices: int, rng: np.random.Generator) -> np.ndarray:
+    """Gain of each slice, float32 (slices,).
+
+    Most scans keep one gain. In some, as in images that were exported one by one, it jumps where a
+    bright spot comes or goes.
+    """
+    gains = np.ones(n_slices, dtype=np.float32)
+    if rng.random() < 0.35:
+        jumps = rng.random(n_slices) < 9 / n_slices
+        gains *= np.exp(rng.uniform(np.log(0.2), 0, size=n_slices + 1)).astype(np.float32)[
+            np.cumsum(jumps)
+        ]
+    return gains

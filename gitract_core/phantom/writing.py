@@ -2,7 +2,7 @@
 
 ::
 
-    DIR/phantom.json            what this folder is: the spec; written first
+    DIR/phantom.json            what this folder is: spec and version of the drawing; written first
     DIR/train/caseN/caseN_dayN/scans/slice_0001_266_266_1.50_1.50.png
     DIR/test/...                the same for unseen cases and later days of seen ones
     DIR/sample_submission.csv   the header alone, as the contest gives it
@@ -39,7 +39,8 @@ from gitract_core.rle import encode
 Progress = Callable[[int, int], None]
 _MARKER = "phantom.json"
 _ASIDE = ".drawing"
-_FORMAT = 1
+_FORMAT = 1  # raise it when the layout of the folder changes
+DRAWING = 2  # raise it when the same spec comes out as other pictures or masks
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
@@ -120,11 +121,15 @@ def write_phantom_of(
 def _claim(root: Path, spec: PhantomSpec) -> None:
     """Mark a new folder as ours, or make sure that it is, and of this spec."""
     marker = root / _MARKER
-    stated = {"format": _FORMAT, **spec.to_json()}
+    stated = {"format": _FORMAT, "drawing": DRAWING, **spec.to_json()}
     if root.exists() and not root.is_dir():
         raise DataError(root, "a folder", "a file", "choose another folder")
     if marker.is_file():
-        found = _read_marker(marker)
+        found = {"drawing": 1, **_read_marker(marker)}  # the first drawings had no number
+        if {**found, "drawing": DRAWING} == stated and found["drawing"] != DRAWING:
+            remedy = "remove the folder to have it drawn anew, or choose another"
+            got = f"one of drawing {found['drawing']}, whose pictures differ"
+            raise DataError(root, f"a phantom of drawing {DRAWING}", got, remedy)
         if found != stated:
             remedy = "choose another folder, or remove this one"
             raise DataError(root, f"a phantom of {stated}", found, remedy)

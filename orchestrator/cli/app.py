@@ -31,7 +31,18 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    from orchestrator.cli import data, judging, running  # noqa: F401 (fill the app)
+    from orchestrator.cli import (  # noqa: F401 (fill the app)
+        auditing,
+        data,
+        exploring,
+        handing_over,
+        judging,
+        picturing,
+        planning,
+        predicting,
+        running,
+        watching,
+    )
 
     if debug:
         app()

@@ -23,6 +23,9 @@ def phantom(
     like: Annotated[
         str | None, typer.Option(help="'paper': 85 cases, 274 scans, 38,496 slices.")
     ] = None,
+    faults: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of scans with a planted annotation fault.")
+    ] = 0.0,
 ) -> None:
     """Write a synthetic data set in the contest's layout, hidden truth of its test scans too."""
     from gitract_core.errors import DataError
@@ -34,7 +37,13 @@ def phantom(
     bar, progress = progress_bar("phantom")
     with bar:
         write_phantom_of(directory, spec, progress=progress)
-    console().print(f"phantom data set  {directory}", markup=False)
+    out = console()
+    out.print(f"phantom data set  {directory}", markup=False)
+    if faults:
+        from gitract_core.phantom.faults import plant_faults
+
+        planted = plant_faults(directory, faults, seed)
+        out.print(f"planted faults    {len(planted)}, listed in {directory / 'faults.csv'}")
 
 
 @app.command(epilog="Example: gitract-cv validate --data uw-madison")

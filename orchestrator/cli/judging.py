@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json
+from orchestrator.cli.app import app, console, print_json, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,25 +24,39 @@ def report(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write every figure and knob.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the ranked table.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one page with everything; needs no network.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank the candidates of a run: mean, standard deviation and every fold."""
     from orchestrator.leaderboard import build_leaderboard
-    from orchestrator.report import leaderboard_view, write_csv, write_markdown
+    from orchestrator.report import leaderboard_view, table_rows, write_csv, write_markdown
     from orchestrator.sweep_directory import SweepDirectory
+    from orchestrator.verdict import judge
 
     directory = SweepDirectory.existing(run)
     board = build_leaderboard(directory)
-    written = [path for path in (csv, markdown) if path]
+    verdict = judge(board)
+    written = [path for path in (csv, markdown, html) if path]
     if csv:
-        write_csv(board, csv)
+        write_csv(board, csv, verdict)
     if markdown:
-        write_markdown(board, markdown)
+        write_markdown(board, markdown, verdict)
+    if html:
+        from orchestrator.report.page import write_page
+
+        bar, progress = progress_bar("page")
+        with bar:
+            write_page(directory, board, html, progress)
     if as_json:
-        print_json({"run": str(directory.path), "leaderboard": board.to_rows()})
+        rows = table_rows(board, verdict)
+        statistics = verdict and verdict.to_json()
+        values = {"run": str(directory.path), "leaderboard": rows, "statistics": statistics}
+        print_json(values)
         return
     out = console()
-    out.print(leaderboard_view(board))
+    out.print(leaderboard_view(board, verdict))
     out.print(f"\nrun directory  {directory.path}")
     for path in written:
         out.print(f"written        {path}")
@@ -132,19 +146,44 @@ def check_submission(
     images: Annotated[Path, typer.Option(help="Folder of the scans it is for.")],
     as_json: Json = False,
 ) -> None:
-    """Every fault of a submission, by row; exit code 1 if there is one."""
+    """Every fault of a submission, by row, and the score to expect; exit code 1 if faulty."""
+    from gitract_core.provenance import expected_score
     from gitract_core.slices import SliceIndex
     from gitract_core.submission import check_submission as check
+    from gitract_core.submission import summarize_submission
 
     index = SliceIndex.from_directory(images)
     faults = check(file, index.table[["id", "height", "width"]])
+    expected = expected_score(file)
     if as_json:
-        print_json({"rows": 3 * len(index.table), "faults": [str(fault) for fault in faults]})
+        values = {"rows": 3 * len(index.table), "faults": [str(fault) for fault in faults]}
+        summary = summarize_submission(file)
+        known = ("score", "interval")
+        score = expected and {name: expected.get(name) for name in known}
+        print_json({**values, "summary": summary, "expected": score})
     else:
         out = console()
         for fault in faults:
             out.print(str(fault), markup=False)
         verdict = f"{len(faults)} faults" if faults else f"in order ({len(index.table)} slices)"
         out.print(f"{file}: {verdict}", markup=False)
+        if not faults:
+            _print_summary(summarize_submission(file), expected)
     if faults:
         raise typer.Exit(1)
+
+
+def _print_summary(summary: dict[str, dict[str, float]], expected: dict[str, Any] | None) -> None:
+    out = console()
+    for organ, figures in summary.items():
+        share = 100 * figures["masks"] / max(figures["rows"], 1)
+        area = "" if not figures["masks"] else f", median area {figures['median_area_px']:.0f} px"
+        out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}", markup=False)
+    if expected is None:
+        out.print("  no note beside it: what score to expect is not known", style="dim")
+        return
+    low, high = (float("nan") if end is None else end for end in expected["interval"])
+    out.print(
+        f"  expected score {expected['score']:.4f}, out of fold"
+        + (f" (95 % interval {low:.4f} to {high:.4f})" if low == low else "")
+    )

@@ -11,17 +11,27 @@ from rich.text import Text
 from gitract_core.organs import ORGANS
 from orchestrator.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
 from orchestrator.progress import format_seconds
+from orchestrator.statistics import CandidateStatistics
+from orchestrator.verdict import Verdict
 
+SHORT_NAMES = dict(zip(ORGANS, ("large", "small", "stom."), strict=True))
 Column = tuple[str, Callable[[CandidateScores], str]]
 
 
-def leaderboard_view(board: Leaderboard) -> RenderableType:
-    """Three tables: scores by fold, what they consist of, and candidates that are not ranked."""
+def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> RenderableType:
+    """A paragraph on what the ranking is worth, the ranked tables, and who is not ranked."""
     parts: list[RenderableType] = [Text(_heading(board), style="bold")]
+    if verdict:
+        parts += [Text(verdict.in_words), Text("")]
     if board.ranked:
-        parts += [_table(board, _score_columns(board)), Text("")]
-        parts += [_table(board, _organ_columns()), Text("")]
-        parts += [_table(board, _cost_columns())]
+        columns = _score_columns(), _fold_columns(board), _organ_columns(), _cost_columns()
+        tables = [_table(board, some, verdict) for some in columns]
+        tables[0] = _table(board, [*columns[0], *_verdict_columns(verdict)], verdict)
+        for table in tables:
+            parts += [table, Text("")]
+        if verdict:
+            parts.append(Text("= cannot be told from the first; $ the cheapest of them", "dim"))
+        parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
@@ -36,22 +46,44 @@ def _heading(board: Leaderboard) -> str:
     )
 
 
-def _score_columns(board: Leaderboard) -> list[Column]:
+def _score_columns() -> list[Column]:
+    return [("score ± sd", lambda c: f"{decimal(c.mean())} ± {decimal(c.sd())}")]
+
+
+def _verdict_columns(verdict: Verdict | None) -> list[Column]:
+    if verdict is None:
+        return []
+
+    def about(line: CandidateScores, show: Callable[[CandidateStatistics], str]) -> str:
+        one = verdict.of(line)
+        return show(one) if one else "-"
+
+    def behind(one: CandidateStatistics) -> str:
+        return "" if one.rank == 1 else _range(one.behind_low, one.behind_high)
+
+    return [
+        ("95 % interval", lambda c: about(c, lambda one: _range(one.low, one.high))),
+        ("behind the first", lambda c: about(c, behind)),
+        ("first", lambda c: about(c, lambda one: _percent(one.probability_first))),
+    ]
+
+
+def _fold_columns(board: Leaderboard) -> list[Column]:
     def fold(number: int) -> Column:
         return f"fold {number}", lambda c: decimal(c.folds()[number])
 
-    scores: Column = ("score ± sd", lambda c: f"{decimal(c.mean())} ± {decimal(c.sd())}")
-    return [scores, *(fold(i) for i in range(board.record.n_folds))]
+    return [fold(i) for i in range(board.record.n_folds)]
 
 
 def _organ_columns() -> list[Column]:
-    def organ_dice(organ: str) -> Column:
-        return organ.replace("_", " "), lambda c: decimal(c.organ_mean(organ, "dice"))
+    def organ(name: str, metric: str) -> Column:
+        return SHORT_NAMES[name], lambda c: decimal(c.organ_mean(name, metric))
 
     return [
         ("Dice", lambda c: decimal(c.mean("dice"))),
-        ("Hausdorff", lambda c: decimal(c.mean("hausdorff"))),
-        *(organ_dice(organ) for organ in ORGANS),
+        *(organ(name, "dice") for name in ORGANS),
+        ("Haus.", lambda c: decimal(c.mean("hausdorff"))),
+        *(organ(name, "hausdorff") for name in ORGANS),
     ]
 
 
@@ -68,15 +100,35 @@ def _cost_columns() -> list[Column]:
     ]
 
 
-def _table(board: Leaderboard, columns: list[Column]) -> Table:
+def _table(board: Leaderboard, columns: list[Column], verdict: Verdict | None) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("candidate", min_width=16, overflow="fold")
     for name, _ in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for rank, line in enumerate(board.ranked, 1):
-        table.add_row(str(rank), Text(line.label), *(value(line) for _, value in columns))
+        cells = (value(line) for _, value in columns)
+        table.add_row(f"{rank}{_mark(line, verdict)}", Text(line.label), *cells)
     return table
+
+
+def _mark(line: CandidateScores, verdict: Verdict | None) -> str:
+    one = verdict.of(line) if verdict else None
+    if verdict is None or one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
+        return " "
+    return "$" if one.name == verdict.statistics.cheapest else "="
+
+
+def _range(low: float, high: float) -> str:
+    return f"{_signed(low)} to {_signed(high)}" if low == low else "-"
+
+
+def _signed(value: float) -> str:
+    return f"-{decimal(-value)}" if value < 0 else decimal(value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share == share else "-"
 
 
 def _unranked(board: Leaderboard) -> Table:

@@ -1,0 +1,54 @@
+"""A DICOM series as a scan: pixels decompressed and rescaled by pydicom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.pixels.processing import apply_rescale
+
+from gitract_core.clinic.placing import Placing
+from gitract_core.clinic.scan import Scan, to_16_bits
+from gitract_core.clinic.series import DAMAGE, first_line, read_series
+from gitract_core.errors import DataError
+
+
+def read_dicom(folder: Path, name: str) -> Scan:
+    """The MR series in a folder, in any orientation and order of files.
+
+    Args:
+        folder: with the files of one series in it.
+        name: of the scan; patients' names in the files are not used.
+
+    Raises:
+        DataError: not one whole even series of gray MR images; damaged or unknown pixels.
+    """
+    series = read_series(folder)
+    volume = np.stack([_pixels(file, series.shape[1:]) for file in series.files])
+    try:
+        placing = Placing(series.shape, series.affine)
+    except DataError as error:
+        raise error.within(folder) from None
+    return Scan(name, placing.turned(to_16_bits(volume)), placing, series=series.headers)
+
+
+def _pixels(file: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Values of one image, (rows, columns): integers, or float64 if they are rescaled."""
+    try:
+        dataset = dcmread(file)
+        syntax = dataset.file_meta.TransferSyntaxUID
+    except DAMAGE as error:
+        got = first_line(error)
+        raise DataError(file, "a readable DICOM file", got, "restore the file") from None
+    try:
+        values: np.ndarray = apply_rescale(dataset.pixel_array, dataset)
+    except (*DAMAGE, RuntimeError) as error:
+        expected = f"pixels in {syntax.name}"
+        remedy = "restore the file"
+        if syntax.is_compressed:
+            remedy = "restore the file, or decompress it first (gdcmconv --raw, dcmdjpeg)"
+        raise DataError(file, expected, first_line(error), remedy) from None
+    if values.shape != shape:
+        raise DataError(file, f"pixels of shape {shape}", values.shape, "restore the file")
+    return values

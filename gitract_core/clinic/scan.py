@@ -1,0 +1,104 @@
+"""A scan from anywhere: turned as the contest's scans are, in 16 bits, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gitract_core.clinic.placing import Placing
+from gitract_core.errors import DataError
+from gitract_core.images import resize_image, scan_to_bytes
+from gitract_core.postprocess import NativeGrid
+from gitract_core.slices import SLICE_THICKNESS_MM
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+    from pydicom.dataset import Dataset
+
+FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
+_UNUSUAL = 1.5  # times what networks were trained on, or a part of it
+_LARGEST = np.iinfo(np.uint16).max
+_DARK_PERCENTILE = 1.0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan.
+
+    Attributes:
+        name: of its file or folder; output files begin with it.
+        images: uint16 (slices, height, width), turned as the contest's scans are.
+        placing: of the file's own array.
+        header: of a NIfTI file.
+        series: of a DICOM series, one header an image in the order of the array's first axis.
+    """
+
+    name: str
+    images: np.ndarray
+    placing: Placing
+    header: Nifti1Header | None = None
+    series: tuple[Dataset, ...] = ()
+
+    def __post_init__(self) -> None:
+        turned = sorted(self.images.shape)
+        if turned != sorted(self.placing.shape) or self.images.dtype != np.uint16:
+            expected = f"uint16 voxels of lengths {sorted(self.placing.shape)}"
+            got = f"{self.images.dtype} of {turned}"
+            raise DataError(self.name, expected, got, "restore the scan")
+
+    @property
+    def grid(self) -> NativeGrid:
+        """The pixels of its masks, with its own slice distance."""
+        height, width = self.images.shape[1:]
+        return NativeGrid(height, width, self.placing.voxel_mm3)
+
+    def at_size(self, size: int) -> np.ndarray:
+        """As networks see it: uint8 (slices, size, size), scaled as contest scans are."""
+        return scan_to_bytes(np.stack([resize_image(image, size) for image in self.images]))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """How it differs by more than half from what networks were trained on, a line each."""
+        spacing = self.placing.spacing_mm
+        sides = [n * mm for n, mm in zip(self.images.shape, spacing, strict=True)]
+        said = []
+        if _is_unusual(spacing[0] / SLICE_THICKNESS_MM):
+            said.append(
+                f"slices {spacing[0]:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
+            )
+        if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides[1:]):
+            said.append(
+                f"field of view {sides[1]:.0f} x {sides[2]:.0f} mm (height x width); "
+                f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
+            )
+        return tuple(said)
+
+
+def to_16_bits(values: np.ndarray) -> np.ndarray:
+    """Any intensities as uint16, of the same shape.
+
+    Whole numbers that fit stay as they are. Others are scaled, the brightest voxel to 65535; if
+    some are negative, as after standardizing, the darkest hundredth becomes 0. Voxels that are not
+    finite are background. The scale does not matter to networks: see ``images.scan_to_bytes``.
+
+    >>> to_16_bits(np.array([0, 700])), to_16_bits(np.array([0.0, 0.5, np.nan]))
+    (array([  0, 700], dtype=uint16), array([    0, 65535,     0], dtype=uint16))
+    """
+    if np.issubdtype(values.dtype, np.unsignedinteger) and values.dtype.itemsize <= 2:
+        return values.astype(np.uint16)
+    floats = values.astype(np.float64)
+    finite = np.isfinite(floats)
+    if not finite.any():
+        return np.zeros(values.shape, dtype=np.uint16)
+    dark = min(0.0, float(np.percentile(floats[finite], _DARK_PERCENTILE)))
+    floats = np.maximum(np.where(finite, floats, dark) - dark, 0)
+    bright = float(floats.max())
+    if dark == 0 and bright <= _LARGEST and (floats == np.floor(floats)).all():
+        return floats.astype(np.uint16)
+    return np.rint(floats * (_LARGEST / max(bright, 1e-300))).astype(np.uint16)
+
+
+def _is_unusual(ratio: float) -> bool:
+    return max(ratio, 1 / ratio) > _UNUSUAL

@@ -1,0 +1,117 @@
+"""Options that sweep and plan share, and the request that they make together."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import SweepRequest
+
+DEMO_DATA = Path("data/phantom-demo")
+DEMO_CASES, DEMO_SLICES = 11, 16  # two cases in every fold, so that there are intervals
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Contest folder with train.csv and train/; the phantom if left out."),
+]
+Space = Annotated[
+    str | None,
+    typer.Option(help="Name of a search space or a YAML file; demo without --data, or paper."),
+]
+Out = Annotated[Path | None, typer.Option(help="Run directory; runs/SPACE if left out.")]
+Folds = Annotated[int | None, typer.Option(help="Number of folds; the space's.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="Scan to leave out (repeatable); 'faulty' for the known faulty scans."),
+]
+SetKnob = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KNOB=VALUE for every candidate, e.g. training.epochs=10."),
+]
+Precision = Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to use; an own session if left out.")
+]
+Local = Annotated[bool, typer.Option("--local", help="Worker processes without Ray.")]
+TrialsPerGpu = Annotated[int | None, typer.Option(min=1, help="By default by memory.")]
+CpusPerTrial = Annotated[int | None, typer.Option(min=1, help="Also its threads.")]
+Oof = Annotated[
+    Literal["keep", "none"],
+    typer.Option(help="Out-of-fold probabilities; without, predicted anew when needed."),
+]
+Race = Annotated[
+    bool, typer.Option("--race/--no-race", help="Drop hopeless candidates between folds.")
+]
+RaceKeep = Annotated[int, typer.Option(min=1, help="How many the race shall find.")]
+Retries = Annotated[int, typer.Option(min=0, help="Further attempts of a failed trial.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
+
+
+def sweep_request(
+    data: tuple[Path, bool],
+    space_name: str | None,
+    out: Path | None,
+    folds: int | None,
+    changes: tuple[list[str], list[str], str | None],
+) -> SweepRequest:
+    """What the options ask for.
+
+    Args:
+        data: the contest folder, and whether it is the phantom that stands in for one.
+        space_name: ``--space``.
+        out: ``--out``.
+        folds: ``--folds``.
+        changes: ``--exclude``, ``--set`` and ``--precision``.
+
+    Raises:
+        SpaceError: no such space, or a bad ``--set``.
+    """
+    import dataclasses
+
+    from gitract_core.folds import ORGANIZERS_BLACKLIST
+    from orchestrator.sweep import SweepRequest
+    from search_spaces import load_space
+
+    exclude, settings, precision = changes
+    path, is_demo = data
+    space = load_space(default_space(space_name, is_demo=is_demo))
+    if folds is not None:
+        space = dataclasses.replace(space, folds=folds)
+    overrides = [_override(text) for text in settings]
+    if precision is not None:
+        overrides.append(("training.precision", precision))
+    names = [s for s in exclude if s != "faulty"]
+    if "faulty" in exclude:
+        names += [s for s in ORGANIZERS_BLACKLIST if any((path / "train").glob(f"*/{s}"))]
+    return SweepRequest(
+        data=path,
+        space=space,
+        out=out or Path("runs") / space.name,
+        exclude=tuple(dict.fromkeys(names)),
+        overrides=tuple(overrides),
+        command=shlex.join(["gitract-cv", *sys.argv[1:]]),
+    )
+
+
+def default_space(name: str | None, *, is_demo: bool) -> str:
+    """The space asked for; ``demo`` for the phantom and ``paper`` for other data if none is."""
+    return name or ("demo" if is_demo else "paper")
+
+
+def _override(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from gitract_core.errors import SpaceError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SpaceError("--set", "KNOB=VALUE", repr(text), "write training.epochs=10, for example")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SpaceError("--set", "KNOB=VALUE", repr(text), "write a plain value") from None

@@ -1,0 +1,254 @@
+"""Commands that predict: ensemble, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from orchestrator.cli.app import app, console, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from gitract_core.clinic.prediction import PredictedScan
+    from gitract_core.submission import Fault
+    from orchestrator.ensemble import Ensemble
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
+
+
+@app.command(epilog="Example: gitract-cv ensemble runs/paper --top 3 --images uw-madison/test")
+def ensemble(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run directory; the newest under runs/ if left out.")
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="Candidates to average; with greedy weights the steps.")
+    ] = 3,
+    weights: Annotated[
+        Literal["equal", "greedy"], typer.Option(help="Equal, or by greedy selection (Caruana).")
+    ] = "equal",
+    images: Annotated[
+        Path | None, typer.Option(help="Scans to predict; DATA/test if left out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Submission; RUN/ensembles/NAME/submission.csv.")
+    ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Choose threshold and post-processing per organ, honestly."),
+    ] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Try averaging with mirrored slices; kept if it helps.")
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Average the best candidates, measure the average out of fold, and write a submission."""
+    from gitract_core.device import Runtime
+    from gitract_core.errors import RunError
+    from gitract_core.slices import SliceIndex
+    from orchestrator.ensemble import make_ensemble
+    from orchestrator.leaderboard import build_leaderboard
+    from orchestrator.recipes import Method
+    from orchestrator.sweep_directory import SweepDirectory
+
+    directory = SweepDirectory.existing(run)
+    board = build_leaderboard(directory)
+    method = Method(top, weights, tune, flip)
+    folder = images or board.record.data_directory / "test"
+    if images is None and not folder.is_dir():
+        raise RunError(folder, "scans to predict", "nothing there", "pass --images DIR")
+    index = SliceIndex.from_directory(folder)
+    bar, progress = progress_bar("out-of-fold score")
+    with bar:
+        made = make_ensemble(directory, board, method, progress)
+    submission = out or made.directory / "submission.csv"
+    manifest = made.directory / "members.json"
+    faults = _predict(manifest, index, submission, Runtime(device, _cores()))
+    if as_json:
+        _print_ensemble_json(made, submission, faults)
+    else:
+        _print_ensemble(made, submission, index, faults)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: gitract-cv predict runs/paper/ensembles/top3-equal --images scans")
+def predict(
+    members: Annotated[
+        Path, typer.Argument(help="members.json, its directory, or one trial's directory.")
+    ],
+    images: Annotated[
+        Path,
+        typer.Option(
+            help="Contest scans; a NIfTI file or a folder of them; a DICOM series or a folder of "
+            "series, each in a folder of its own."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="submission.csv; for NIfTI and RTSTRUCT a folder, predictions."),
+    ] = None,
+    file_format: Annotated[
+        Literal["csv", "nifti", "rtstruct"] | None,
+        typer.Option("--format", help="If left out csv for contest scans, else as the images."),
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Segment new scans with an ensemble or a single trial; needs no Ray."""
+    from gitract_core.clinic.kinds import format_of, kind_of
+    from gitract_core.device import Runtime
+    from gitract_core.members import Members, manifest_path
+    from gitract_core.slices import SliceIndex
+
+    manifest, runtime = manifest_path(members), Runtime(device, _cores())
+    Members.load(manifest)  # what is wrong with it is said before images are read
+    kind = kind_of(images)
+    wanted = format_of(images, kind, file_format)
+    if wanted != "csv":
+        _predict_files((manifest, runtime), (images, kind), (out, wanted), as_json=as_json)
+        return
+    index, out = SliceIndex.from_directory(images), out or Path("submission.csv")
+    faults = _predict(manifest, index, out, runtime)
+    if as_json:
+        print_json({"submission": str(out), "faults": [str(f) for f in faults]})
+    else:
+        _print_submission(out, index, faults)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _predict(manifest: Path, index: Any, out: Path, runtime: Any) -> list[Fault]:
+    from orchestrator.ensemble import write_predictions
+
+    bar, progress = progress_bar("prediction")
+    with bar:
+        return write_predictions(manifest, index, out, runtime, progress)
+
+
+def _predict_files(
+    model: tuple[Path, Any],
+    images: tuple[Path, Any],
+    target: tuple[Path | None, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """NIfTI or RTSTRUCT of scans; warnings and progress go to stderr."""
+    from gitract_core.clinic.kinds import require_packages
+
+    require_packages()
+    from gitract_core.clinic.prediction import check_folder, predict_sources
+    from gitract_core.clinic.sources import find_sources
+    from gitract_core.members import Members, Predictor
+
+    (manifest, runtime), folder = model, target[0] or Path("predictions")
+    check_folder(images[0], folder)
+    sources = find_sources(*images)
+    where = manifest if manifest.is_dir() else manifest.parent
+    predictor = Predictor(Members.load(manifest), where, runtime)
+    bar, progress = progress_bar("prediction")
+    with bar:
+        made = predict_sources(predictor, sources, (folder, target[1]), progress)
+    _print_files(folder, made, as_json=as_json)
+
+
+def _print_files(folder: Path, made: list[PredictedScan], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from gitract_core.organs import ORGANS
+
+    for scan in made:
+        for doubt in scan.doubts:
+            text = f"warning: {scan.scan}: {doubt}"
+            console(stderr=True).print(text, markup=False, soft_wrap=True)
+    if as_json:
+        print_json({"folder": str(folder), "scans": [asdict(scan) for scan in made]})
+        return
+    out = console()
+    for scan in made:
+        volumes = zip(ORGANS, scan.volumes_ml, strict=True)
+        text = ", ".join(f"{organ} {ml:.0f} ml" for organ, ml in volumes)
+        out.print(f"{scan.scan}  {text}", markup=False, soft_wrap=True)
+    files = sum(len(scan.files) for scan in made)
+    out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
+
+
+def _print_ensemble(made: Ensemble, submission: Path, index: Any, faults: list[Fault]) -> None:
+    out = console()
+    models = len(made.members.members)
+    out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
+    for line, share in made.chosen:
+        out.print(
+            f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}", markup=False
+        )
+    _print_rules(made)
+    a = made.announced
+    out.print(
+        f"out-of-fold score  [bold]{a.score:.4f}[/] ± {a.sd:.4f} over folds, {_span(a.interval)}"
+    )
+    out.print("  everything was chosen for each fold on the other folds' cases", style="dim")
+    out.print(f"  in sample        {a.in_sample:.4f}, too high by the choosing")
+    out.print(f"  one candidate    {a.single:.4f}, chosen alike")
+    gain = f"{a.gain:+.4f}, {_span(a.gain_interval, signed=True)}"
+    out.print(f"  gain over it     {gain}")
+    if made.flipped is not None:
+        kept = "kept" if made.members.flip else "not kept"
+        out.print(f"  with flips       {made.flipped:.4f}, {kept}")
+    out.print(f"members     {made.directory / 'members.json'}")
+    out.print(f"OOF score   {made.directory / 'oof_score.json'}")
+    _print_submission(submission, index, faults)
+
+
+def _span(interval: tuple[float, float], *, signed: bool = False) -> str:
+    low, high = interval
+    if low != low:
+        return "no interval: a fold has a single case"
+    shown = [f"{end:+.4f}" if signed else f"{end:.4f}" for end in (low, high)]
+    return f"95 % interval over cases {shown[0]} to {shown[1]}"
+
+
+def _print_rules(made: Ensemble) -> None:
+    from dataclasses import asdict
+
+    from gitract_core.organs import ORGANS
+
+    if not made.method.tune:
+        return
+    out = console()
+    out.print("post-processing:")
+    for organ, rule in zip(ORGANS, made.rules, strict=True):
+        settings = ", ".join(f"{k} {v}" for k, v in asdict(rule).items())
+        out.print(f"  {organ:<12} {settings}", markup=False)
+
+
+def _print_submission(path: Path, index: Any, faults: list[Fault]) -> None:
+    out = console()
+    if not faults:
+        n = len(index.table)
+        out.print(f"submission  {path} ({n} slices, {3 * n} rows, checked: in order)")
+        return
+    out.print(f"submission  {path} has {len(faults)} faults:", style="bold red")
+    for fault in faults[:20]:
+        out.print(f"  {fault}", markup=False)
+
+
+def _print_ensemble_json(made: Ensemble, submission: Path, faults: list[Fault]) -> None:
+    from gitract_core.files import read_json
+
+    print_json(
+        {
+            "members": str(made.directory / "members.json"),
+            "submission": str(submission),
+            **read_json(made.directory / "oof_score.json"),
+            "faults": [str(fault) for fault in faults],
+        }
+    )
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,110 @@
+"""The command that watches: status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.app import app, console, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from orchestrator.status import RunStatus, TrialStatus
+
+_STYLES = {
+    "finished": "green",
+    "running": "yellow",
+    "failed": "bold red",
+    "diverged": "bold red",
+    "damaged": "bold red",
+}
+
+
+@app.command(epilog="Example: gitract-cv status runs/paper; or every 5 s: watch gitract-cv status")
+def status(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run directory; the newest under runs/ if left out.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Machine-readable output on stdout alone.")
+    ] = False,
+) -> None:
+    """How far a sweep is, from another terminal: every trial, what failed, the time left.
+
+    Reads files alone and disturbs nobody. A cell is the fold's score, or epoch/epochs with the
+    Dice and the age of the last epoch; "stopped": begun, and no process is at it.
+    """
+    from orchestrator.status import read_status
+    from orchestrator.sweep_directory import SweepDirectory
+
+    found = read_status(SweepDirectory.existing(run))
+    if as_json:
+        print_json(found.to_json())
+        return
+    out = console()
+    out.print(_table(found))
+    out.print()
+    for line in _summary(found):
+        out.print(line, markup=False, soft_wrap=True)
+    for trial in found.trials:
+        if trial.reason and trial.state != "dropped":
+            name = f"{found.labels[trial.spec.candidate]}, fold {trial.spec.fold}"
+            out.print(f"\n{name}: {trial.reason}", style="red", markup=False, soft_wrap=True)
+            for line in trial.detail:
+                out.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
+
+
+def _table(found: RunStatus) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("candidate")
+    rows: dict[str, list[Text]] = {}
+    for trial in found.trials:
+        rows.setdefault(found.labels[trial.spec.candidate], []).append(_cell(trial))
+    for fold in range(max(map(len, rows.values()), default=0)):
+        table.add_column(f"fold {fold}", justify="right")
+    for label, cells in rows.items():
+        table.add_row(Text(label), *cells)
+    return table
+
+
+def _cell(trial: TrialStatus) -> Text:
+    from rich.text import Text
+
+    from orchestrator.progress import format_seconds
+
+    text: str = trial.state
+    if trial.state == "finished":
+        text = f"{trial.score:.4f}" + (f" (parts of {trial.micro_batch})" * bool(trial.micro_batch))
+    elif trial.state == "running":
+        text = f"epoch {trial.epoch}/{trial.epochs}"
+        if trial.epoch:
+            text += f" {trial.dice:.2f}, {format_seconds(trial.age_seconds)} ago"
+    elif trial.state == "stopped":
+        text = f"stopped {trial.epoch}/{trial.epochs}"
+    return Text(text, style=_STYLES.get(trial.state, "dim"))
+
+
+def _summary(found: RunStatus) -> list[str]:
+    from orchestrator.progress import format_seconds
+
+    counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
+    left = found.seconds_left
+    lines = [f"{len(found.trials)} trials: {counts}"]
+    if found.alive:
+        time_left = f"about {format_seconds(left)} left" if left == left else "time left unknown"
+        lines.append(f"a sweep is running; {time_left}")
+    elif set(found.counts) <= {"finished", "dropped"}:
+        lines.append("all is done")
+    else:
+        lines.append("no trial is running; the same sweep command goes on from here")
+    split = sum(trial.micro_batch > 0 for trial in found.trials)
+    if split:
+        lines.append(f"memory ran out in {split} trials; their batches went in smaller parts")
+    return lines

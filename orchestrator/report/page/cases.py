@@ -1,0 +1,120 @@
+"""Scores of single cases: which cases are hard, and which two candidates complete each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from gitract_core.folds import FoldPlan
+from gitract_core.organs import ORGANS
+from orchestrator.leaderboard import CandidateScores
+from orchestrator.statistics.case_sums import COLUMNS, competition_of
+
+LEAST_CASES = 3
+"""For a correlation."""
+
+
+def case_values(plan: FoldPlan, shown: Sequence[CandidateScores]) -> dict[str, Any]:
+    """Out-of-fold scores of every case, hardest case first.
+
+    Returns:
+        ``cases``, their ``folds``, the candidates' ``labels``, and ``values``: for ``score`` and
+        each organ's Dice one row a candidate, None where there is nothing to count.
+    """
+    names = [str(case) for case in plan.fold_of_case]
+    sums = np.stack([case_sums(line, names) for line in shown]) if shown else np.empty((0, 0))
+    if not shown:
+        return {"cases": [], "folds": [], "labels": [], "values": {}}
+    scores = competition_of(sums.sum(axis=2))  # (candidates, cases)
+    means = _column_means(scores)
+    order = np.argsort(np.where(np.isnan(means), np.inf, means), kind="stable")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dice = sums[..., 0] / sums[..., 1]  # (candidates, cases, organs)
+    tables = {"score": scores, **{organ: dice[..., i] for i, organ in enumerate(ORGANS)}}
+    return {
+        "cases": [names[place] for place in order],
+        "folds": [plan.fold_of_case[int(names[place])] for place in order],
+        "labels": [line.label for line in shown],
+        "values": {key: table[:, order].round(4).tolist() for key, table in tables.items()},
+    }
+
+
+def case_sums(line: CandidateScores, cases: Sequence[str]) -> np.ndarray:
+    """A candidate's sums and counts, float (cases, organs, 4); zero where a fold is missing."""
+    found = {str(c): sums for r in line.finished for c, sums in r.per_case.items()}
+    table = np.zeros((len(cases), len(ORGANS), len(COLUMNS)))
+    for place, case in enumerate(cases):
+        if case in found:
+            table[place] = np.array([found[case][column] for column in COLUMNS]).T
+    return table
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How candidates complete each other; the diagonals are NaN.
+
+    Attributes:
+        correlation: of two candidates' residuals (a case's score less the candidate's mean) over
+            cases, (candidates, candidates). Low: they fail on other cases.
+        gain: mean over cases of the better of the two, less the best single candidate's mean.
+        best: the pair with the largest gain; None with fewer than two candidates.
+    """
+
+    correlation: np.ndarray
+    gain: np.ndarray
+    best: tuple[int, int] | None
+
+
+def complement(scores: np.ndarray) -> Pairs:
+    """Compare each pair.
+
+    Args:
+        scores: (candidates, cases); cases with a NaN are left out.
+    """
+    known = scores[:, np.isfinite(scores).all(axis=0)]
+    n, cases = known.shape
+    correlation, gain = (np.full((n, n), np.nan) for _ in range(2))
+    if cases:
+        residuals = known - known.mean(axis=1, keepdims=True)
+        best_single = known.mean(axis=1).max(initial=-np.inf)
+        for a, b in combinations(range(n), 2):
+            gain[a, b] = gain[b, a] = np.maximum(known[a], known[b]).mean() - best_single
+            length = np.linalg.norm(residuals[a]) * np.linalg.norm(residuals[b])
+            if cases >= LEAST_CASES and length > 1e-12:
+                correlation[a, b] = correlation[b, a] = residuals[a] @ residuals[b] / length
+    if n < 2 or not cases:
+        return Pairs(correlation, gain, None)
+    a, b = divmod(int(np.nanargmax(gain)), n)
+    return Pairs(correlation, gain, (a, b))
+
+
+def pair_values(ranked: Sequence[CandidateScores]) -> dict[str, Any] | None:
+    """Both tables of the complete candidates and the pair that promises most; None for one."""
+    if len(ranked) < 2:
+        return None
+    names = [str(c) for r in ranked[0].finished for c in r.per_case]
+    scores = np.stack([competition_of(case_sums(line, names).sum(axis=1)) for line in ranked])
+    pairs = complement(scores)
+    known = scores[:, np.isfinite(scores).all(axis=0)]
+    return {
+        "labels": [line.label for line in ranked],
+        "cases": known.shape[1],
+        "correlation": pairs.correlation.round(4).tolist(),
+        "gain": pairs.gain.round(5).tolist(),
+        "single": int(known.mean(axis=1).argmax()) if known.size else None,
+        "best": list(pairs.best) if pairs.best else None,
+    }
+
+
+def _column_means(table: np.ndarray) -> np.ndarray:
+    """Means over the first axis of what is known; NaN where nothing is."""
+    known = np.isfinite(table)
+    counts = known.sum(axis=0)
+    totals = np.where(known, table, 0).sum(axis=0)
+    means = np.full(len(counts), np.nan)
+    np.divide(totals, counts, out=means, where=counts > 0)
+    return means

@@ -1,0 +1,187 @@
+"""The best candidate's worst, typical and best scans, slice by slice, out of fold.
+
+Images are one WebP sheet a scan; outlines are polygons at native size, as they were scored, so
+that they stay sharp on every screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gitract_core.errors import RunError
+from gitract_core.oof import read_oof
+from gitract_core.organs import ORGANS
+from gitract_core.postprocess import NativeGrid, native_masks
+from gitract_core.results import TrialResult
+from gitract_core.slices import SliceIndex, SliceKey
+from gitract_core.volumes import scan_masks
+from orchestrator.leaderboard import CandidateScores, Leaderboard
+from orchestrator.pictures.run_slices import gray_scan, run_index
+from orchestrator.report.page.places import ScoreTables
+from orchestrator.report.page.sheets import ScanSheet, outline_paths, sheet_uris
+from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE
+from orchestrator.sweep_directory import SweepDirectory
+
+MOST_SLICES = 24
+"""Of a scan."""
+
+KINDS = (("worst", 0.0), ("typical", 0.5), ("best", 1.0))
+A_KIND = 2
+"""Scans of each kind."""
+
+
+@dataclass(frozen=True)
+class ChosenScan:
+    """A scan of the gallery.
+
+    Attributes:
+        scan: its name.
+        kind: ``worst``, ``typical`` or ``best``.
+        score: its own competition score.
+        rank, scans: its place among all scans of the candidate, from 1, the worst.
+    """
+
+    scan: str
+    kind: str
+    score: float
+    rank: int
+    scans: int
+
+
+def scan_scores(table: pd.DataFrame) -> pd.Series:
+    """Each scan's own competition score: 0.4 mean Dice + 0.6 mean Hausdorff score, worst first.
+
+    Args:
+        table: rows of ``scores.parquet``; scans without an organ in truth and prediction have
+            nothing to count and are left out.
+    """
+    slices = table[table["level"] == "slice"]
+    scans = table[table["level"] == "scan"]
+    dice = slices.groupby(slices["id"].str.rpartition("_slice_")[0])["dice"].mean()
+    hausdorff = 1 - scans.groupby("id")["hausdorff"].mean()
+    scores = (DICE_SHARE * dice + HAUSDORFF_SHARE * hausdorff).dropna()
+    return scores.sort_index().sort_values(kind="stable")
+
+
+def choose_scans(scores: pd.Series) -> list[ChosenScan]:
+    """The two worst, the two around the median and the two best; each scan once.
+
+    Args:
+        scores: as ``scan_scores`` gives them.
+    """
+    names, n = [str(name) for name in scores.index], len(scores)
+    starts = (round(share * (n - A_KIND)) for _, share in KINDS)
+    chosen: dict[str, ChosenScan] = {}
+    for (kind, _), start in zip(KINDS, starts, strict=True):
+        for place in range(max(start, 0), min(start + A_KIND, n)):
+            scan = ChosenScan(names[place], kind, float(scores.iloc[place]), place + 1, n)
+            chosen.setdefault(names[place], scan)
+    return list(chosen.values())
+
+
+def choose_slices(held: np.ndarray, wrong: np.ndarray, most: int = MOST_SLICES) -> np.ndarray:
+    """Places of the slices to show: evenly over those that hold something, and the worst one.
+
+    Args:
+        held: whether truth or prediction holds an organ, bool (slices,).
+        wrong: pixels in which they differ, (slices,).
+        most: how many at most.
+
+    Returns:
+        int, in order; one slice beyond each end is shown too.
+    """
+    places = np.flatnonzero(held)
+    first, last = (places[0], places[-1]) if len(places) else (0, len(held) - 1)
+    span = np.arange(max(first - 1, 0), min(last + 1, len(held) - 1) + 1)
+    if len(span) <= most:
+        return span
+    even = span[np.linspace(0, len(span) - 1, most - 1).round().astype(int)]
+    return np.unique([*even, int(np.argmax(wrong))])
+
+
+def gallery_values(
+    directory: SweepDirectory, board: Leaderboard, tables: ScoreTables
+) -> dict[str, Any] | None:
+    """The scans of the first candidate with scores; None without any.
+
+    Raises:
+        DataError: the data set is missing, faulty or another one.
+        RunError: out-of-fold probabilities are missing or damaged.
+    """
+    lines = [*board.ranked, *sorted(board.unranked, key=lambda c: -len(c.finished))]
+    line = next((line for line in lines if line.label in tables), None)
+    if line is None:
+        return None
+    table = tables[line.label]
+    index = run_index(board.record)
+    chosen = choose_scans(scan_scores(table))
+    dice = table[table["level"] == "slice"].set_index(["id", "class"])["dice"].sort_index()
+    sheets, scans = [], []
+    for scan in chosen:
+        sheet, values = _scan(directory, line, index, scan)
+        for entry in values["slices"]:
+            entry["dice"] = [_decimals(dice.get((entry["id"], organ))) for organ in ORGANS]
+        sheets.append(sheet)
+        scans.append(values)
+    for values, sheet, uri in zip(scans, sheets, sheet_uris(sheets), strict=True):
+        values["sheet"] = {"uri": uri, **sheet.layout}
+    return {"label": line.label, "scans": scans}
+
+
+def _scan(
+    directory: SweepDirectory, line: CandidateScores, index: SliceIndex, chosen: ChosenScan
+) -> tuple[ScanSheet, dict[str, Any]]:
+    result = _result_of(line, chosen.scan)
+    rows = index.rows_of_scan(chosen.scan)
+    grid, truth = NativeGrid.of_scan(rows), scan_masks(rows)
+    probabilities = read_oof(directory.trial(result.spec).oof, chosen.scan)
+    predicted = native_masks(probabilities, grid, line.candidate.postprocess)
+    held = (truth | predicted).any(axis=(0, 2, 3))
+    wrong = (truth ^ predicted).sum(axis=(0, 2, 3))
+    places = choose_slices(held, wrong)
+    sheet = ScanSheet.of_slices(gray_scan(index, chosen.scan)[places])
+    slices = [
+        {
+            "id": str(rows["id"].iloc[place]),
+            "number": int(rows["slice"].iloc[place]),
+            "truth": outline_paths(truth[:, place]),
+            "predicted": outline_paths(predicted[:, place]),
+        }
+        for place in places
+    ]
+    return sheet, {
+        "scan": chosen.scan,
+        "kind": chosen.kind,
+        "score": round(chosen.score, 4),
+        "rank": chosen.rank,
+        "of": chosen.scans,
+        "fold": result.spec.fold,
+        "height": grid.height,
+        "width": grid.width,
+        "n_slices": len(rows),
+        "start": _start(places, wrong, chosen.kind),
+        "slices": slices,
+    }
+
+
+def _start(places: Sequence[int] | np.ndarray, wrong: np.ndarray, kind: str) -> int:
+    """The slice shown first: the worst of a bad scan, otherwise the middle one."""
+    return int(np.argmax(wrong[places])) if kind == "worst" else len(places) // 2
+
+
+def _result_of(line: CandidateScores, scan: str) -> TrialResult:
+    case = str(SliceKey.parse(f"{scan}_slice_0001").case)
+    for result in line.finished:
+        if case in result.per_case:
+            return result
+    remedy = "remove the trial's directory and run the sweep again"
+    raise RunError(f"{line.label}, {scan}", "a fold with its case", "none", remedy)
+
+
+def _decimals(value: Any) -> float | None:
+    return None if value is None or value != value else round(float(value), 3)

@@ -1,0 +1,132 @@
+"""Everything that a page shows, as plain values; what cannot be read is named, not hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gitract_core.errors import GitractError
+from gitract_core.files import read_json, write_bytes
+from gitract_core.organs import ORGANS
+from orchestrator.leaderboard import CandidateScores, Leaderboard
+from orchestrator.report.page.cases import case_values, pair_values
+from orchestrator.report.page.curves import curve_values
+from orchestrator.report.page.document import BUDGET_BYTES, render_page
+from orchestrator.report.page.gallery import gallery_values
+from orchestrator.report.page.origins import fold_values, origin_values
+from orchestrator.report.page.places import place_values, read_scores
+from orchestrator.report.page.ranking import cost_values, ranking_values
+from orchestrator.report.page.statistics_section import statistics_section
+from orchestrator.sweep_directory import SweepDirectory
+
+MOST_SHOWN = 10
+"""Candidates that get more than a line of the leaderboard."""
+
+Progress = Callable[[int, int], None]
+
+
+def write_page(
+    directory: SweepDirectory, board: Leaderboard, path: Path, progress: Progress | None = None
+) -> Path:
+    """Write a run's page atomically.
+
+    Args:
+        directory: the run.
+        board: its leaderboard.
+        path: of the page.
+        progress: called with (sections done, all sections).
+
+    Returns:
+        The path.
+    """
+    write_bytes(path, page_within_budget(page_values(directory, board, progress)).encode())
+    return path
+
+
+def page_within_budget(values: dict[str, Any], most_bytes: int = BUDGET_BYTES) -> str:
+    """The page, with so many of the gallery's scans as fit; what is left out is told on it."""
+    page = render_page(values)
+    gallery = values["gallery"]
+    while len(page.encode()) > most_bytes and gallery and gallery["scans"]:
+        scan = gallery["scans"].pop()["scan"]
+        values["left_out"].append(f"{scan}: no room on a page of {most_bytes / 1e6:.0f} MB")
+        page = render_page(values)
+    return page
+
+
+def page_values(
+    directory: SweepDirectory, board: Leaderboard, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The values of all sections; a section that cannot be made is None, with the reason told.
+
+    Returns:
+        JSON values by section, and ``left_out``: what is missing and why, one line each.
+    """
+    shown = shown_candidates(board)
+    left_out: list[str] = []
+    tables = read_scores(directory, shown, left_out)
+    sections: dict[str, Callable[[], Any]] = {
+        "run": lambda: _run(directory, board),
+        "statistics": lambda: statistics_section(board),
+        "leaderboard": lambda: ranking_values(board),
+        "cost": lambda: cost_values(board),
+        "curves": lambda: curve_values(directory, shown, left_out),
+        "cases": lambda: case_values(directory.plan(board.record), shown),
+        "pairs": lambda: pair_values(board.ranked[:MOST_SHOWN]),
+        "ensembles": lambda: ensemble_values(directory),
+        "places": lambda: place_values(board.record, tables, left_out),
+        "gallery": lambda: gallery_values(directory, board, tables),
+        "folds": lambda: fold_values(directory),
+        "origins": lambda: origin_values(board),
+    }
+    values: dict[str, Any] = {"left_out": left_out}
+    for done, (name, gather) in enumerate(sections.items(), 1):
+        try:
+            values[name] = gather()
+        except GitractError as error:
+            values[name] = None
+            left_out.append(str(error))
+        if progress:
+            progress(done, len(sections))
+    left_out[:] = dict.fromkeys(left_out)
+    return values
+
+
+def shown_candidates(board: Leaderboard, most: int = MOST_SHOWN) -> tuple[CandidateScores, ...]:
+    """The best ranked candidates, then the unranked ones with most finished folds."""
+    begun = [line for line in board.unranked if line.finished]
+    begun.sort(key=lambda line: -len(line.finished))
+    return (*board.ranked, *begun)[:most]
+
+
+def ensemble_values(directory: SweepDirectory) -> list[dict[str, Any]]:
+    """What each ensemble of the run announces, best first, beside its score in sample.
+
+    Raises:
+        RunError: one of their ``oof_score.json`` is damaged.
+    """
+    names = ("score", "interval", "in_sample", "single", "gain", "gain_interval")
+    found = []
+    for path in sorted((directory.path / "ensembles").glob("*/oof_score.json")):
+        values = read_json(path)
+        if all(name in values for name in names):
+            found.append({"name": path.parent.name, **{name: values[name] for name in names}})
+    return sorted(found, key=lambda one: -(one["score"] or 0.0))
+
+
+def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
+    record = board.record
+    lines = (*board.ranked, *board.unranked)
+    return {
+        "name": directory.path.resolve().name,
+        "n_folds": record.n_folds,
+        "candidates": len(lines),
+        "ranked": len(board.ranked),
+        "trials": len(lines) * record.n_folds,
+        "finished": int(np.sum([len(line.finished) for line in lines])),
+        "seconds": float(np.sum([line.seconds for line in lines])),
+        "organs": [{"key": organ, "name": organ.replace("_", " ")} for organ in ORGANS],
+    }

@@ -1,0 +1,73 @@
+"""Where the figures come from: folds, settings, environment, fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gitract_core.files import read_json
+from gitract_core.organs import ORGANS
+from orchestrator.leaderboard import Leaderboard
+from orchestrator.sweep_directory import SweepDirectory
+from search_spaces.loader import varying_knobs
+
+MOST_VALUES = 8
+"""Of one fact, in a list."""
+
+
+def fold_values(directory: SweepDirectory) -> dict[str, Any]:
+    """The audit in ``folds.json``: one entry a fold, and cases that are in two folds.
+
+    Raises:
+        RunError: ``folds.json`` cannot be read.
+    """
+    audit = read_json(directory.folds_file).get("audit") or {}
+    columns = [("fold", "fold"), ("cases", "cases"), ("scans", "scans"), ("slices", "slices")]
+    shares = [("annotated_share", "with an organ")]
+    shares += [(f"{organ}_share", f"with {organ.replace('_', ' ')}") for organ in ORGANS]
+    return {
+        "counts": [{"key": key, "name": name} for key, name in columns],
+        "shares": [{"key": key, "name": name} for key, name in shares],
+        "folds": audit.get("folds", []),
+        "leaks": audit.get("cases_in_two_folds"),
+    }
+
+
+def origin_values(board: Leaderboard) -> dict[str, Any]:
+    """Facts of the run, and the settings that all candidates share.
+
+    Returns:
+        ``facts``: (name, values as text) in the order of the page; ``shared``: (knob, value).
+    """
+    record = board.record
+    results = [r for line in (*board.ranked, *board.unranked) for r in line.finished]
+    facts: list[tuple[str, list[str]]] = [
+        ("gitract-cv", [record.version]),
+        ("begun", [record.created]),
+        ("spaces", list(record.spaces)),
+        ("commands", list(record.commands)),
+        ("data set", [str(record.data_directory)]),
+        ("data fingerprint", [record.data_fingerprint]),
+        ("scans left out", list(record.exclude)),
+        ("folds fingerprint", [record.folds_fingerprint]),
+        ("seed", [str(record.seed)]),
+        ("device", _different(r.cost.get("device") for r in results)),
+        ("threads a trial", _different(r.cost.get("threads") for r in results)),
+    ]
+    for name in ("torch", "numpy", "device_type", "precision"):
+        values = _different(r.environment.get(name) for r in results)
+        facts.append((name.replace("_", " "), values))
+    varying = varying_knobs(record.candidates)
+    first = record.candidates[0].knobs()
+    return {
+        "facts": [[name, values] for name, values in facts if values],
+        "shared": [[name, str(value)] for name, value in first.items() if name not in varying],
+        "varying": list(varying),
+    }
+
+
+def _different(values: Iterable[object]) -> list[str]:
+    """The different values as text, without those that are missing, the first few."""
+    found = list(dict.fromkeys(str(value) for value in values if value is not None))
+    more = len(found) - MOST_VALUES
+    return found if more <= 0 else [*found[:MOST_VALUES], f"and {more} more"]

@@ -1,0 +1,133 @@
+"""The leaderboard and what it cost, as values for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gitract_core.organs import ORGANS
+from orchestrator.leaderboard import Leaderboard
+
+MOST_ROWS = 500
+"""Of the leaderboard; a table of more can be read by nobody, and ``--csv`` writes them all."""
+
+COSTS = {
+    "seconds": "time of all folds",
+    "parameters": "parameters",
+    "peak_memory_bytes": "memory",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard.
+
+    Attributes:
+        key: in the rows.
+        name: its header.
+        kind: how a cell is written: ``rank``, ``text``, ``score``, ``epoch``, ``seconds``,
+            ``count`` or ``bytes``.
+        hint: what it is, in one sentence.
+    """
+
+    key: str
+    name: str
+    kind: str
+    hint: str
+
+
+def columns(board: Leaderboard) -> list[Column]:
+    """What the leaderboard tells of a candidate, the ranking first."""
+    folds = [
+        Column(f"fold{i}_score", f"fold {i}", "score", f"Score of the cases of fold {i}.")
+        for i in range(board.record.n_folds)
+    ]
+    organs = [
+        Column(f"{organ}_{metric}", f"{organ.replace('_', ' ')} {name}", "score", hint)
+        for metric, name, hint in (
+            ("dice", "Dice", "Mean Dice of this organ's slices."),
+            ("hausdorff", "Hausdorff", "Mean Hausdorff score of this organ's scans."),
+        )
+        for organ in ORGANS
+    ]
+    paper = [
+        Column(key, name, "score", f"{what}, by the seed paper's likely definition.")
+        for key, name, what in (
+            ("paper_dice", "paper's Dice", "Dice"),
+            ("paper_iou", "paper's IoU", "Intersection over union"),
+            ("paper_accuracy", "paper's accuracy", "Accuracy"),
+        )
+    ]
+    hausdorff = "1 is a perfect outline: 1 less the normalized distance in space."
+    return [
+        Column("rank", "#", "rank", "Place by mean score over folds."),
+        Column("candidate", "candidate", "text", "The knobs in which candidates differ."),
+        Column("score", "score", "score", "0.4 Dice + 0.6 Hausdorff score, mean over folds."),
+        Column("score_sd", "± sd", "score", "Standard deviation of the score over folds."),
+        *folds,
+        Column("dice", "Dice", "score", "Mean over slices that hold the organ, or should."),
+        Column("hausdorff", "Hausdorff", "score", hausdorff),
+        *organs,
+        *paper,
+        Column("best_epoch", "best epoch", "epoch", "Mean over folds of the epoch kept."),
+        Column("seconds", "time", "seconds", "Training and validation of all folds."),
+        Column("parameters", "parameters", "count", "Trainable numbers of the network."),
+        Column("peak_memory_bytes", "memory", "bytes", "The most that a fold held."),
+    ]
+
+
+def ranking_values(board: Leaderboard) -> dict[str, Any]:
+    """Columns; one row a ranked candidate by column and ``key``; the others with reasons."""
+    shown = columns(board)
+    rows = board.to_rows()
+    keep = [column.key for column in shown] + ["key"]
+    ranked = [{key: _short(row[key]) for key in keep} for row in rows if row["rank"]]
+    unranked = [
+        {key: row[key] for key in ("candidate", "folds", "reason")}
+        for row in rows
+        if not row["rank"]
+    ]
+    return {
+        "columns": [asdict(column) for column in shown],
+        "rows": ranked[:MOST_ROWS],
+        "unranked": unranked[:MOST_ROWS],
+        "left_out": max(0, len(ranked) - MOST_ROWS) + max(0, len(unranked) - MOST_ROWS),
+    }
+
+
+def cost_values(board: Leaderboard) -> list[dict[str, Any]]:
+    """For each cost its name and the ranks of the candidates that no other beats at their cost."""
+    lines = board.ranked[:MOST_ROWS]
+    scores = [line.mean() for line in lines]
+    return [
+        {
+            "key": key,
+            "name": name,
+            "front": [i + 1 for i in pareto_front([getattr(x, key) for x in lines], scores)],
+        }
+        for key, name in COSTS.items()
+    ]
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Places of the candidates that no other equals or beats in both cost and score.
+
+    Of equal candidates the first stays. The result goes from cheap to dear.
+
+    >>> pareto_front([3, 1, 2, 2], [0.9, 0.5, 0.4, 0.7])
+    [1, 3, 0]
+    """
+    order = sorted(range(len(costs)), key=lambda place: (costs[place], -scores[place], place))
+    front: list[int] = []
+    for place in order:
+        if not front or scores[place] > scores[front[-1]]:
+            front.append(place)
+    return front
+
+
+def _short(value: Any) -> Any:
+    """Six decimals are more than any cell shows."""
+    return round(float(value), 6) if isinstance(value, float | np.floating) else value

@@ -1,0 +1,38 @@
+"""The one place where the statistics of a run enter its page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.leaderboard import Leaderboard
+from orchestrator.verdict import judge
+
+
+def statistics_section(board: Leaderboard) -> dict[str, Any] | None:
+    """What the ranking is worth.
+
+    Returns:
+        ``words`` (paragraphs of plain English), and by key of the compared candidates the 95 %
+        interval of the score, the chance of being the best, the distance to the first with its
+        interval, and whether it can be told from the first (``tied``: it cannot). None where
+        nothing is ranked.
+
+    Raises:
+        RunError: a damaged result.
+    """
+    verdict = judge(board)
+    if verdict is None:
+        return None
+    candidates = {}
+    for line in board.ranked:
+        one = verdict.of(line)
+        if one is not None:
+            candidates[line.candidate.key] = {
+                "interval": [one.low, one.high],
+                "probability_first": one.probability_first,
+                "behind": one.behind,
+                "behind_interval": [one.behind_low, one.behind_high],
+                "tied": one.tied,
+                "cheapest": one.name == verdict.statistics.cheapest,
+            }
+    return {"words": [verdict.in_words], "candidates": candidates}

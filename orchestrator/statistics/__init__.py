@@ -1,0 +1,62 @@
+"""The statistics of a leaderboard: pure NumPy and SciPy on plain arrays.
+
+``analyse(CaseSums.from_results(...))`` gives everything; the modules hold one idea each::
+
+    case_sums     sums and counts by candidate and case: the score of any set of cases
+    components    where the spread comes from; what would settle rank 1 against rank 2
+    bootstrap     intervals by redrawing cases and the luck of training
+    corrected_t   the test over folds that knows that training sets overlap
+    comparisons   who cannot be told from the first
+    optimism      the winner's score without the luck of its choice
+    effects       which knob matters
+    plain_words   all of it in one paragraph
+    simulation    made-up tables with a known truth, by which the others are checked
+
+It knows nothing of files, torch or terminals.
+"""
+
+from __future__ import annotations
+
+from orchestrator.statistics.analysis import CandidateStatistics, Statistics, analyse
+from orchestrator.statistics.bootstrap import Bootstrap, bootstrap
+from orchestrator.statistics.case_sums import CaseSums
+from orchestrator.statistics.comparisons import Comparisons, compare_with_first, holm
+from orchestrator.statistics.components import (
+    Components,
+    Settling,
+    merge_seeds,
+    settle,
+    variance_components,
+)
+from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
+from orchestrator.statistics.effects import KnobEffect, Level, main_effects
+from orchestrator.statistics.optimism import Optimism, bbc_cv, expected_optimism
+from orchestrator.statistics.simulation import World, simulate, simulate_seeds
+
+__all__ = [
+    "Bootstrap",
+    "CandidateStatistics",
+    "CaseSums",
+    "Comparisons",
+    "Components",
+    "CorrectedT",
+    "KnobEffect",
+    "Level",
+    "Optimism",
+    "Settling",
+    "Statistics",
+    "World",
+    "analyse",
+    "bbc_cv",
+    "bootstrap",
+    "compare_with_first",
+    "corrected_t",
+    "expected_optimism",
+    "holm",
+    "main_effects",
+    "merge_seeds",
+    "settle",
+    "simulate",
+    "simulate_seeds",
+    "variance_components",
+]

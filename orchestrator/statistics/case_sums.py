@@ -1,0 +1,191 @@
+"""The table that every statistic starts from: sums and counts by candidate and case.
+
+The competition score is a ratio of sums, so the score of any set of cases, and of any bootstrap
+draw of cases, follows from this table without opening a mask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gitract_core.errors import RunError
+
+Floats = NDArray[np.float64]
+COLUMNS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
+DICE_SHARE, HAUSDORFF_SHARE = 0.4, 0.6
+_REMEDY = "remove the trial's directory and run the sweep again"
+
+
+@dataclass(frozen=True, eq=False)
+class CaseSums:
+    """Out-of-fold sums of every candidate on every case.
+
+    Attributes:
+        names: label of each candidate, all different.
+        cases: id of each case, all different.
+        folds: the fold in which each case was held out, int (cases,).
+        values: float64 (candidates, cases, organs, 4), the last axis in the order of ``COLUMNS``:
+            sum and number of (slice, organ) Dice rows, sum and number of (scan, organ) values of
+            1 - normalized Hausdorff distance.
+
+    Raises:
+        RunError: shapes that do not match, a name twice, a count below zero, a sum outside 0 to
+            its count, a fold in which a candidate has nothing to count.
+    """
+
+    names: tuple[str, ...]
+    cases: tuple[str, ...]
+    folds: NDArray[np.int64]
+    values: Floats
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folds", np.array(self.folds, np.int64))
+        object.__setattr__(self, "values", np.array(self.values, np.float64))
+        self._check_shapes()
+        self._check_numbers()
+        for array in (self.folds, self.values):
+            array.setflags(write=False)
+
+    def _check_shapes(self) -> None:
+        for what, words in (("candidate", self.names), ("case", self.cases)):
+            if len(set(words)) != len(words) or not words:
+                twice = sorted({w for w in words if words.count(w) > 1})
+                raise RunError("CaseSums", f"each {what} once", twice or "none", "name them apart")
+        expected = (len(self.names), len(self.cases), 4)
+        got = (*self.values.shape[:2], *self.values.shape[3:])
+        if self.values.ndim != 4 or got != expected or self.folds.shape != (len(self.cases),):
+            shapes = f"values {self.values.shape}, folds {self.folds.shape}"
+            wanted = f"values ({expected[0]}, {expected[1]}, organs, 4), folds ({expected[1]},)"
+            raise RunError("CaseSums", wanted, shapes, "give one row a candidate and case")
+
+    def _check_numbers(self) -> None:
+        sums, counts = self.values[..., ::2], self.values[..., 1::2]
+        good = (sums >= -1e-9) & (sums <= counts + 1e-9 * (1 + counts)) & np.isfinite(counts)
+        if not good.all():
+            c, i, *place = np.argwhere(~good)[0]
+            where = f"{self.names[c]}, case {self.cases[i]}"
+            got = f"sum {sums[c, i, *place]:g} of {counts[c, i, *place]:g}"
+            raise RunError(where, "a sum from 0 to its count", got, _REMEDY)
+        empty = np.argwhere(~np.isfinite(self.fold_scores()))
+        if len(empty):
+            where = f"{self.names[empty[0, 0]]}, fold {self.fold_labels[empty[0, 1]]}"
+            remedy = "leave this candidate out, or use fewer folds"
+            raise RunError(where, "a slice and a scan to count", "none", remedy)
+
+    @classmethod
+    def from_results(
+        cls,
+        results: Mapping[str, Mapping[Any, Mapping[str, Sequence[float]]]],
+        fold_of_case: Mapping[Any, int],
+    ) -> CaseSums:
+        """The table of a run.
+
+        Args:
+            results: candidate -> case -> the sums by organ, as ``per_case`` of every fold's
+                ``result.json`` says it, all folds of a candidate in one mapping.
+            fold_of_case: the plan; its cases are the columns, in its order.
+
+        Raises:
+            RunError: a candidate lacks a case of the plan, or has one that is not in it.
+        """
+        cases = tuple(str(case) for case in fold_of_case)
+        rows = []
+        for name, given in results.items():
+            found = {str(case): sums for case, sums in given.items()}
+            for case in sorted(set(found) ^ set(cases)):
+                expected, got = ("none", "one") if case in found else ("its sums", "none")
+                raise RunError(f"{name}, case {case}", expected, got, _REMEDY)
+            rows.append([_organ_rows(f"{name}, case {case}", found[case]) for case in cases])
+        return cls(tuple(results), cases, np.array(list(fold_of_case.values())), np.array(rows))
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases."""
+        return len(self.cases)
+
+    @cached_property
+    def fold_labels(self) -> tuple[int, ...]:
+        """The folds that there are, in order."""
+        return tuple(int(fold) for fold in np.unique(self.folds))
+
+    @cached_property
+    def fold_sizes(self) -> NDArray[np.int64]:
+        """Cases of each fold, int (folds,)."""
+        return np.unique(self.folds, return_counts=True)[1]
+
+    @cached_property
+    def pooled(self) -> Floats:
+        """``values`` with the organs summed, (candidates, cases, 4)."""
+        return np.asarray(self.values.sum(axis=2))
+
+    def take(self, candidates: Sequence[int]) -> CaseSums:
+        """The same table with these candidates alone, by their place, in this order."""
+        places = list(candidates)
+        names = tuple(self.names[place] for place in places)
+        return CaseSums(names, self.cases, self.folds, self.values[places])
+
+    def scores(self, weights: ArrayLike | None = None) -> Floats:
+        """The competition score pooled over all cases, as ``gitract_core`` pools.
+
+        Args:
+            weights: how often each case counts, (cases,) or (draws, cases): whole numbers for a
+                bootstrap draw, true and false for a subset; every case once by default.
+
+        Returns:
+            (candidates,), or (draws, candidates); NaN where nothing is left to count.
+        """
+        weight = np.ones(self.n_cases) if weights is None else np.asarray(weights, np.float64)
+        return competition_of(_weighted(weight, self.pooled))
+
+    def fold_scores(self, weights: ArrayLike | None = None) -> Floats:
+        """Each fold's pooled score; their mean is what the leaderboard ranks by.
+
+        Args:
+            weights: as in ``scores``.
+
+        Returns:
+            (candidates, folds), or (draws, candidates, folds).
+        """
+        weight = np.ones(self.n_cases) if weights is None else np.asarray(weights, np.float64)
+        members = [np.flatnonzero(self.folds == fold) for fold in self.fold_labels]
+        sums = [_weighted(weight[..., m], self.pooled[:, m]) for m in members]
+        return np.stack([competition_of(s) for s in sums], axis=-1)
+
+    def case_scores(self) -> Floats:
+        """The competition score of each case by itself, (candidates, cases).
+
+        NaN where a case has nothing to count: no organ in truth or prediction.
+        """
+        return competition_of(self.pooled)
+
+
+def competition_of(sums: Floats) -> Floats:
+    """0.4 mean Dice + 0.6 mean Hausdorff score of sums and counts on the last axis, in ``COLUMNS``.
+
+    >>> round(float(competition_of(np.array([3.0, 4.0, 1.0, 2.0]))), 4)
+    0.6
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dice, hausdorff = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
+    return np.asarray(DICE_SHARE * dice + HAUSDORFF_SHARE * hausdorff)
+
+
+def _weighted(weights: Floats, pooled: Floats) -> Floats:
+    """Weighted sums over cases, (..., candidates, 4), of (candidates, cases, 4)."""
+    flat = pooled.transpose(1, 0, 2).reshape(pooled.shape[1], -1)  # (cases, candidates * 4)
+    return np.asarray((weights @ flat).reshape(*weights.shape[:-1], len(pooled), 4))
+
+
+def _organ_rows(where: str, sums: Mapping[str, Sequence[float]]) -> list[list[float]]:
+    """One case's sums, (organs, 4)."""
+    try:
+        return [list(row) for row in zip(*(sums[column] for column in COLUMNS), strict=True)]
+    except (KeyError, TypeError, ValueError):
+        expected = "one number an organ in each of " + ", ".join(COLUMNS)
+        raise RunError(where, expected, f"{sums!r:.80}", _REMEDY) from None

@@ -1,0 +1,255 @@
+"""Where the spread of scores comes from, and what would settle rank 1 against rank 2.
+
+A crossed and nested design: candidates are crossed with cases, cases are nested in folds. The
+variances are those that make the observed mean squares equal their expectations (Searle, Casella
+and McCulloch, Variance Components, 1992, chapter 4), exact for folds of unequal size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from gitract_core.errors import RunError
+from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE, CaseSums, Floats
+
+_ROUNDING = 1e-24  # of a sum of squared scores
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variances of one candidate's score on one case, in squared score; NaN where unknown.
+
+    Attributes:
+        candidate: between candidates. What a sweep is for.
+        fold: between folds, for all candidates alike, beyond what their cases explain.
+        case: between cases of a fold, for all candidates alike.
+        interaction: candidate by case, with the noise of a single case.
+        training: candidate by fold: the luck of one training (or of the mean over seeds, where
+            there are several) and of its training set.
+        seed: the part of one training's luck that changes with its seed alone. NaN without
+            repeats: it is then inside ``training`` and cannot be told apart.
+        mean_square: of candidate by fold as observed: ``training`` and ``sampling`` together.
+        sampling: the part of ``mean_square`` that the cases explain.
+        training_df: degrees of freedom behind ``mean_square``.
+    """
+
+    candidate: float
+    fold: float
+    case: float
+    interaction: float
+    training: float
+    seed: float
+    mean_square: float
+    sampling: float
+    training_df: int
+
+    @property
+    def known_training(self) -> float:
+        """``training``, or 0 where it is unknown."""
+        return 0.0 if math.isnan(self.training) else self.training
+
+    def draw_training(self, draws: int, rng: np.random.Generator) -> Floats:
+        """Plausible values of ``training``, (draws,); zeros where it is unknown.
+
+        Few degrees of freedom leave it uncertain, and the estimate is 0 in many a sweep that has
+        such noise. These are draws of the generalized pivotal quantity ``df mean_square /
+        chi-square(df) - sampling``, cut off at 0 (Weerahandi, Exact Statistical Methods for Data
+        Analysis, 1995, chapter 9; Hannig, Iyer and Patterson, JASA 101, 2006).
+        """
+        if math.isnan(self.training):
+            return np.zeros(draws)
+        plausible = self.training_df * self.mean_square / rng.chisquare(self.training_df, draws)
+        return np.asarray(np.maximum(plausible - self.sampling, 0))
+
+
+def linearized_scores(sums: CaseSums) -> Floats:
+    """Each case's share in its fold's pooled score, (candidates, cases).
+
+    The mean over a fold's cases is exactly the fold's score, and their variance over their number
+    estimates its sampling variance (Taylor linearization of a ratio: Cochran, Sampling Techniques,
+    1977, section 6.3). A case with more slices and scans weighs more, as in the score itself.
+    """
+    shares = np.empty(sums.pooled.shape[:2])
+    for fold in sums.fold_labels:
+        members = sums.folds == fold
+        inside = sums.pooled[:, members]  # (candidates, cases of the fold, 4)
+        totals = inside.sum(axis=1, keepdims=True)
+        size = inside.shape[1]
+        shares[:, members] = DICE_SHARE * _ratio_share(inside[..., :2], totals[..., :2], size)
+        shares[:, members] += HAUSDORFF_SHARE * _ratio_share(inside[..., 2:], totals[..., 2:], size)
+    return shares
+
+
+def _ratio_share(parts: Floats, totals: Floats, size: int) -> Floats:
+    ratio, mean_count = totals[..., 0] / totals[..., 1], totals[..., 1] / size
+    return np.asarray(ratio + (parts[..., 0] - ratio * parts[..., 1]) / mean_count)
+
+
+def merge_seeds(seeds: Sequence[CaseSums]) -> CaseSums:
+    """One table of all seeds' trainings: every sum over seeds.
+
+    Raises:
+        RunError: other candidates, cases or folds than the first.
+    """
+    first = seeds[0]
+    for place, other in enumerate(seeds):
+        same = other.names == first.names and other.cases == first.cases
+        if not same or not np.array_equal(other.folds, first.folds):
+            remedy = "repeat every candidate on the same folds"
+            where = f"seed number {place}"
+            raise RunError(where, "the candidates, cases and folds of the first", "others", remedy)
+    values = np.sum([s.values for s in seeds], axis=0)
+    return CaseSums(first.names, first.cases, first.folds, values)
+
+
+def variance_components(*seeds: CaseSums) -> Components:
+    """The components of a table; with several seeds, those of its mean over seeds.
+
+    Estimates below zero, which chance makes where the truth is near zero, are set to 0. A variance
+    that has no degrees of freedom here is NaN: ``interaction`` and ``training`` with one candidate
+    or one case a fold, ``fold`` with one fold, ``candidate`` with one candidate.
+    """
+    sums = merge_seeds(seeds)
+    sizes, shares = sums.fold_sizes, linearized_scores(sums)
+    n_candidates, n_folds = len(sums.names), len(sizes)
+    fold_scores = sums.fold_scores()
+    of_fold = np.searchsorted(sums.fold_labels, sums.folds)
+    within = shares - fold_scores[:, of_fold]  # (candidates, cases), zero mean in each fold
+    common = within.mean(axis=0)
+    case_df, others = sums.n_cases - n_folds, n_candidates - 1
+    interaction = _ratio(np.square(within - common).sum(), others * case_df)
+    case = _ratio(np.square(common).sum(), case_df) - _zero(interaction) / n_candidates
+    inverse = float(np.mean(1 / sizes))
+    centered = fold_scores - fold_scores.mean(0) - fold_scores.mean(1, keepdims=True)
+    centered = centered + fold_scores.mean()
+    training_df = others * (n_folds - 1)
+    mean_square = _ratio(np.square(centered).sum(), training_df)  # of the fold scores
+    common_folds = _ratio(np.square(fold_scores.mean(0) - fold_scores.mean()).sum(), n_folds - 1)
+    candidates = _ratio(np.square(fold_scores.mean(1) - fold_scores.mean()).sum(), others)
+    return Components(
+        candidate=max(candidates - mean_square / n_folds, 0.0),
+        fold=_at_least_0(common_folds - _zero(mean_square) / n_candidates - case * inverse),
+        case=_at_least_0(case),
+        interaction=interaction,
+        training=_at_least_0(mean_square - interaction * inverse),
+        seed=_seed_variance(seeds),
+        mean_square=mean_square,
+        sampling=interaction * inverse,
+        training_df=training_df,
+    )
+
+
+def _seed_variance(seeds: Sequence[CaseSums]) -> float:
+    """Mean variance over seeds of a (candidate, fold)'s score."""
+    if len(seeds) < 2:
+        return math.nan
+    return float(np.var([s.fold_scores() for s in seeds], axis=0, ddof=1).mean())
+
+
+@dataclass(frozen=True)
+class Settling:
+    """What it would take to tell the first from the second, by the rule of ``settle``.
+
+    Attributes:
+        difference: of their scores, as observed.
+        target_sd: the standard error at which that difference would be found.
+        present_sd: the standard error now.
+        repeats: trainings of each (candidate, fold), those done included, that reach the target on
+            these cases; infinite where none suffices; NaN where it cannot be said.
+        cases: cases that reach it with ``repeats_with_cases`` trainings each; today's number where
+            repeats suffice; infinite where the two are equal; NaN where it cannot be said.
+        repeats_with_cases: see ``cases``.
+        power: chance of finding the difference then.
+    """
+
+    difference: float
+    target_sd: float
+    present_sd: float
+    repeats: float
+    cases: float
+    repeats_with_cases: float
+    power: float = 0.8
+
+
+def settle(
+    sums: CaseSums, components: Components, pair: tuple[int, int], n_seeds: int = 1
+) -> Settling:
+    """How many repeats or cases would settle one candidate against another.
+
+    Power calculation for a two-sided 5 % test with power 80 %: the standard error must fall to
+    ``|difference| / (1.960 + 0.842)``. Its square consists of a part of the cases, which shrinks
+    only with more cases (1/n), and a part of the trainings, which shrinks with repeats (1/r).
+
+    Assumptions: the observed difference is the true one (it is rather too large, for the first was
+    chosen for its score); new cases are like these; the luck of training is alike in all
+    candidates, comes from the seed where no repeats say otherwise, and does not depend on the
+    number of cases; the scores are near enough to normal.
+
+    Args:
+        sums: the table, summed over seeds.
+        components: of that table.
+        pair: places of the two candidates.
+        n_seeds: trainings of each (candidate, fold) so far.
+    """
+    power = 0.8
+    sizes, n_folds = sums.fold_sizes, len(sums.fold_labels)
+    two = sums.take(pair)
+    first, second = two.fold_scores().mean(axis=1)
+    difference = float(first - second)
+    target = (abs(difference) / float(norm.ppf(0.975) + norm.ppf(power))) ** 2
+    if sizes.min() < 2 or math.isnan(components.training):
+        nan = math.nan
+        return Settling(difference, math.sqrt(target), nan, nan, nan, nan, power)
+    shares = np.subtract(*linearized_scores(two))
+    from_cases = sum(np.var(shares[sums.folds == f], ddof=1) / s for f, s in _folds(sums))
+    from_cases = float(from_cases) / n_folds**2
+    of_seed = 2 * _seed_part(components, n_seeds) / n_folds  # of one training
+    lasting = max(2 * components.training / n_folds - of_seed / n_seeds, 0.0)
+    present = from_cases + lasting + of_seed / n_seeds
+    repeats = _enough(of_seed, target - from_cases - lasting)
+    cases, with_cases = float(sums.n_cases), repeats
+    if math.isinf(repeats):
+        with_cases = _enough(of_seed, (target - lasting) / 2)
+        left = target - lasting - of_seed / with_cases if target > lasting else 0.0
+        cases = math.ceil(sums.n_cases * from_cases / left) if left > 0 else math.inf
+    return Settling(
+        difference, math.sqrt(target), math.sqrt(present), repeats, cases, with_cases, power
+    )
+
+
+def _folds(sums: CaseSums) -> list[tuple[int, int]]:
+    return [(f, int(s)) for f, s in zip(sums.fold_labels, sums.fold_sizes, strict=True)]
+
+
+def _seed_part(components: Components, n_seeds: int) -> float:
+    """Variance of one training that repeats average out."""
+    if math.isnan(components.seed):
+        return components.training * n_seeds
+    return components.seed
+
+
+def _enough(variance: float, room: float) -> float:
+    """The smallest whole number r of at least 1 with variance / r <= room."""
+    if room <= 0:
+        return math.inf
+    return float(max(1, math.ceil(variance / room - 1e-9)))
+
+
+def _ratio(total: float, df: int) -> float:
+    """A mean square; exactly 0 where only rounding is left."""
+    if df <= 0:
+        return math.nan
+    return float(total) / df if total > _ROUNDING else 0.0
+
+
+def _zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else value
+
+
+def _at_least_0(value: float) -> float:
+    return value if math.isnan(value) else max(value, 0.0)

@@ -1,0 +1,142 @@
+"""The statistics in one paragraph that a reader without statistics can act on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.statistics.analysis import CandidateStatistics, Statistics
+
+_MANY_REPEATS, _MANY_CASES = 50, 5000
+
+
+def describe(statistics: Statistics) -> str:
+    """One paragraph; what cannot be said is said to be so, and no figure is NaN."""
+    parts = [_verdict(statistics), _tie_group(statistics), _winner(statistics)]
+    parts += [_settling(statistics), _knobs(statistics)]
+    return " ".join(part for part in parts if part)
+
+
+def _basis(s: Statistics) -> str:
+    seeds = f" and {s.n_seeds} seeds" if s.n_seeds > 1 else ""
+    return f"{_count(s.n_cases, 'case')} in {_count(s.n_folds, 'fold')}{seeds}"
+
+
+def _verdict(s: Statistics) -> str:
+    first = s.candidates[0]
+    head = f"{first.name} scores {first.score:.4f}{_range(first.low, first.high)} on {_basis(s)}"
+    if len(s.candidates) == 1:
+        return f"{head}; it is the only candidate, so there is nothing to compare it with."
+    second = s.candidates[1]
+    if second.behind <= 1e-12:
+        return f"{head}, and {second.name} scores exactly the same."
+    lead = f"{head}, {second.behind:.4f} more than {second.name}"
+    lead += _range(second.behind_low, second.behind_high)
+    if s.smallest_fold < 2:
+        why = "with a single case in a fold it cannot be said whether that is more than chance"
+        return f"{lead}; {why}."
+    if second.tied:
+        return f"{lead}; that is not enough to call it better: chance alone may explain it."
+    return f"{lead}; that is more than chance explains, so it is really better."
+
+
+def _tie_group(s: Statistics) -> str:
+    tied = s.tie_group
+    if len(s.candidates) == 1 or s.smallest_fold < 2:
+        return ""
+    if len(tied) == 1:
+        return "No other candidate comes near enough to be mistaken for it."
+    if len(tied) == len(s.candidates):
+        text = f"None of the {len(tied)} candidates can be told from the first"
+    else:
+        text = f"{len(tied)} of {len(s.candidates)} candidates cannot be told from the first, "
+        text += f"itself included: {_names(tied)}"
+    if s.cheapest is None:
+        return text + "."
+    return f"{text}; the cheapest of them is {s.cheapest}{_saving(s)}."
+
+
+def _saving(s: Statistics) -> str:
+    cost = {c.name: c.cost for c in s.candidates}
+    first = cost[s.candidates[0].name]
+    if s.cheapest is None or not first > 0 or s.cheapest == s.candidates[0].name:
+        return " itself" if s.cheapest == s.candidates[0].name else ""
+    return f", at {100 * cost[s.cheapest] / first:.0f} % of the first's cost"
+
+
+def _winner(s: Statistics) -> str:
+    if len(s.candidates) == 1:
+        return ""
+    if math.isnan(s.winner.corrected):
+        return "There are too few cases to correct the first's score for having been chosen."
+    text = f"Corrected for having been chosen as the best of {len(s.candidates)}, its score is "
+    return f"{text}{s.winner.corrected:.4f}{_range(s.winner.low, s.winner.high)}."
+
+
+def _settling(s: Statistics) -> str:
+    plan = s.settling
+    if plan is None or not s.candidates[1].tied:
+        return ""
+    if math.isnan(plan.cases):
+        return "How many more cases or repeats would settle the first two cannot be said from this."
+    if plan.difference <= 1e-12:
+        return "No number of repeats or cases can part two candidates that score the same."
+    certain = f"(a difference of {plan.difference:.4f}, found with a chance of {plan.power:.0%})"
+    more = plan.repeats - s.n_seeds
+    if more <= 0:
+        return (
+            "The lead is as large as these cases and trainings would find four times in five if it "
+            "is real; a repeat with new seeds is the way to check it."
+        )
+    if plan.repeats <= _MANY_REPEATS:
+        return (
+            f"{_count(int(more), 'more repeat')} of each training would settle the two {certain}."
+        )
+    if plan.cases > _MANY_CASES or plan.repeats_with_cases > _MANY_REPEATS:
+        return (
+            f"To settle the two would take more than {_MANY_CASES} cases or {_MANY_REPEATS} "
+            f"repeats {certain}: take either."
+        )
+    return f"{_cases_needed(s)} {certain}."
+
+
+def _cases_needed(s: Statistics) -> str:
+    plan = s.settling
+    assert plan is not None
+    text = "No practical number of repeats on these cases would settle the two: it takes about "
+    text += f"{max(int(plan.cases) - s.n_cases, 1)} more cases"
+    more = int(plan.repeats_with_cases) - s.n_seeds
+    return f"{text} and {_count(more, 'more repeat')} of each training" if more > 0 else text
+
+
+def _knobs(s: Statistics) -> str:
+    told = [effect for effect in s.effects if effect.levels]
+    if not told:
+        return "Which knob matters cannot be told: they change together." if s.effects else ""
+    top = told[0]
+    best, worst = top.levels[0], top.levels[-1]
+    text = f"{best.value} over {worst.value} gains {top.span:.4f}{_range(top.low, top.high)}"
+    text += " averaged over all other knobs"
+    if math.isnan(top.low):
+        return f"The knob with the largest effect is {top.knob}: {text}."
+    if top.low > 0:
+        return f"The knob that matters most is {top.knob}: {text}."
+    return f"No knob matters beyond chance; the largest effect is that of {top.knob}: {text}."
+
+
+def _names(candidates: tuple[CandidateStatistics, ...]) -> str:
+    names = [c.name for c in candidates]
+    return (
+        ", ".join(names)
+        if len(names) <= 5
+        else ", ".join(names[:4]) + f" and {len(names) - 4} more"
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f" (95 % interval {low:.4f} to {high:.4f})"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

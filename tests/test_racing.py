@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gitract_core.errors import RunError
+from gitract_core.results import TrialFiles, TrialResult
+from gitract_core.spec import TrialSpec
+from orchestrator.labels import candidate_labels
+from orchestrator.leaderboard import build_leaderboard
+from orchestrator.racing import RacingRule, decide, dropped, log_file, run_race
+from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.sweep import PreparedSweep
+from tests.tiny_sweep import prepare_tiny
+
+LOSSES = ("bce", "dice", "bce + dice", "soft_dice", "focal")
+QUALITY = dict(zip(LOSSES, (0.75, 0.74, 0.70, 0.30, 0.20), strict=True))
+
+
+def first_folds(sums: CaseSums, count: int) -> CaseSums:
+    inside = sums.folds < count
+    cases = tuple(c for c, i in zip(sums.cases, inside, strict=True) if i)
+    return CaseSums(sums.names, cases, sums.folds[inside], sums.values[:, inside])
+
+
+class FakeExecutor:
+    """Writes results of known quality; notes what it was asked to run."""
+
+    def __init__(self, sweep: PreparedSweep, fail: str = "") -> None:
+        self.sweep, self.fail = sweep, fail
+        self.blocks: list[list[TrialSpec]] = []
+
+    def __call__(self, specs: Sequence[TrialSpec]) -> None:
+        self.blocks.append(list(specs))
+        for spec in specs:
+            if spec.candidate.loss != self.fail:
+                self._write(spec)
+
+    def _write(self, spec: TrialSpec) -> None:
+        random = np.random.default_rng([spec.fold, LOSSES.index(spec.candidate.loss)])
+        cases = [c for c, f in self.sweep.data.plan.fold_of_case.items() if f == spec.fold]
+        per_case = {}
+        for case in cases:
+            value = QUALITY[spec.candidate.loss] + random.normal(0, 0.01)
+            sums = {"dice_sum": 30 * value, "dice_rows": 30.0}
+            sums |= {"hausdorff_sum": 2 * value, "hausdorff_volumes": 2.0}
+            per_case[str(case)] = {name: [total] * 3 for name, total in sums.items()}
+        scores = {"score": QUALITY[spec.candidate.loss], "dice": 0.5, "hausdorff": 0.5}
+        history = {"best_epoch": 1, "epochs": 1, "at_best": {}, "best": {}}
+        files = TrialFiles(self.sweep.directory.trials / spec.key)
+        cost = {"seconds": 1.0, "peak_memory_bytes": 1}
+        TrialResult(spec, scores, per_case, history, cost, {"parameters": 1}).save(files.result)
+
+
+@pytest.fixture
+def sweep(tiny: Path, tmp_path: Path) -> PreparedSweep:
+    return prepare_tiny(tiny, tmp_path / "run", *({"loss": loss} for loss in LOSSES))
+
+
+def race(sweep: PreparedSweep, executor: FakeExecutor, keep: int = 2) -> None:
+    labels = candidate_labels(sweep.record.candidates)
+    run_race(sweep.directory, sweep.specs, RacingRule(keep), executor, labels)
+
+
+def test_hopeless_candidates_do_not_start_the_next_fold(sweep: PreparedSweep) -> None:
+    executor = FakeExecutor(sweep)
+    race(sweep, executor)
+    first, second = executor.blocks
+    assert {s.fold for s in first} == {0}
+    assert {s.candidate.loss for s in first} == set(LOSSES)
+    assert {s.fold for s in second} == {1}
+    kept = {s.candidate.loss for s in second}
+    assert kept >= {"bce", "dice"}
+    assert not kept & {"soft_dice", "focal"}
+    log = json.loads(log_file(sweep.directory).read_text())
+    gone = {d["candidate"] for d in log["decisions"] if d["dropped"]}
+    assert gone == set(LOSSES) - kept
+    assert all(d["probability"] < 0.01 for d in log["decisions"] if d["dropped"])
+
+
+def test_the_report_says_why_and_a_sweep_without_racing_revives_them(sweep: PreparedSweep) -> None:
+    executor = FakeExecutor(sweep)
+    race(sweep, executor)
+    board = build_leaderboard(sweep.directory)
+    reasons = {line.label: line.reasons for line in board.unranked}
+    assert reasons["focal"][0].startswith("dropped by racing after 1 folds: probability")
+    left = [s for s in sweep.specs if not sweep.directory.trial(s).result.is_file()]
+    assert {s.fold for s in left} == {1}
+    executor(left)
+    assert len(build_leaderboard(sweep.directory).ranked) == len(LOSSES)
+
+
+def test_a_resumed_race_runs_nothing_twice_and_decides_alike(sweep: PreparedSweep) -> None:
+    executor = FakeExecutor(sweep)
+    race(sweep, executor)
+    before, ran = dropped(sweep.directory), sum(map(len, executor.blocks))
+    race(sweep, executor)
+    assert sum(map(len, executor.blocks)) == ran
+    assert dropped(sweep.directory) == before
+
+
+def test_a_candidate_with_a_failed_fold_leaves_the_race(sweep: PreparedSweep) -> None:
+    executor = FakeExecutor(sweep, fail="dice")
+    race(sweep, executor)
+    assert "dice" not in {s.candidate.loss for s in executor.blocks[1]}
+    assert "a fold failed" in " ".join(dropped(sweep.directory).values())
+
+
+def test_never_fewer_than_asked_for_are_kept() -> None:
+    sums = simulate(World(effects=(0.0, -0.5, -0.6), n_cases=40), np.random.default_rng(0))
+    assert np.isnan(decide(first_folds(sums, 1), RacingRule(3))).all()
+    probabilities = decide(first_folds(sums, 1), RacingRule(1))
+    assert probabilities[0] == 1
+    assert (probabilities[1:] < 0.01).all()
+
+
+def test_one_of_the_best_is_rarely_dropped_from_the_first_fold_on() -> None:
+    """Candidates that differ by about two thirds of a percent: the true best three survive."""
+    rule, lost, races = RacingRule(3, draws=400), 0, 40
+    for seed in range(races):
+        random = np.random.default_rng(seed)
+        effects = random.normal(0, 0.02, 10)
+        sums = simulate(World(effects=tuple(effects)), random)
+        alive = list(range(10))
+        for done in range(1, 5):
+            found = decide(first_folds(sums.take(alive), done), rule)
+            alive = [c for c, p in zip(alive, found, strict=True) if not p < rule.threshold]
+        lost += int(np.argmax(effects)) not in alive
+    assert lost <= 2
+
+
+def test_a_damaged_log_and_senseless_rules_are_told(sweep: PreparedSweep) -> None:
+    log_file(sweep.directory).write_text('{"decisions": [{}]}')
+    with pytest.raises(RunError, match=r"racing\.json"):
+        dropped(sweep.directory)
+    with pytest.raises(RunError, match="--race-keep"):
+        RacingRule(0)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from gitract_core.errors import RunError
+from orchestrator.statistics import (
+    KnobEffect,
+    World,
+    bootstrap,
+    main_effects,
+    simulate,
+    variance_components,
+)
+
+GRID = list(itertools.product(["unet", "unetpp", "fpn"], [1e-3, 1e-4], [False, True]))
+GAIN: dict[Any, float] = {"unet": 0.0, "unetpp": 0.02, "fpn": -0.02, 1e-3: 0.005, 1e-4: 0.0}
+
+
+def knobs(rows: list[Any]) -> dict[str, list[Any]]:
+    names = ("network", "rate", "flip")
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def effects(rows: list[Any], seed: int = 0, quiet: bool = False) -> tuple[KnobEffect, ...]:
+    truth = tuple(sum(GAIN[v] for v in row[:2]) for row in rows)
+    still = {"case_sd": 0.0, "interaction_sd": 0.0, "training_sd": 0.0} if quiet else {}
+    sums = simulate(World(truth, **still), np.random.default_rng(seed))
+    return main_effects(knobs(rows), bootstrap(sums, variance_components(sums), 300))
+
+
+def test_full_grid_gives_plain_means() -> None:
+    sums = simulate(World((0.0,) * 12), np.random.default_rng(0))
+    drawn = bootstrap(sums, draws=100)
+    for effect in main_effects(knobs(GRID), drawn):
+        values = np.array([str(v) for v in knobs(GRID)[effect.knob]])
+        means = {v: drawn.estimate[values == v].mean() for v in set(values)}
+        assert {level.value: level.mean for level in effect.levels} == pytest.approx(means)
+        order = [level.mean for level in effect.levels]
+        assert order == sorted(order, reverse=True)
+        assert effect.span == pytest.approx(max(means.values()) - min(means.values()))
+        assert sum(level.candidates for level in effect.levels) == 12
+        assert sum(lv.effect * lv.candidates for lv in effect.levels) == pytest.approx(0, abs=1e-12)
+
+
+def test_shares_of_a_full_grid_are_the_analysis_of_variance() -> None:
+    sums = simulate(World((0.0,) * 12), np.random.default_rng(1))
+    drawn = bootstrap(sums, draws=100)
+    table = drawn.estimate.reshape(3, 2, 2)
+    total = np.square(table - table.mean()).sum()
+    found = {e.knob: e.share for e in main_effects(knobs(GRID), drawn)}
+    for axis, name in enumerate(("network", "rate", "flip")):
+        others = tuple(a for a in range(3) if a != axis)
+        means = table.mean(axis=others)
+        between = np.square(means - means.mean()).sum() * 12 / len(means)
+        assert found[name] == pytest.approx(between / total)
+
+
+def test_holes_in_the_grid_do_not_bend_the_effects() -> None:
+    """Plain means would credit the rate with the networks that it was tried with."""
+    holes = [row for row in GRID if not (row[0] == "fpn" and row[1] == 1e-4)]
+    by_name = {e.knob: e for e in effects(holes, quiet=True)}
+    assert by_name["network"].span == pytest.approx(0.04)
+    assert by_name["rate"].span == pytest.approx(0.005)
+    assert by_name["flip"].span == pytest.approx(0, abs=1e-12)
+
+
+def test_the_knob_that_matters_comes_first() -> None:
+    top, *rest = effects(GRID)
+    assert top.knob == "network"
+    assert [level.value for level in top.levels] == ["unetpp", "unet", "fpn"]
+    assert top.low > 0
+    assert all(effect.span < top.span for effect in rest)
+
+
+def test_knobs_that_change_together_are_one() -> None:
+    values = {**knobs(GRID), "loss": [f"of {row[1]}" for row in GRID], "fixed": [1] * 12}
+    sums = simulate(World((0.0,) * 12), np.random.default_rng(0))
+    found = main_effects(values, bootstrap(sums, draws=50))
+    names = {effect.knob for effect in found}
+    assert names == {"network", "rate + loss", "flip"}
+    joined = next(effect for effect in found if effect.knob == "rate + loss")
+    assert {level.value for level in joined.levels} == {"0.001 + of 0.001", "0.0001 + of 0.0001"}
+
+
+def test_a_knob_that_others_explain_is_not_told() -> None:
+    names = [f"{row[0]} {row[1]}" for row in GRID]
+    sums = simulate(World((0.0,) * 12), np.random.default_rng(0))
+    found = main_effects({**knobs(GRID), "name": names}, bootstrap(sums, draws=50))
+    told = {effect.knob for effect in found if effect.levels}
+    assert told == {"flip"}
+    assert found[0].knob == "flip"
+    assert math.isnan(found[-1].span)
+
+
+def test_no_knob_and_wrong_lengths() -> None:
+    drawn = bootstrap(simulate(World((0.0, 0.0)), np.random.default_rng(0)), draws=20)
+    assert main_effects({"fixed": [1, 1]}, drawn) == ()
+    with pytest.raises(RunError, match="knob rate: expected 2 values, one a candidate, got 3"):
+        main_effects({"rate": [1, 2, 3]}, drawn)
+
+
+def test_intervals_of_effects_cover_the_truth() -> None:
+    n, inside = 120, np.zeros(2)
+    truth = {"unet": 0.0, "unetpp": 0.02, "fpn": -0.02}
+    for seed in range(n):
+        network = next(e for e in effects(GRID, seed) if e.knob == "network")
+        level = next(lv for lv in network.levels if lv.value == "unetpp")
+        inside += [level.low <= truth["unetpp"] <= level.high, network.low <= 0.04 <= network.high]
+    assert (inside >= binom.ppf(0.001, n, 0.95)).all(), inside / n
