@@ -13,6 +13,7 @@ from gitract_core.trial import run_trial
 from orchestrator.leaderboard import build_leaderboard
 from orchestrator.report.page import page_values
 from orchestrator.sweep_directory import SweepDirectory
+from orchestrator.verdict import judge
 from tests.tiny_sweep import prepare_tiny
 
 HOSTILE = '</script><img src=x onerror="window.broken=1"> <!-- & \' \u2028 é 漢字'
@@ -33,7 +34,8 @@ def sweep_three(tiny: Path, folder: Path) -> SweepDirectory:
 
 
 def values_of(run: SweepDirectory) -> dict[str, Any]:
-    return page_values(run, build_leaderboard(run))
+    board = build_leaderboard(run)
+    return page_values(run, board, judge(board))
 
 
 class Page(HTMLParser):

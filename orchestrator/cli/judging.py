@@ -48,7 +48,7 @@ def report(
 
         bar, progress = progress_bar("page")
         with bar:
-            write_page(directory, board, html, progress)
+            write_page(directory, board, verdict, html, progress)
     if as_json:
         rows = table_rows(board, verdict)
         statistics = verdict and verdict.to_json()

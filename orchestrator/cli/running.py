@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from gitract_core.spec import TrialSpec
     from orchestrator.executor import Executor
+    from orchestrator.leaderboard import Leaderboard
     from orchestrator.slots import Slots
     from orchestrator.sweep import PreparedSweep
+    from orchestrator.sweep_directory import SweepDirectory
+    from orchestrator.verdict import Verdict
 
 
 @app.command(epilog="Example: gitract-cv sweep --data uw-madison --space paper --out runs/paper")
@@ -72,13 +75,14 @@ def sweep(
             say.print(_slots_line(slots, local=local))
             further = (retries, oof == "keep")
             failed = _run(executor, prepared, (slots, further), race_keep if race else None)
-    _show_outcome(prepared, as_json=as_json)
+    written = _show_outcome(prepared, as_json=as_json)
     if failed:
         print(
             f"gitract-cv: {failed} trials failed for good; the reasons stand above and in "
             f"{prepared.directory.trials}/*/failure.json; the same command tries them again",
             file=sys.stderr,
         )
+    if failed or not written:
         raise typer.Exit(1)
 
 
@@ -167,27 +171,46 @@ def _interrupted() -> int:
     return 130
 
 
-def _show_outcome(prepared: PreparedSweep, *, as_json: bool) -> None:
+def _show_outcome(prepared: PreparedSweep, *, as_json: bool) -> bool:
+    """The ranking, on stdout and in files; whether the files could be written."""
     from orchestrator.leaderboard import build_leaderboard
-    from orchestrator.report import leaderboard_view, table_rows, write_csv, write_markdown
-    from orchestrator.report.page import write_page
+    from orchestrator.report import leaderboard_view, table_rows
     from orchestrator.verdict import judge
 
     board = build_leaderboard(prepared.directory)
     verdict = judge(board)
     report = prepared.directory.path / "report"
-    write_csv(board, report / "leaderboard.csv", verdict)
-    write_markdown(board, report / "leaderboard.md", verdict)
-    with console(stderr=True).status("writing the page"):
-        write_page(prepared.directory, board, report / "report.html")
+    written = _write_report(prepared.directory, board, verdict)
     if as_json:
         rows, statistics = table_rows(board, verdict), verdict and verdict.to_json()
         run = str(prepared.directory.path)
         print_json({"run": run, "leaderboard": rows, "statistics": statistics})
-        return
+        return written
     out = console()
     out.print()
     out.print(leaderboard_view(board, verdict))
     out.print(f"\nrun directory  {prepared.directory.path}")
     out.print(f"page, tables   {report}")
     out.print("next           gitract-cv ensemble --top 3", style="dim")
+    return written
+
+
+def _write_report(run: SweepDirectory, board: Leaderboard, verdict: Verdict | None) -> bool:
+    """Write page and tables; a disk without room for them does not hide how the sweep ended."""
+    from orchestrator.report import write_csv, write_markdown
+    from orchestrator.report.page import write_page
+
+    report = run.path / "report"
+    try:
+        write_csv(board, report / "leaderboard.csv", verdict)
+        write_markdown(board, report / "leaderboard.md", verdict)
+        with console(stderr=True).status("writing the page"):
+            write_page(run, board, verdict, report / "report.html")
+    except OSError as error:
+        print(
+            f"gitract-cv: {report}: expected room to write the page and tables, "
+            f"got {error.strerror}; free some space, then run the same command again",
+            file=sys.stderr,
+        )
+        return False
+    return True

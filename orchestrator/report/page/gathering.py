@@ -21,6 +21,7 @@ from orchestrator.report.page.places import place_values, read_scores
 from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.statistics_section import statistics_section
 from orchestrator.sweep_directory import SweepDirectory
+from orchestrator.verdict import Verdict
 
 MOST_SHOWN = 10
 """Candidates that get more than a line of the leaderboard."""
@@ -29,20 +30,26 @@ Progress = Callable[[int, int], None]
 
 
 def write_page(
-    directory: SweepDirectory, board: Leaderboard, path: Path, progress: Progress | None = None
+    directory: SweepDirectory,
+    board: Leaderboard,
+    verdict: Verdict | None,
+    path: Path,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a run's page atomically.
 
     Args:
         directory: the run.
         board: its leaderboard.
+        verdict: what the ranking is worth.
         path: of the page.
         progress: called with (sections done, all sections).
 
     Returns:
         The path.
     """
-    write_bytes(path, page_within_budget(page_values(directory, board, progress)).encode())
+    values = page_values(directory, board, verdict, progress)
+    write_bytes(path, page_within_budget(values).encode())
     return path
 
 
@@ -58,7 +65,10 @@ def page_within_budget(values: dict[str, Any], most_bytes: int = BUDGET_BYTES) -
 
 
 def page_values(
-    directory: SweepDirectory, board: Leaderboard, progress: Progress | None = None
+    directory: SweepDirectory,
+    board: Leaderboard,
+    verdict: Verdict | None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The values of all sections; a section that cannot be made is None, with the reason told.
 
@@ -70,7 +80,7 @@ def page_values(
     tables = read_scores(directory, shown, left_out)
     sections: dict[str, Callable[[], Any]] = {
         "run": lambda: _run(directory, board),
-        "statistics": lambda: statistics_section(board),
+        "statistics": lambda: statistics_section(board, verdict),
         "leaderboard": lambda: ranking_values(board),
         "cost": lambda: cost_values(board),
         "curves": lambda: curve_values(directory, shown, left_out),

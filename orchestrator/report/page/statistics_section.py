@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.leaderboard import Leaderboard
-from orchestrator.verdict import judge
+from orchestrator.verdict import Verdict
 
 
-def statistics_section(board: Leaderboard) -> dict[str, Any] | None:
+def statistics_section(board: Leaderboard, verdict: Verdict | None) -> dict[str, Any] | None:
     """What the ranking is worth.
 
     Returns:
@@ -16,11 +16,7 @@ def statistics_section(board: Leaderboard) -> dict[str, Any] | None:
         interval of the score, the chance of being the best, the distance to the first with its
         interval, and whether it can be told from the first (``tied``: it cannot). None where
         nothing is ranked.
-
-    Raises:
-        RunError: a damaged result.
     """
-    verdict = judge(board)
     if verdict is None:
         return None
     candidates = {}
