@@ -121,6 +121,18 @@ def gpu_memory_sizes() -> list[int]:
     return [int(torch.cuda.get_device_properties(i).total_memory) for i in range(count)]
 
 
+def see_one_gpu(place: int) -> None:
+    """Let this process, which has not used CUDA yet, see one of the machine's GPUs, in turn.
+
+    Args:
+        place: number of the process; those beyond the last GPU begin again with the first.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = named.split(",") if named else [str(n) for n in range(torch.cuda.device_count())]
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Most memory held so far: of this trial on a GPU, of this process on a CPU."""
     if device.type == "cuda":

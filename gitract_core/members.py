@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -213,18 +213,14 @@ class Predictor:
             total = total + part
         return native_masks(total, grid, self.members.postprocess)
 
-    def rows(
-        self, index: SliceIndex, progress: Progress | None = None
-    ) -> Iterator[tuple[str, str, str]]:
-        """Rows (id, class, run-length text) of a submission, scan by scan in index order."""
-        scans = index.scans
-        for done, scan in enumerate(scans, 1):
-            masks = self.masks(index, scan)
-            for place, name in enumerate(index.rows_of_scan(scan)["id"]):
-                for channel, organ in enumerate(ORGANS):
-                    yield str(name), organ, rle.encode(masks[channel, place])
-            if progress:
-                progress(done, len(scans))
+    def rows(self, index: SliceIndex, scan: str) -> list[tuple[str, str, str]]:
+        """Rows (id, class, run-length text) of one scan in a submission."""
+        masks = self.masks(index, scan)
+        return [
+            (str(name), organ, rle.encode(masks[channel, place]))
+            for place, name in enumerate(index.rows_of_scan(scan)["id"])
+            for channel, organ in enumerate(ORGANS)
+        ]
 
 
 def at_size(probabilities: np.ndarray, size: int) -> np.ndarray:

@@ -17,8 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_json
 from gitract_core.members import Members, Predictor
@@ -162,15 +160,10 @@ def _scan_link(submission: Path, predictor: Predictor, images: SliceIndex, scan:
     table = read_submission(submission)
     columns = (table[name] for name in COLUMNS)
     given = {(name, organ): text for name, organ, text in zip(*columns, strict=True)}
-    one = SliceIndex(images.root, _rows(images, scan))
-    rows = list(predictor.rows(one))
+    rows = predictor.rows(images, scan)
     other = sum(given.get((name, organ)) != text for name, organ, text in rows)
     found = f"{len(rows)} rows predicted anew, {other} differ"
     return Link(f"scan {scan}", other == 0, found)
-
-
-def _rows(images: SliceIndex, scan: str) -> pd.DataFrame:
-    return images.rows_of_scan(scan).reset_index(drop=True)
 
 
 def sha256(path: Path) -> str:

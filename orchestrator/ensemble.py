@@ -9,14 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.device import Runtime
 from gitract_core.files import write_json
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.members import Members, Predictor
+from gitract_core.members import Members
 from gitract_core.organs import ORGANS
-from gitract_core.provenance import write_note
-from gitract_core.slices import SliceIndex
-from gitract_core.submission import Fault, check_submission, write_submission
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.oof_meter import OofMeter
 from orchestrator.recipes import CrossFit, Method, cross_fit, rule_grid
@@ -181,29 +177,3 @@ def _figures(sums: np.ndarray) -> dict[str, Any]:
 
     by_organ = {o: three(total) for o, total in zip(ORGANS, per_organ, strict=True)}
     return {**three(per_organ.sum(axis=0)), "per_class": by_organ}
-
-
-def write_predictions(
-    manifest: Path,
-    images: SliceIndex,
-    out: Path,
-    runtime: Runtime,
-    progress: Progress | None = None,
-) -> list[Fault]:
-    """Predict every scan of ``images`` into a submission with its note, and check it.
-
-    Args:
-        manifest: ``members.json``, or one trial's directory.
-        images: the scans.
-        out: the submission.
-        runtime: where to predict.
-        progress: called with (scans done, all scans).
-
-    Returns:
-        The faults found in it; an empty list if it is in order.
-    """
-    directory = manifest if manifest.is_dir() else manifest.parent
-    predictor = Predictor(Members.load(manifest), directory, runtime)
-    write_submission(out, predictor.rows(images, progress))
-    write_note(out, manifest, images)
-    return check_submission(out, images.table[["id", "height", "width"]])

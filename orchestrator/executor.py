@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from gitract_core.errors import GitractError
 from gitract_core.files import write_json
@@ -125,11 +125,32 @@ def _message(error: BaseException, fault: Fault) -> str:
 OnEvent = Callable[[TrialEvent], None]
 
 
+T = TypeVar("T")
+Made = TypeVar("Made", covariant=True)
+
+
+class Work(Protocol[Made]):
+    """Something to be done for many names, scans for example; sent to the processes that do it."""
+
+    def begin(self) -> Callable[[str], Made]:
+        """Load what is needed, once a process; what it gives is called with one name after another.
+
+        Raises:
+            GitractError: passed on to the caller of ``Executor.map``.
+        """
+
+
 class Executor(Protocol):
-    """Runs all jobs; returns when every one is finished or has failed for good."""
+    """Runs trials and other work in many processes."""
 
     def run(self, jobs: Jobs, on_event: OnEvent) -> None:
-        """Run the jobs, calling back in the caller's process."""
+        """Run the jobs, calling back in the caller's process.
+
+        Returns when every one is finished or has failed for good.
+        """
+
+    def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
+        """What the work makes of each name, in their order; few are made ahead of the reader."""
 
 
 def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:

@@ -9,13 +9,20 @@ import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from multiprocessing.connection import Connection, wait
-from typing import cast
+from typing import Any, TypeVar, cast
 
-from gitract_core.device import gpu_memory_sizes
+from gitract_core.device import gpu_memory_sizes, see_one_gpu
+from gitract_core.errors import TrialError
 from gitract_core.spec import TrialSpec
-from orchestrator.executor import Jobs, OnEvent, TrialEvent, attempt, note_failure
-from orchestrator.slots import Node
+from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, attempt, note_failure
+from orchestrator.slots import Node, Slots
+
+T = TypeVar("T")
 
 # Forked children cannot use torch's threads or CUDA.
 _PROCESSES = multiprocessing.get_context("spawn")
@@ -49,13 +56,37 @@ class LocalExecutor:
             for worker in workers:
                 worker.end()
 
+    def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
+        """What the work makes of each name, in order; with a single slot in this very process."""
+        if min(slots.count, len(names)) < 2:
+            yield from map(work.begin(), names)
+            return
+        places = _PROCESSES.Value("i", 0)
+        pool = ProcessPoolExecutor(
+            min(slots.count, len(names)), _PROCESSES, _begin, (work, slots, places)
+        )
+        ahead: deque[Future[T]] = deque()
+        try:
+            for name in names:
+                ahead.append(pool.submit(_one, name))
+                if len(ahead) > 2 * slots.count:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool:
+            got, remedy = "one that died", "look for the reason (memory?) and run again"
+            raise TrialError("worker", "a process that lives", got, remedy) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
 
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, place: int) -> None:
+        self.place = place
         self.pipe, theirs = _PROCESSES.Pipe()
-        self.process = _PROCESSES.Process(target=_work, args=(theirs, jobs), daemon=True)
+        self.process = _PROCESSES.Process(target=_work, args=(theirs, jobs, place), daemon=True)
         self.process.start()
         theirs.close()  # else the end of the process would not end the pipe
         self.spec: TrialSpec | None = None
@@ -88,7 +119,8 @@ def _idle(workers: list[_Worker], jobs: Jobs) -> _Worker | None:
         if worker.spec is None:
             return worker
     if len(workers) < jobs.slots.count:
-        workers.append(_Worker(jobs))
+        free = set(range(jobs.slots.count)) - {worker.place for worker in workers}
+        workers.append(_Worker(jobs, min(free)))
         return workers[-1]
     return None
 
@@ -108,17 +140,45 @@ def _next_events(workers: list[_Worker]) -> list[tuple[TrialEvent, _Worker]]:
     return events
 
 
-def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs) -> None:
+def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs, place: int) -> None:
     """A worker process: trials in, events out, until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _settle(jobs.slots, place)
     try:
         while True:
             for event in attempt(pipe.recv(), jobs):
                 pipe.send(event)
     except (EOFError, OSError):
         return
+
+
+_work_of_this_process: Work[Any]
+
+
+def _begin(work: Work[Any], slots: Slots, places: Any) -> None:
+    """A process of ``map`` begins; its work only with the first name, so that it can fail."""
+    global _work_of_this_process
+    with places.get_lock():
+        place, places.value = places.value, places.value + 1
+    _settle(slots, place)
+    _work_of_this_process = work
+
+
+def _one(name: str) -> Any:
+    return _begun()(name)
+
+
+@cache
+def _begun() -> Callable[[str], Any]:
+    return _work_of_this_process.begin()
+
+
+def _settle(slots: Slots, place: int) -> None:
+    """What every worker process does first; ``place`` counts the slots of this machine."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if slots.device == "cuda":
+        see_one_gpu(place)
 
 
 def _end_with_parent() -> None:

@@ -12,9 +12,10 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 # Nothing leaves the machine unless the user turns usage statistics on; read when Ray is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -27,14 +28,18 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # trials are the work, not th
 
 import ray
 from ray import tune
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial
+from ray.util import ActorPool
 
 from gitract_core.device import gpu_memory_sizes
-from gitract_core.errors import GitractError
+from gitract_core.errors import GitractError, TrialError
 from gitract_core.results import EpochRecord
 from gitract_core.spec import TrialSpec
-from orchestrator.executor import Jobs, OnEvent, TrialEvent, attempt, note_failure
-from orchestrator.slots import Node
+from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, attempt, note_failure
+from orchestrator.slots import Node, Slots
+
+T = TypeVar("T")
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # data go through the cache's files, not through Ray
 
@@ -65,6 +70,43 @@ class RayExecutor:
                 ),
             )
             tuner.fit()
+
+    def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
+        """What the work makes of each name, in order; a lost process or node is replaced twice."""
+        actor = ray.remote(_MapActor).options(
+            num_cpus=slots.cpus, num_gpus=slots.gpus, max_restarts=2, max_task_retries=2
+        )
+        shared = ray.put(work)
+        workers: list[Any] = [actor.remote(shared) for _ in range(min(slots.count, len(names)))]
+        try:
+            yield from ActorPool(workers).map(_MapActor.ask, list(names))
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError:
+            got, remedy = "one lost three times", "look for the reason (memory?) and run again"
+            raise TrialError("worker", "a process that lives", got, remedy) from None
+        finally:
+            for worker in workers:
+                ray.kill(worker)
+
+
+class _MapActor:
+    """One worker process of ``map``."""
+
+    def __init__(self, work: Work[Any]) -> None:
+        self.work = work
+
+    @cached_property
+    def _begun(self) -> Callable[[str], Any]:
+        return self.work.begin()
+
+    def make(self, name: str) -> Any:
+        return self._begun(name)
+
+    @staticmethod
+    def ask(worker: Any, name: str) -> Any:
+        """In the driver: ask a worker, which is a handle of this class."""
+        return worker.make.remote(name)
 
 
 class _TrialActor(tune.Trainable):

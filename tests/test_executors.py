@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gitract_core.errors import RunError, TrialError
 from gitract_core.files import read_json
 from orchestrator.executor import Executor, Jobs, TrialEvent
 from orchestrator.local_executor import LocalExecutor
@@ -53,6 +54,73 @@ def _results(sweep: PreparedSweep) -> dict[str, dict[str, Any]]:
         result.pop("cost")
         values[spec.key] = result
     return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Naming:
+    """Work that tells the name, its process and how often it began there; names can be faults."""
+
+    once: Path | None = None
+
+    def begin(self) -> Callable[[str], tuple[str, int, int]]:
+        begun = []
+
+        def made(name: str) -> tuple[str, int, int]:
+            begun.append(name)
+            if name == "fault":
+                raise RunError("scan", "an image", "none", "restore it")
+            if name == "death" and not (self.once and self.once.exists()):
+                if self.once:
+                    self.once.touch()
+                os._exit(3)
+            time.sleep(0.02)
+            return name, os.getpid(), len(begun)
+
+        return made
+
+
+def test_work_is_shared_and_comes_back_in_order(executor: Executor) -> None:
+    names = [f"scan {number}" for number in range(24)]
+    found = list(executor.map(Naming(), names, Slots(2)))
+    assert [name for name, *_ in found] == names
+    processes = {process for _, process, _ in found}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    for process in processes:  # begun once, kept from name to name
+        counts = [count for _, its, count in found if its == process]
+        assert sorted(counts) == list(range(1, len(counts) + 1))
+
+
+def test_work_in_a_single_slot_needs_no_other_process() -> None:
+    found = list(LocalExecutor().map(Naming(), ["a", "b"], Slots(1)))
+    assert found == [("a", os.getpid(), 1), ("b", os.getpid(), 2)]
+
+
+def test_error_of_a_scan_reaches_the_caller(executor: Executor) -> None:
+    running = executor.map(Naming(), ["a", "b", "fault", *"cdefgh"], Slots(2))
+    assert [next(running)[0], next(running)[0]] == ["a", "b"]
+    with pytest.raises(RunError, match="scan: expected an image, got none; restore it"):
+        next(running)
+
+
+def test_dead_worker_is_told_locally() -> None:
+    with pytest.raises(TrialError, match="a process that lives"):
+        list(LocalExecutor().map(Naming(), ["a", "death", "b"], Slots(2)))
+
+
+@pytest.mark.ray
+def test_dead_worker_is_replaced_by_ray(ray_session: Executor, tmp_path: Path) -> None:
+    work = Naming(tmp_path / "died")
+    found = [name for name, *_ in ray_session.map(work, ["a", "death", "b", "c"], Slots(2))]
+    assert found == ["a", "death", "b", "c"]
+    assert work.once
+    assert work.once.exists()
+
+
+@pytest.mark.ray
+def test_worker_that_dies_again_and_again_is_told(ray_session: Executor) -> None:
+    with pytest.raises(TrialError, match="one lost three times"):
+        list(ray_session.map(Naming(), ["a", "death"], Slots(2)))
 
 
 @pytest.mark.ray

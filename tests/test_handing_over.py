@@ -19,9 +19,12 @@ from gitract_core.provenance import Link, note_of, verify
 from gitract_core.slices import SliceIndex
 from gitract_core.trial import run_trial
 from orchestrator.bundle import write_bundle, write_wheel
-from orchestrator.ensemble import make_ensemble, write_predictions
+from orchestrator.ensemble import make_ensemble
 from orchestrator.leaderboard import build_leaderboard
+from orchestrator.local_executor import LocalExecutor
+from orchestrator.prediction import ScanRows, write_predictions
 from orchestrator.recipes import Method
+from orchestrator.slots import Slots
 from tests.tiny_sweep import prepare_tiny
 
 CPU = Runtime("cpu", 1)
@@ -36,7 +39,8 @@ def made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ensemble = make_ensemble(sweep.directory, build_leaderboard(sweep.directory), Method(1))
     submission = ensemble.directory / "submission.csv"
     images = SliceIndex.from_directory(tiny / "train")
-    assert not write_predictions(ensemble.directory / "members.json", images, submission, CPU)
+    work = ScanRows(ensemble.directory / "members.json", images, CPU)
+    assert not write_predictions(work, submission, LocalExecutor(), Slots(1))
     return ensemble.directory
 
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from contextlib import ExitStack
 
     from rich.console import Console
+
+    from orchestrator.executor import Executor
+    from orchestrator.slots import Node
 
 app = typer.Typer(
     name="gitract-cv",
@@ -71,6 +75,26 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
+
+
+def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Executor, Sequence[Node]]:
+    """Worker processes of this machine, or Ray; and what the machines have.
+
+    Args:
+        stack: leaves the cluster when it is closed.
+        local: without Ray.
+        address: of a running cluster; None for a session of our own.
+    """
+    if local:
+        from orchestrator.local_executor import LocalExecutor, this_machine
+
+        return LocalExecutor(), [this_machine()]
+    from orchestrator.ray_executor import RayExecutor, connect, disconnect
+
+    stack.callback(disconnect)
+    with console(stderr=True).status("starting Ray"):
+        nodes = connect(address)
+    return RayExecutor(), nodes
 
 
 def print_json(value: object) -> None:

@@ -40,6 +40,13 @@ Address = Annotated[
 Local = Annotated[bool, typer.Option("--local", help="Worker processes without Ray.")]
 TrialsPerGpu = Annotated[int | None, typer.Option(min=1, help="By default by memory.")]
 CpusPerTrial = Annotated[int | None, typer.Option(min=1, help="Also its threads.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Scans predicted at once; by default one a GPU, or by their number."),
+]
+PredictOn = Annotated[
+    str | None, typer.Option("--address", help="Predict on this Ray cluster: auto or host:port.")
+]
 Oof = Annotated[
     Literal["keep", "none"],
     typer.Option(help="Out-of-fold probabilities; without, predicted anew when needed."),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json, progress_bar
+from orchestrator.cli import options
+from orchestrator.cli.app import app, console, print_json, progress_bar, reach
 
 if TYPE_CHECKING:
     from gitract_core.clinic.prediction import PredictedScan
@@ -43,10 +45,11 @@ def ensemble(
         bool, typer.Option("--flip", help="Try averaging with mirrored slices; kept if it helps.")
     ] = False,
     device: Device = "auto",
+    workers: options.Workers = None,
+    address: options.PredictOn = None,
     as_json: Json = False,
 ) -> None:
     """Average the best candidates, measure the average out of fold, and write a submission."""
-    from gitract_core.device import Runtime
     from gitract_core.errors import RunError
     from gitract_core.slices import SliceIndex
     from orchestrator.ensemble import make_ensemble
@@ -66,7 +69,7 @@ def ensemble(
         made = make_ensemble(directory, board, method, progress)
     submission = out or made.directory / "submission.csv"
     manifest = made.directory / "members.json"
-    faults = _predict(manifest, index, submission, Runtime(device, _cores()))
+    faults = _predict(manifest, index, submission, (device, workers, address))
     if as_json:
         _print_ensemble_json(made, submission, faults)
     else:
@@ -96,6 +99,8 @@ def predict(
         typer.Option("--format", help="If left out csv for contest scans, else as the images."),
     ] = None,
     device: Device = "auto",
+    workers: options.Workers = None,
+    address: options.PredictOn = None,
     as_json: Json = False,
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
@@ -112,7 +117,7 @@ def predict(
         _predict_files((manifest, runtime), (images, kind), (out, wanted), as_json=as_json)
         return
     index, out = SliceIndex.from_directory(images), out or Path("submission.csv")
-    faults = _predict(manifest, index, out, runtime)
+    faults = _predict(manifest, index, out, (device, workers, address))
     if as_json:
         print_json({"submission": str(out), "faults": [str(f) for f in faults]})
     else:
@@ -121,12 +126,21 @@ def predict(
         raise typer.Exit(1)
 
 
-def _predict(manifest: Path, index: Any, out: Path, runtime: Any) -> list[Fault]:
-    from orchestrator.ensemble import write_predictions
+def _predict(
+    manifest: Path, index: Any, out: Path, where: tuple[str, int | None, str | None]
+) -> list[Fault]:
+    """A submission, predicted on ``where``: ``--device``, ``--workers``, ``--address``."""
+    from gitract_core.device import Runtime
+    from orchestrator.prediction import ScanRows, choose_workers, write_predictions
 
-    bar, progress = progress_bar("prediction")
-    with bar:
-        return write_predictions(manifest, index, out, runtime, progress)
+    device, workers, address = where
+    with ExitStack() as stack:
+        executor, nodes = reach(stack, local=address is None, address=address)
+        slots = choose_workers(nodes, len(index.scans), device, workers)
+        work = ScanRows(manifest, index, Runtime(slots.device, slots.cpus))
+        bar, progress = progress_bar("prediction")
+        with bar:
+            return write_predictions(work, out, executor, slots, progress)
 
 
 def _predict_files(

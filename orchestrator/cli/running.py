@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.app import app, console, print_json, progress_bar
+from orchestrator.cli.app import app, console, print_json, progress_bar, reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,7 @@ def sweep(
     Run the same command again to resume: finished trials are kept, interrupted ones go on from
     their last epoch.
     """
+    from orchestrator.slots import choose_slots
     from orchestrator.sweep import prepare
 
     changes = (exclude or [], set_knob or [], precision)
@@ -69,9 +70,9 @@ def sweep(
     failed = 0
     if prepared.pending:
         with ExitStack() as stack:
-            executor, slots = _executor(
-                stack, (local, address), len(prepared.pending), (trials_per_gpu, cpus_per_trial)
-            )
+            executor, nodes = reach(stack, local=local, address=address)
+            packing = {"trials_per_gpu": trials_per_gpu, "cpus_per_trial": cpus_per_trial}
+            slots = choose_slots(nodes, len(prepared.pending), **packing)
             say.print(_slots_line(slots, local=local))
             further = (retries, oof == "keep")
             failed = _run(executor, prepared, (slots, further), race_keep if race else None)
@@ -93,32 +94,6 @@ def _make_demo_data() -> None:
     with bar:
         cases, slices = options.DEMO_CASES, options.DEMO_SLICES
         write_phantom(options.DEMO_DATA, cases=cases, slices_per_scan=slices, progress=progress)
-
-
-def _executor(
-    stack: ExitStack,
-    where: tuple[bool, str | None],
-    n_trials: int,
-    flags: tuple[int | None, int | None],
-) -> tuple[Executor, Slots]:
-    """The executor asked for, and how trials share what it has."""
-    from orchestrator.slots import choose_slots
-
-    local, address = where
-    if local:
-        from orchestrator.local_executor import LocalExecutor, this_machine
-
-        nodes: list[Any] = [this_machine()]
-        executor: Executor = LocalExecutor()
-    else:
-        from orchestrator.ray_executor import RayExecutor, connect, disconnect
-
-        stack.callback(disconnect)
-        with console(stderr=True).status("starting Ray"):
-            nodes = connect(address)
-        executor = RayExecutor()
-    per_gpu, cpus = flags
-    return executor, choose_slots(nodes, n_trials, trials_per_gpu=per_gpu, cpus_per_trial=cpus)
 
 
 def _slots_line(slots: Slots, *, local: bool) -> str:
