@@ -90,7 +90,10 @@ class FoldPlan:
         if not 2 <= n_splits <= n_cases:
             remedy = f"pass --folds {n_cases} or fewer" if n_cases >= 2 else "add cases"
             raise DataError("folds", f"2 to {n_cases} folds ({n_cases} cases)", n_splits, remedy)
-        plans = [_shuffled(groups, label, n_splits, seed * _SHUFFLES + i) for i in range(_SHUFFLES)]
+        common = _without_rare(label, n_splits)
+        plans = [
+            _shuffled(groups, common, n_splits, seed * _SHUFFLES + i) for i in range(_SHUFFLES)
+        ]
         best = min(plans, key=lambda plan: _imbalance(plan, groups, label, n_splits))
         return cls(best, n_splits, seed)
 
@@ -172,6 +175,14 @@ class FoldPlan:
             expected, got = f"fingerprint {plan.fingerprint}", stated
             raise RunError(path, expected, got, "undo the change or start a new run directory")
         return plan
+
+
+def _without_rare(label: np.ndarray, n_splits: int) -> np.ndarray:
+    """Labels, those that are too rare to be in every fold replaced by the most common one."""
+    values, place, counts = np.unique(label, return_inverse=True, return_counts=True)
+    values[counts < n_splits] = values[counts.argmax()]
+    merged: np.ndarray = values[place]
+    return merged if counts.max() >= n_splits else np.zeros_like(label)
 
 
 def _shuffled(groups: np.ndarray, label: np.ndarray, n_splits: int, seed: int) -> dict[int, int]:

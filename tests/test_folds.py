@@ -16,10 +16,10 @@ from gitract_core.slices import SliceIndex
 
 
 @given(
-    slices=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3)), min_size=20, max_size=80),
+    slices=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3)), min_size=3, max_size=80),
     seed=st.integers(0, 5),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_case_is_in_two_folds(slices: list[tuple[int, int]], seed: int) -> None:
     cases, labels = (np.array(column) for column in zip(*slices, strict=True))
     n_splits = min(3, len(set(cases.tolist())))
