@@ -36,6 +36,9 @@ from orchestrator.statistics import (
 )
 
 EQUAL_10, EQUAL_2 = (0.0,) * 10, (0.0, 0.0)
+# Four in the middle are far behind, and each of their trainings may fail.
+UNRELIABLE = (0.0,) * 3 + (-0.3,) * 4 + (0.0,) * 3
+UNRELIABLE_SD = (0.006,) * 3 + (0.12,) * 4 + (0.006,) * 3
 WORLDS = {
     "10 equal, 85 cases": World(EQUAL_10),
     "10 equal, 20 cases": World(EQUAL_10, n_cases=20),
@@ -45,6 +48,8 @@ WORLDS = {
     "10 equal, 20 skewed cases": World(EQUAL_10, n_cases=20, skewed=True),
     "3 best, 7 worse by .02, 85 cases": World((0.0,) * 3 + (-0.02,) * 7),
     "10 equal, 85 cases, no luck of training": World(EQUAL_10, training_sd=0.0),
+    "6 equal, 4 unreliable, 85 cases": World(UNRELIABLE, training_sd=UNRELIABLE_SD),
+    "6 equal, 4 unreliable, 20 cases": World(UNRELIABLE, n_cases=20, training_sd=UNRELIABLE_SD),
 }
 COVERAGE = {
     "score": "a score, bootstrap",

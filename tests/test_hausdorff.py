@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial.distance import directed_hausdorff
 
 from gitract_core.errors import DataError
-from gitract_core.metrics import farthest, hausdorff_distance, normalized_hausdorff
+from gitract_core.metrics import farthest, hausdorff, hausdorff_distance, normalized_hausdorff
 from gitract_core.metrics.farthest import Grid
 
 
@@ -255,32 +255,46 @@ def test_wrong_arguments():
         normalized_hausdorff(np.ones((1, 1, 1), bool), np.ones((1, 1, 1), bool), "diagonl")
 
 
-def test_voxels_that_a_floor_bounds_are_never_searched(monkeypatch):
-    """The second direction costs next to nothing: all its voxels lie within the floor."""
-    searched = []
-    search = farthest._search
-    monkeypatch.setattr(farthest, "_search", lambda *a: searched.append(1) or search(*a))
+@pytest.mark.usefixtures("side")
+def test_voxels_that_a_floor_bounds_are_never_measured(monkeypatch):
+    """The second direction costs next to nothing: its cells all lie within the floor."""
+    surfaces = []
+    surface = farthest._surface
+    monkeypatch.setattr(farthest, "_surface", lambda v: surfaces.append(1) or surface(v))
     truth = organ_like(1)
     prediction = np.roll(truth, 2, 1)
     prediction[0, 0, 0] = True
     assert hausdorff_distance(prediction, truth) == scipy_distance(prediction, truth) > 20
-    assert len(searched) == 1
+    assert len(surfaces) == 1
 
 
 @pytest.mark.parametrize("side", [4, 8])
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (0.5, 0.2, 0.3)])
-@pytest.mark.parametrize("floor", [0.5, 1, 1.8, 3, 3.2, 5, 7, 12, 18])
-def test_boxes_hold_only_what_the_floor_reaches(side, spacing, floor):
+@pytest.mark.parametrize("change", ["moved", "inside", "noise"])
+def test_a_floor_replaces_what_is_nearer_and_nothing_else(side, spacing, change):
+    """Floors below and above ``slack``, where whole cells are dropped, and up to the distance."""
+    truth, rng = organ_like(1, (20, 60, 70)), np.random.default_rng(3)
+    source = {
+        "moved": np.roll(truth, (2, 9, -7), (0, 1, 2)),
+        "inside": truth & noise(rng, truth.shape, 0.1),
+        "noise": noise(rng, truth.shape, 0.05),
+    }[change]
     grid = Grid(side, np.array(spacing, float))
-    target = np.zeros((30, 40, 50), bool)
-    target[12, 20, 25] = target[14, 3, 45] = True
-    outside, target = grid.cut(~target), grid.cut(target)
-    distance = ndimage.distance_transform_edt(~target, sampling=spacing)
-    left = farthest._beyond(outside, target, grid, floor)
-    assert not (left & ~outside).any()
-    assert distance[outside & ~left].max(initial=0) <= floor
-    if floor >= (side - 1) * spacing[2] * math.sqrt(3):
-        assert left.sum() < outside.sum()
+    expected = ndimage.distance_transform_edt(~truth, sampling=spacing)[source].max()
+    for share in (0, 0.2, 0.5, 0.9, 0.999, 1.001, 2):
+        floor = share * max(expected, grid.slack)
+        found = farthest.farthest(grid.cut(source), grid.cut(truth), grid, floor)
+        assert found == pytest.approx(max(expected, floor), rel=1e-12)
+
+
+@given(pairs)
+@settings(max_examples=100, deadline=None)
+def test_a_box_never_protrudes_further_than_its_mask_is_away(pair):
+    a, b = build(pair)
+    if a.any() and b.any():
+        spacing = (1.0, 1.0, 1.0)
+        floor = hausdorff._protrusion(hausdorff._span(a), hausdorff._span(b), spacing)
+        assert floor <= scipy_directed(a, b)
 
 
 def test_grid_gives_voxels_and_their_cells():

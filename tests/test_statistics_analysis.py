@@ -69,7 +69,7 @@ def test_equal_candidates_are_not_called_better() -> None:
     words = result.in_words
     assert "not enough to call it better" in words
     assert "None of the 4 candidates can be told from the first" in words
-    assert "the cheapest of them is candidate 2" in words
+    assert "the cheapest of them with a fair chance to be the best is candidate 2" in words
     assert "really better" not in words
     assert result.winner.corrected < result.candidates[0].score
     assert f"{result.winner.corrected:.4f}" in words
@@ -78,9 +78,12 @@ def test_equal_candidates_are_not_called_better() -> None:
 def test_words_of_the_cheapest() -> None:
     dear = study(World((0.0, -0.001, -0.3), case_sd=0.01), costs=[10.0, 2.0, 0.1]).in_words
     assert "2 of 3 candidates cannot be told" in dear
-    assert re.search(r"cheapest of them is candidate 1, at 20 % of the first's cost\.", dear)
+    assert re.search(
+        r"a fair chance to be the best is candidate 1, at 20 % of the first's cost\.",
+        dear,
+    )
     own = study(World((0.0, -0.001, -0.3), case_sd=0.01), costs=[1.0, 2.0, 0.1]).in_words
-    assert "the cheapest of them is candidate 0 itself." in own
+    assert "the cheapest of them with a fair chance to be the best is candidate 0 itself." in own
 
 
 def test_words_about_what_cannot_be_said() -> None:

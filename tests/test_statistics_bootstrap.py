@@ -42,7 +42,20 @@ def test_draws_against_a_slow_loop() -> None:
                     if sums.folds[i] == fold
                 )
                 folds.append(0.4 * total[0] / total[1] + 0.6 * total[2] / total[3])
-            assert drawn.draws[d, c] == pytest.approx(np.mean(folds), rel=1e-12)
+            assert drawn.case_draws[d, c] == pytest.approx(np.mean(folds), rel=1e-12)
+    # One factor a draw stretches its distance from the estimate for all candidates alike.
+    stretch = (drawn.draws - drawn.estimate) / (drawn.case_draws - drawn.estimate)
+    assert stretch[:, 0] == pytest.approx(stretch[:, 1])
+    assert np.unique(stretch[:, 0].round(9)).size == 5
+
+
+def test_few_cases_give_the_tails_of_t() -> None:
+    """With twelve cases in three folds, draws have the tails of t with nine degrees of freedom."""
+    sums = table(World((0.0, 0.02), n_cases=12, n_folds=3))
+    drawn = bootstrap(sums, draws=100_000)
+    own = drawn.draws[:, 0] - drawn.estimate[0]
+    cases = drawn.case_draws[:, 0] - drawn.estimate[0]
+    assert np.var(own) / np.var(cases) == pytest.approx(9 / 7, rel=0.03)
 
 
 def test_equal_seeds_equal_draws() -> None:
@@ -107,7 +120,7 @@ def test_probability_among_the_best() -> None:
     slow = [(drawn.draws.argmax(axis=1) == c).mean() for c in range(4)]
     assert first.tolist() == slow
     better = drawn.probability_better()
-    assert better[0, 1] == (drawn.draws[:, 0] > drawn.draws[:, 1]).mean()
+    assert better[0, 1] == pytest.approx((drawn.draws[:, 0] > drawn.draws[:, 1]).mean())
     assert better + better.T == pytest.approx(np.ones((4, 4)))
 
 

@@ -74,8 +74,8 @@ def test_what_has_no_degrees_of_freedom_is_unknown() -> None:
     single = variance_components(simulate(World((0.0, 0.1), n_cases=5), random))
     assert math.isnan(single.interaction)
     assert math.isnan(single.training)
-    assert single.known_training == 0
-    assert single.draw_training(3, random).tolist() == [0, 0, 0]
+    assert single.known_training.tolist() == [0]
+    assert single.draw_training(3, random).tolist() == [[0], [0], [0]]
 
 
 def test_plausible_training_noise_surrounds_the_truth() -> None:

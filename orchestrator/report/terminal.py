@@ -30,7 +30,9 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         for table in tables:
             parts += [table, Text("")]
         if verdict:
-            parts.append(Text("= cannot be told from the first; $ the cheapest of them", "dim"))
+            parts.append(
+                Text("= cannot be told from the first; $ the cheapest with a fair chance", "dim")
+            )
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
     if board.unranked:

@@ -26,6 +26,7 @@ from orchestrator.statistics.effects import KnobEffect, main_effects
 from orchestrator.statistics.optimism import Optimism, bbc_cv
 
 BEST = 3  # as many as `ensemble --top 3` takes
+FAIR_CHANCE = 0.05  # of being the best, that the cheapest candidate named must have
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class Statistics:
         candidates: best first.
         n_cases, n_folds, n_seeds: of the table; seeds are trainings of each (candidate, fold).
         smallest_fold: cases of the smallest fold; with 1 there is no bootstrap.
-        cheapest: name of the cheapest candidate of the tie group; None where no cost is known.
+        cheapest: name of the cheapest candidate of the tie group that has a fair chance of being
+            the best (one that fails now and then can be too unsteady to be told from the first,
+            and yet be far behind); None where no cost is known.
         winner: the first's score without the optimism of its choice.
         components: where the spread comes from.
         settling: what would tell the first from the second; None with one candidate.
@@ -136,7 +139,9 @@ def analyse(
     comparisons = compare_with_first(sums, drawn)
     order = np.argsort(-drawn.estimate, kind="stable")
     cost = np.full(len(sums.names), np.nan) if costs is None else np.asarray(costs, np.float64)
-    best = cheapest(comparisons.tied, cost)
+    fair = drawn.probability_among_best(1) >= FAIR_CHANCE if drawn.possible else comparisons.tied
+    fair[comparisons.first] = True
+    best = cheapest(comparisons.tied & fair, cost)
     pair = (int(order[0]), int(order[1])) if len(order) > 1 else None
     return Statistics(
         candidates=_candidates(sums, drawn, comparisons, cost),

@@ -7,8 +7,10 @@ by ``benchmarks/leaderboard_statistics.py``):
 
 - a fold of n cases gives n - 1 draws, each counted n / (n - 1) times, since n draws would give
   (n - 1) / n of the variance (Rao and Wu, JASA 83, 1988): a quarter less with four cases a fold;
-- the distance from the estimate to a percentile is stretched by t over normal quantiles
-  (Hesterberg, The American Statistician 69, 2015, "expanded percentile");
+- few cases do not tell their own spread well: each draw's distance from the estimate is divided by
+  the root of a chi-square over its degrees of freedom (cases less folds), as in Student's t, so
+  that the draws have its tails (Hesterberg, The American Statistician 69, 2015, stretches the
+  percentiles to the same end);
 - the luck of each training, shared by all cases of its fold so that no drawing of cases shows it,
   is drawn from a normal distribution with a variance that ``components`` holds plausible.
 
@@ -21,7 +23,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.components import Components
@@ -36,10 +37,10 @@ class Bootstrap:
 
     Attributes:
         estimate: the scores as observed, (candidates,).
-        draws: with the luck of training, (draws, candidates).
-        case_draws: without it, (draws, candidates).
-        training_variance: what the luck of training adds to one candidate's variance.
-        df: degrees of freedom that the cases give: cases less folds.
+        draws: with the luck of training and the tails of few cases, (draws, candidates).
+        case_draws: of the cases alone, without either, (draws, candidates).
+        training_variance: what the luck of training adds to each candidate's variance,
+            (candidates,).
         possible: False with a fold of a single case: it shows no spread, and so there is no
             interval (NaN).
     """
@@ -47,8 +48,7 @@ class Bootstrap:
     estimate: Floats
     draws: Floats
     case_draws: Floats
-    training_variance: float
-    df: int
+    training_variance: Floats
     possible: bool
 
     def intervals(self, contrasts: Floats | None = None, level: float = LEVEL) -> Floats:
@@ -65,11 +65,8 @@ class Bootstrap:
         rows = np.eye(len(self.estimate)) if contrasts is None else np.atleast_2d(contrasts)
         if not self.possible:
             return np.full((len(rows), 2), np.nan)
-        center = rows @ self.estimate
         tails = ((1 - level) / 2, (1 + level) / 2)
-        ends = np.quantile(self.draws @ rows.T, tails, axis=0).T  # (sums, 2)
-        stretch = float(t.ppf(tails[1], self.df) / norm.ppf(tails[1]))
-        return np.asarray(center[:, None] + (ends - center[:, None]) * stretch)
+        return np.asarray(np.quantile(self.draws @ rows.T, tails, axis=0).T)
 
     def differences(self, place: int, level: float = LEVEL) -> Floats:
         """Intervals of one candidate's score less every other's, (candidates, 2)."""
@@ -83,7 +80,7 @@ class Bootstrap:
         """Standard errors of weighted sums of scores, (sums,)."""
         rows = np.atleast_2d(contrasts)
         of_cases = np.var(self.case_draws @ rows.T, axis=0)
-        of_training = np.square(rows).sum(axis=1) * self.training_variance
+        of_training = np.square(rows) @ self.training_variance
         return np.asarray(np.sqrt(of_cases + of_training))
 
     def probability_among_best(self, count: int) -> Floats:
@@ -144,16 +141,18 @@ def bootstrap(
     drawn = sums.fold_scores(case_weights(sums.folds, draws, rng))
     drawn = np.where(np.isfinite(drawn), drawn, observed)  # a draw with nothing to count
     scores = drawn.mean(axis=-1)
-    n_folds = observed.shape[1]
+    n_folds, estimate = observed.shape[1], observed.mean(axis=1)
+    df = max(sums.n_cases - n_folds, 1)
+    tails = np.sqrt(df / rng.chisquare(df, draws))[:, None]
     luck = np.zeros_like(scores)
     if components:
-        variances = components.draw_training(draws, rng) / n_folds  # (draws,)
-        luck = np.sqrt(variances)[:, None] * rng.standard_normal(scores.shape)
+        variances = components.draw_training(draws, rng) / n_folds  # (draws, candidates or 1)
+        luck = np.sqrt(variances) * rng.standard_normal(scores.shape)
+    known = components.known_training if components else np.zeros(1)
     return Bootstrap(
-        estimate=observed.mean(axis=1),
-        draws=scores + luck,
+        estimate=estimate,
+        draws=estimate + (scores - estimate) * tails + luck,
         case_draws=scores,
-        training_variance=components.known_training / n_folds if components else 0.0,
-        df=sums.n_cases - n_folds,
+        training_variance=np.broadcast_to(known / n_folds, len(observed)),
         possible=bool(sums.fold_sizes.min() > 1),
     )

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t, wilcoxon
+from scipy.stats import wilcoxon
 
 from orchestrator.statistics.bootstrap import Bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
@@ -69,9 +69,9 @@ def compare_with_first(sums: CaseSums, drawn: Bootstrap, alpha: float = ALPHA) -
     return Comparisons(first, p, corrected, simultaneous, ~told_apart)
 
 
-def cheapest(tied: NDArray[np.bool_], costs: ArrayLike) -> int | None:
-    """Place of the cheapest candidate of the tie group; None where no cost is known."""
-    known = np.where(tied, np.asarray(costs, np.float64), np.nan)
+def cheapest(among: NDArray[np.bool_], costs: ArrayLike) -> int | None:
+    """Place of the cheapest of some candidates; None where no cost is known."""
+    known = np.where(among, np.asarray(costs, np.float64), np.nan)
     return None if np.isnan(known).all() else int(np.nanargmin(known))
 
 
@@ -117,7 +117,8 @@ def simultaneous_p(drawn: Bootstrap, first: int, alpha: float = ALPHA) -> Floats
     if not drawn.possible:
         return np.full(n, np.nan)
     rows = np.eye(n)[first] - np.eye(n)
-    ratio = _as_normal(drawn, rows, rows @ drawn.estimate)
+    error = drawn.standard_errors(rows)
+    ratio = np.divide(rows @ drawn.estimate, error, out=np.zeros(n), where=error > _NOTHING)
     p, floor, staying = np.ones(n), 0.0, np.arange(n)
     while len(staying) > 1:
         largest = np.sort(_largest_ratios(drawn, staying))
@@ -138,17 +139,11 @@ def _largest_ratios(drawn: Bootstrap, staying: NDArray[np.int64]) -> Floats:
     centered, cases = draws - draws.mean(axis=0), cases - cases.mean(axis=0)
     squares = cases.T @ cases / len(cases)  # covariances
     spread = squares.diagonal()[:, None] + squares.diagonal() - 2 * squares
-    error = np.sqrt(np.maximum(spread, 0) + 2 * drawn.training_variance)
+    luck = drawn.training_variance[staying]
+    error = np.sqrt(np.maximum(spread, 0) + luck[:, None] + luck)
     largest = np.zeros(len(centered))
     for place in range(1, len(staying)):
         apart = np.abs(centered[:, place, None] - centered[:, :place])
         scale = np.where(error[place, :place] > _NOTHING, error[place, :place], np.inf)
         np.maximum(largest, (apart / scale).max(axis=1), out=largest)
     return largest
-
-
-def _as_normal(drawn: Bootstrap, rows: Floats, differences: Floats) -> Floats:
-    """Differences over standard errors; the t ratio that few cases give, as a normal one."""
-    error = drawn.standard_errors(rows)
-    ratio = np.divide(differences, error, out=np.zeros(len(rows)), where=error > _NOTHING)
-    return np.asarray(norm.isf(t.sf(ratio, drawn.df)))

@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from gitract_core.errors import RunError
 from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE, CaseSums, Floats
+from orchestrator.statistics.luck import Moderated, moderated_variances
 
 _ROUNDING = 1e-24  # of a sum of squared scores
 
@@ -36,6 +37,8 @@ class Components:
         mean_square: of candidate by fold as observed: ``training`` and ``sampling`` together.
         sampling: the part of ``mean_square`` that the cases explain.
         training_df: degrees of freedom behind ``mean_square``.
+        by_candidate: ``mean_square`` and ``sampling`` of each candidate by itself, where they
+            differ by more than chance; None where the common ones stand for all.
     """
 
     candidate: float
@@ -47,14 +50,18 @@ class Components:
     mean_square: float
     sampling: float
     training_df: int
+    by_candidate: tuple[Moderated, Moderated] | None = None
 
     @property
-    def known_training(self) -> float:
-        """``training``, or 0 where it is unknown."""
-        return 0.0 if math.isnan(self.training) else self.training
+    def known_training(self) -> Floats:
+        """``training``, of each candidate or (1,) of all; 0 where it is unknown."""
+        if self.by_candidate:
+            squares, sampling = self.by_candidate
+            return np.maximum(np.subtract(squares.values, sampling.values), 0)
+        return np.array([_zero(self.training)])
 
     def draw_training(self, draws: int, rng: np.random.Generator) -> Floats:
-        """Plausible values of ``training``, (draws,); zeros where it is unknown.
+        """Plausible values of ``training``, (draws, candidates or 1); zeros where it is unknown.
 
         Few degrees of freedom leave it uncertain, and the estimate is 0 in many a sweep that has
         such noise. These are draws of the generalized pivotal quantity ``df mean_square /
@@ -62,9 +69,16 @@ class Components:
         Analysis, 1995, chapter 9; Hannig, Iyer and Patterson, JASA 101, 2006).
         """
         if math.isnan(self.training):
-            return np.zeros(draws)
-        plausible = self.training_df * self.mean_square / rng.chisquare(self.training_df, draws)
-        return np.asarray(np.maximum(plausible - self.sampling, 0))
+            return np.zeros((draws, 1))
+        squares: Floats = np.array([self.mean_square])
+        df, sampling = np.array([self.training_df]), np.array([self.sampling])
+        if self.by_candidate:
+            squares, df = (
+                np.array(v) for v in (self.by_candidate[0].values, self.by_candidate[0].df)
+            )
+            sampling = np.array(self.by_candidate[1].values)
+        plausible = df * squares / rng.chisquare(df, (draws, len(df)))
+        return np.asarray(np.maximum(plausible - sampling, 0))
 
 
 def linearized_scores(sums: CaseSums) -> Floats:
@@ -141,7 +155,21 @@ def variance_components(*seeds: CaseSums) -> Components:
         mean_square=mean_square,
         sampling=interaction * inverse,
         training_df=training_df,
+        by_candidate=_by_candidate(fold_scores, within, case_df, inverse),
     )
+
+
+def _by_candidate(
+    fold_scores: Floats, within: Floats, case_df: int, inverse: float
+) -> tuple[Moderated, Moderated] | None:
+    """Mean squares of fold scores and the part of them that cases explain, by candidate."""
+    centered = fold_scores - fold_scores.mean(axis=1, keepdims=True)
+    squares = moderated_variances(centered, fold_scores.shape[1] - 1)
+    of_cases = moderated_variances(within, case_df)
+    if squares is None or of_cases is None or squares.alike:
+        return None
+    sampling = tuple(value * inverse for value in of_cases.values)
+    return squares, Moderated(sampling, of_cases.df)
 
 
 def _seed_variance(seeds: Sequence[CaseSums]) -> float:
@@ -208,8 +236,9 @@ def settle(
     shares = np.subtract(*linearized_scores(two))
     from_cases = sum(np.var(shares[sums.folds == f], ddof=1) / s for f, s in _folds(sums))
     from_cases = float(from_cases) / n_folds**2
-    of_seed = 2 * _seed_part(components, n_seeds) / n_folds  # of one training
-    lasting = max(2 * components.training / n_folds - of_seed / n_seeds, 0.0)
+    luck = float(np.broadcast_to(components.known_training, len(sums.names))[list(pair)].sum())
+    of_seed = _seed_part(components, luck, n_seeds) / n_folds  # of one training of each
+    lasting = max(luck / n_folds - of_seed / n_seeds, 0.0)
     present = from_cases + lasting + of_seed / n_seeds
     repeats = _enough(of_seed, target - from_cases - lasting)
     cases, with_cases = float(sums.n_cases), repeats
@@ -226,11 +255,9 @@ def _folds(sums: CaseSums) -> list[tuple[int, int]]:
     return [(f, int(s)) for f, s in zip(sums.fold_labels, sums.fold_sizes, strict=True)]
 
 
-def _seed_part(components: Components, n_seeds: int) -> float:
-    """Variance of one training that repeats average out."""
-    if math.isnan(components.seed):
-        return components.training * n_seeds
-    return components.seed
+def _seed_part(components: Components, luck: float, n_seeds: int) -> float:
+    """The part of two candidates' ``luck`` that repeats average out, of one training of each."""
+    return luck * n_seeds if math.isnan(components.seed) else 2 * components.seed
 
 
 def _enough(variance: float, room: float) -> float:

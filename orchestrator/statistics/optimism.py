@@ -75,7 +75,7 @@ def bbc_cv(
         return Optimism(winner, float(observed[winner]), nan, nan, nan, nan)
     inside, outside = inside[usable], outside[usable]
     if components:
-        sd = math.sqrt(components.known_training / len(sums.fold_labels))
+        sd = np.sqrt(components.known_training / len(sums.fold_labels))  # (candidates or 1,)
         noise = sd * rng.standard_normal(inside.shape)
         inside, outside = inside + noise, outside - noise
     chosen = np.argmax(inside, axis=1)

@@ -54,7 +54,8 @@ def _tie_group(s: Statistics) -> str:
         text += f"itself included: {_names(tied)}"
     if s.cheapest is None:
         return text + "."
-    return f"{text}; the cheapest of them is {s.cheapest}{_saving(s)}."
+    text += "; the cheapest of them with a fair chance to be the best is"
+    return f"{text} {s.cheapest}{_saving(s)}."
 
 
 def _saving(s: Statistics) -> str:

@@ -25,7 +25,8 @@ class World:
         n_cases, n_folds: cases are dealt to the folds in turn.
         case_sd: of the difficulty that a case has for every candidate.
         interaction_sd: of what a case holds for one candidate alone.
-        training_sd: of the luck of one training, shared by the cases of its fold.
+        training_sd: of the luck of one training, shared by the cases of its fold; one for all
+            candidates or one for each.
         skewed: difficulty as gamma instead of normal: many good cases and a tail of bad ones.
         mean: true score of a candidate with effect 0.
         n_seeds: trainings of each candidate on each fold.
@@ -36,7 +37,7 @@ class World:
     n_folds: int = 5
     case_sd: float = 0.08
     interaction_sd: float = 0.03
-    training_sd: float = 0.006
+    training_sd: float | tuple[float, ...] = 0.006
     skewed: bool = False
     mean: float = 0.68
     n_seeds: int = 1
@@ -60,7 +61,8 @@ def simulate_seeds(world: World, rng: np.random.Generator) -> list[CaseSums]:
     names = tuple(f"candidate {place}" for place in range(size[0]))
     tables = []
     for _ in range(world.n_seeds):
-        luck = world.training_sd * rng.standard_normal((size[0], world.n_folds))
+        luck = rng.standard_normal((size[0], world.n_folds))
+        luck *= np.reshape(world.training_sd, (-1, 1))
         scores = np.clip(fixed + luck[:, folds], 0, 1)[..., None]  # (candidates, cases, 1)
         counts = np.broadcast_arrays(rows * np.ones_like(scores), volumes * np.ones_like(scores))
         values = np.stack([counts[0] * scores, counts[0], counts[1] * scores, counts[1]], axis=-1)
