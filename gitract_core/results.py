@@ -149,8 +149,12 @@ class TrialResult:
         write_json(path, {"key": self.spec.key, **values, "spec": self.spec.to_json()})
 
     @classmethod
-    def load(cls, path: Path) -> TrialResult:
+    def load(cls, path: Path, expected: TrialSpec | None = None) -> TrialResult:
         """Read ``result.json``.
+
+        Args:
+            path: the file.
+            expected: the trial that it should be of; makes reading many of them faster.
 
         Raises:
             RunError: unreadable, incomplete, or its key is not that of its spec.
@@ -158,7 +162,9 @@ class TrialResult:
         values = read_json(path)
         try:
             key = values.pop("key")
-            result = cls(**{**values, "spec": TrialSpec.from_json(values["spec"])})
+            known = expected is not None and values["spec"] == expected.to_json()
+            spec = expected if known else TrialSpec.from_json(values["spec"])
+            result = cls(**{**values, "spec": spec})
         except (KeyError, TypeError, AttributeError, GitractError) as error:
             remedy = "remove the trial's directory and run the sweep again"
             raise RunError(path, "a trial's result", f"{error!s:.200}", remedy) from None

@@ -10,6 +10,8 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from gitract_core.errors import SpaceError, suggestion
@@ -23,7 +25,7 @@ from gitract_core.knobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 KEY_LENGTH = 16
 
@@ -77,15 +79,8 @@ class Candidate:
 
     def knobs(self) -> dict[str, str | int | float]:
         """Every knob by its dotted name; the inverse of ``from_knobs``."""
-        flat: dict[str, str | int | float] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if dataclasses.is_dataclass(value):
-                inner = fields(value)
-                flat.update({f"{item.name}.{f.name}": getattr(value, f.name) for f in inner})
-            else:
-                flat[item.name] = value
-        return flat
+        names, values = _dotted()
+        return dict(zip(names, values(self), strict=True))
 
     @property
     def key(self) -> str:
@@ -98,7 +93,19 @@ class Candidate:
         return dataclasses.replace(self, postprocess=PostprocessKnobs())
 
 
-@dataclass(frozen=True, slots=True)
+@cache
+def _dotted() -> tuple[tuple[str, ...], Callable[[Candidate], tuple[str | int | float, ...]]]:
+    """The dotted names of all knobs, and what reads their values off a candidate."""
+    default = Candidate()
+    names: list[str] = []
+    for item in fields(default):
+        value = getattr(default, item.name)
+        inner = fields(value) if dataclasses.is_dataclass(value) else ()
+        names += [f"{item.name}.{f.name}" for f in inner] or [item.name]
+    return tuple(names), attrgetter(*names)
+
+
+@dataclass(frozen=True)
 class TrialSpec:
     """One candidate trained on all folds but one and scored on that one.
 
@@ -123,7 +130,7 @@ class TrialSpec:
             remedy = "number folds from 0"
             raise SpaceError("fold", f"0 to {self.n_folds - 1}", self.fold, remedy)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash that names the trial everywhere, 16 hexadecimal digits."""
         return digest(self.to_json())
@@ -156,6 +163,7 @@ def knob_defaults() -> dict[str, str | int | float]:
     return Candidate().knobs()
 
 
+@cache
 def _group_types() -> dict[str, type]:
     default = Candidate()
     values = {f.name: getattr(default, f.name) for f in fields(Candidate)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -139,9 +140,9 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     labels = candidate_labels(record.candidates)
     left_out = dropped(directory)
     lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
-    ranked = [c for c in lines if c.complete and np.isfinite(c.mean())]
-    ranked.sort(key=lambda c: -c.mean())
-    unranked = [c for c in lines if c not in ranked]
+    rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
+    ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())
+    unranked = [c for c, its in zip(lines, rankable, strict=True) if not its]
     return Leaderboard(record, tuple(ranked), tuple(unranked))
 
 

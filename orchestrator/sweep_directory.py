@@ -155,7 +155,7 @@ class SweepDirectory:
             RunError: the file is damaged.
         """
         file = self.trial(spec).result
-        return TrialResult.load(file) if file.is_file() else None
+        return TrialResult.load(file, spec) if file.is_file() else None
 
     def failure(self, spec: TrialSpec) -> str | None:
         """Why a trial failed, in one line, or None."""

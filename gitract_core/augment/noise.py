@@ -38,8 +38,8 @@ class Noise:
         generator = torch.Generator(device).manual_seed(self.seed)
         shape = (len(rows), 1, *images.shape[2:])
         noise = torch.randn(shape, generator=generator, device=device, dtype=images.dtype)
-        noise = noise * self.deviations.to(device, non_blocking=True)
-        return images.index_copy(0, rows, (images.index_select(0, rows) + noise).clamp(0, 1))
+        noise *= self.deviations.to(device, non_blocking=True)
+        return images.index_copy(0, rows, images.index_select(0, rows).add_(noise).clamp_(0, 1))
 
 
 def draw_noise(knobs: AugmentationKnobs, rows: Tensor, generator: torch.Generator) -> Noise | None:

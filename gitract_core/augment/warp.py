@@ -9,7 +9,7 @@ as the image does, and they stay 0 and 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +26,8 @@ SCALE = 0.1
 SHIFT = 0.05
 # A narrower field would be noise, not a distortion, and its lattice larger than the image.
 LEAST_SMOOTHNESS = 0.01
+# On a CPU, fresh memory for a whole batch costs more than the sampling itself.
+SLICES_A_PART = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +52,42 @@ class Warp:
         matrix = smoothing(self.smoothness, size).to(device, non_blocking=True)
         return smooth_field(matrix, self.heights.to(device, non_blocking=True))
 
+    def places(self, size: int, device: torch.device | str = "cpu") -> Tensor:
+        """Where pixels come from: (rows, 2, size, size), x then y, -1 to 1 from edge to edge.
+
+        ``affine_grid`` plus the displacement, at a fifth of its time on a CPU: an affine map is a
+        sum of what depends on the column alone and what depends on the row alone.
+        """
+        maps = self.maps.to(device, non_blocking=True)
+        centers = (torch.arange(size, device=device) + 0.5) * (2 / size) - 1
+        across = maps[:, :, :1] * centers  # (rows, 2, width)
+        down = maps[:, :, 1:2] * centers + maps[:, :, 2:]  # (rows, 2, height)
+        places = self.displacement(size, device).mul_(2)  # one side is 2 units
+        return places.add_(across[:, :, None]).add_(down[..., None])
+
     def apply(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """The batch with its rows moved; images float, masks of 0 and 1."""
+        images, masks = images.clone(), masks.clone()
+        step = len(self.rows) if images.device.type == "cuda" else SLICES_A_PART
+        for first in range(0, len(self.rows), step):
+            span = slice(first, first + step)
+            part = replace(
+                self, rows=self.rows[span], maps=self.maps[span], heights=self.heights[span]
+            )
+            part.move(images, masks)
+        return images, masks
+
+    def move(self, images: Tensor, masks: Tensor) -> None:
+        """Move the rows of a batch in place, all at once."""
         device, channels = images.device, images.shape[1]
         rows = self.rows.to(device, non_blocking=True)
+        places = self.places(images.shape[-1], device).permute(0, 2, 3, 1)
         moving = [planes.index_select(0, rows).to(images.dtype) for planes in (images, masks)]
         stacked = torch.cat(moving, 1)  # (rows, channels + classes, height, width)
-        maps = self.maps.to(device, non_blocking=True)
-        places = F.affine_grid(maps, [len(rows), 1, *images.shape[2:]], align_corners=False)
-        # The grid spans -1 to 1, so one side is 2 units.
-        moved_by = self.displacement(images.shape[-1], device).permute(0, 2, 3, 1)
-        places = places.add(moved_by, alpha=2)  # (rows, height, width, 2)
         sampled = F.grid_sample(stacked, places, padding_mode="border", align_corners=False)
-        cut = (sampled[:, channels:] >= 0.5).to(masks.dtype)
         # Rounding in the interpolation can leave the range by one part in ten million.
-        return (
-            images.index_copy(0, rows, sampled[:, :channels].clamp(0, 1)),
-            masks.index_copy(0, rows, cut),
-        )
+        images.index_copy_(0, rows, sampled[:, :channels].clamp_(0, 1))
+        masks.index_copy_(0, rows, sampled[:, channels:].ge_(0.5).to(masks.dtype))
 
 
 def draw_warp(

@@ -14,6 +14,8 @@ from orchestrator.progress import format_seconds
 from orchestrator.statistics import CandidateStatistics
 from orchestrator.verdict import Verdict
 
+MOST_ROWS = 50
+"""Candidates shown, ranked and not ranked; files have them all."""
 SHORT_NAMES = dict(zip(ORGANS, ("large", "small", "stom."), strict=True))
 Column = tuple[str, Callable[[CandidateScores], str]]
 
@@ -37,6 +39,10 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
+    more = [max(len(lines) - MOST_ROWS, 0) for lines in (board.ranked, board.unranked)]
+    if any(more):
+        text = f"{more[0]} more ranked and {more[1]} more not ranked: --csv FILE writes them all"
+        parts += [Text(""), Text(text, style="bold")]
     return Group(*parts)
 
 
@@ -108,7 +114,7 @@ def _table(board: Leaderboard, columns: list[Column], verdict: Verdict | None) -
     table.add_column("candidate", min_width=16, overflow="fold")
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for rank, line in enumerate(board.ranked, 1):
+    for rank, line in enumerate(board.ranked[:MOST_ROWS], 1):
         cells = (value(line) for _, value in columns)
         table.add_row(f"{rank}{_mark(line, verdict)}", Text(line.label), *cells)
     return table
@@ -138,7 +144,7 @@ def _unranked(board: Leaderboard) -> Table:
     table.add_column("not ranked")
     table.add_column("folds", justify="right")
     table.add_column("why", overflow="fold")
-    for line in board.unranked:
+    for line in board.unranked[:MOST_ROWS]:
         done = f"{len(line.finished)}/{len(line.results)}"
         table.add_row(Text(line.label), done, Text("; ".join(line.reasons) or "no score"))
     return table
