@@ -6,6 +6,7 @@ torch or Ray.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -139,7 +140,11 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     record = directory.record()
     labels = candidate_labels(record.candidates)
     left_out = dropped(directory)
-    lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
+    gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
+    try:
+        lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
+    finally:
+        gc.enable()
     rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
     ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())
     unranked = [c for c, its in zip(lines, rankable, strict=True) if not its]

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ class SweepRecord:
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SweepDirectory:
     """The paths of a run directory, and what can be read from them without torch."""
 
@@ -122,7 +123,7 @@ class SweepDirectory:
         """``folds.json``."""
         return self.path / "folds.json"
 
-    @property
+    @cached_property
     def trials(self) -> Path:
         """The directory of the trials' directories."""
         return self.path / "trials"

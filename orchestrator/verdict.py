@@ -72,7 +72,8 @@ def judge(board: Leaderboard) -> Verdict | None:
     if not lines:
         return None
     folds = {case: result.spec.fold for result in lines[0].finished for case in result.per_case}
-    sums = CaseSums.from_results({line.label: per_case(line) for line in lines}, folds)
+    given = {line.label: per_case(line) for line in lines}
+    sums = CaseSums.from_results(given, folds, [line.candidate.trained for line in lines])
     varying = varying_knobs(tuple(line.candidate for line in lines))
     settings = [line.candidate.knobs() for line in lines]
     statistics = analyse(

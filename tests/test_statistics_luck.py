@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.statistics import World, analyse, bootstrap, simulate, variance_components
+from orchestrator.statistics import (
+    CaseSums,
+    World,
+    analyse,
+    bootstrap,
+    compare_with_first,
+    settle,
+    simulate,
+    variance_components,
+)
 from orchestrator.statistics.luck import moderated_variances
 
 SDS = np.array([0.01] * 6 + [0.1] * 4)
@@ -79,3 +88,40 @@ def test_cheapest_is_not_one_that_fails_now_and_then() -> None:
         sums = simulate(World(effects, n_cases=20, training_sd=sds), np.random.default_rng(seed))
         found = analyse(sums, costs=[10.0, 9, 8, 7, 6, 5, 4, 3, 2, 1], draws=400)
         assert found.cheapest in {f"candidate {place}" for place in range(6)}
+
+
+def with_twins_by_rule(seed: int, shared: bool) -> CaseSums:
+    """Three trainings and a fourth candidate: the first's networks, .01 worse by its rule."""
+    sums = simulate(World((0.0, 0.0, 0.0), training_sd=0.02), np.random.default_rng(seed))
+    worse = sums.values[:1].copy()
+    loss = np.random.default_rng(seed + 1).normal(0.01, 0.002, (1, sums.n_cases, 1, 1))
+    worse[..., ::2] -= loss * worse[..., 1::2]
+    values = np.concatenate([sums.values, worse])
+    training = np.array([0, 1, 2, 0]) if shared else np.empty(0, int)
+    return CaseSums(("a", "b", "c", "a, other rule"), sums.cases, sums.folds, values, training)
+
+
+def test_candidates_of_one_training_share_its_luck() -> None:
+    """What differs between two rules on the same networks owes nothing to another training."""
+    for shared, widest in ((True, 0.002), (False, 0.2)):
+        sums = with_twins_by_rule(1, shared)
+        parts = variance_components(sums)
+        drawn = bootstrap(sums, parts, 400)
+        low, high = drawn.differences(0)[3]
+        assert (high - low < 0.002) == shared
+        assert high - low < widest
+        assert np.ptp(drawn.differences(0)[1]) > 0.01
+        contrast = np.array([[1.0, 0, 0, -1]])
+        assert (drawn.standard_errors(contrast)[0] < 1e-3) == shared
+        plan = settle(sums, parts, (0, 3))
+        assert (plan.repeats == 1 and plan.present_sd < 1e-3) == shared
+
+
+def test_a_rule_that_is_worse_on_the_same_networks_is_told_from_them() -> None:
+    told = {}
+    for shared in (True, False):
+        sums = with_twins_by_rule(1, shared).take([0, 3])
+        assert sums.training.tolist() == ([0, 0] if shared else [0, 1])
+        drawn = bootstrap(sums, variance_components(with_twins_by_rule(1, shared)), 400)
+        told[shared] = not compare_with_first(sums, drawn).tied.all()
+    assert told == {True: True, False: False}

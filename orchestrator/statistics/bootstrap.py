@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.components import Components
@@ -41,6 +42,7 @@ class Bootstrap:
         case_draws: of the cases alone, without either, (draws, candidates).
         training_variance: what the luck of training adds to each candidate's variance,
             (candidates,).
+        training: which candidates share their networks, and so their luck; see ``CaseSums``.
         possible: False with a fold of a single case: it shows no spread, and so there is no
             interval (NaN).
     """
@@ -49,6 +51,7 @@ class Bootstrap:
     draws: Floats
     case_draws: Floats
     training_variance: Floats
+    training: NDArray[np.int64]
     possible: bool
 
     def intervals(self, contrasts: Floats | None = None, level: float = LEVEL) -> Floats:
@@ -80,7 +83,8 @@ class Bootstrap:
         """Standard errors of weighted sums of scores, (sums,)."""
         rows = np.atleast_2d(contrasts)
         of_cases = np.var(self.case_draws @ rows.T, axis=0)
-        of_training = np.square(rows) @ self.training_variance
+        shared = np.eye(len(self.estimate))[self.training]  # (candidates, trainings)
+        of_training = np.square(rows @ shared) @ self.training_variance
         return np.asarray(np.sqrt(of_cases + of_training))
 
     def probability_among_best(self, count: int) -> Floats:
@@ -148,11 +152,13 @@ def bootstrap(
     if components:
         variances = components.draw_training(draws, rng) / n_folds  # (draws, candidates or 1)
         luck = np.sqrt(variances) * rng.standard_normal(scores.shape)
+        luck = luck[:, sums.training]
     known = components.known_training if components else np.zeros(1)
     return Bootstrap(
         estimate=estimate,
         draws=estimate + (scores - estimate) * tails + luck,
         case_draws=scores,
-        training_variance=np.broadcast_to(known / n_folds, len(observed)),
+        training_variance=np.broadcast_to(known / n_folds, len(observed))[sums.training],
+        training=sums.training,
         possible=bool(sums.fold_sizes.min() > 1),
     )

@@ -7,7 +7,7 @@ draw of cases, follows from this table without opening a mask again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,9 @@ class CaseSums:
         values: float64 (candidates, cases, organs, 4), the last axis in the order of ``COLUMNS``:
             sum and number of (slice, organ) Dice rows, sum and number of (scan, organ) values of
             1 - normalized Hausdorff distance.
+        training: for each candidate the place of the first one that has the same trained networks
+            (candidates that differ in post-processing alone), int (candidates,); every candidate
+            its own by default.
 
     Raises:
         RunError: shapes that do not match, a name twice, a count below zero, a sum outside 0 to
@@ -43,13 +46,16 @@ class CaseSums:
     cases: tuple[str, ...]
     folds: NDArray[np.int64]
     values: Floats
+    training: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folds", np.array(self.folds, np.int64))
         object.__setattr__(self, "values", np.array(self.values, np.float64))
+        own = np.arange(len(self.names)) if len(self.training) == 0 else self.training
+        object.__setattr__(self, "training", np.array(own, np.int64))
         self._check_shapes()
         self._check_numbers()
-        for array in (self.folds, self.values):
+        for array in (self.folds, self.values, self.training):
             array.setflags(write=False)
 
     def _check_shapes(self) -> None:
@@ -63,6 +69,10 @@ class CaseSums:
             shapes = f"values {self.values.shape}, folds {self.folds.shape}"
             wanted = f"values ({expected[0]}, {expected[1]}, organs, 4), folds ({expected[1]},)"
             raise RunError("CaseSums", wanted, shapes, "give one row a candidate and case")
+        if self.training.shape != (len(self.names),):
+            expected_length, got_length = f"{len(self.names)} places", len(self.training)
+            remedy = "give one place a candidate"
+            raise RunError("CaseSums.training", expected_length, got_length, remedy)
 
     def _check_numbers(self) -> None:
         sums, counts = self.values[..., ::2], self.values[..., 1::2]
@@ -83,6 +93,7 @@ class CaseSums:
         cls,
         results: Mapping[str, Mapping[Any, Mapping[str, Sequence[float]]]],
         fold_of_case: Mapping[Any, int],
+        trained: Sequence[object] = (),
     ) -> CaseSums:
         """The table of a run.
 
@@ -90,6 +101,8 @@ class CaseSums:
             results: candidate -> case -> the sums by organ, as ``per_case`` of every fold's
                 ``result.json`` says it, all folds of a candidate in one mapping.
             fold_of_case: the plan; its cases are the columns, in its order.
+            trained: for each candidate what its networks are known by; equal ones are the same
+                networks. All differ by default.
 
         Raises:
             RunError: a candidate lacks a case of the plan, or has one that is not in it.
@@ -102,7 +115,9 @@ class CaseSums:
                 expected, got = ("none", "one") if case in found else ("its sums", "none")
                 raise RunError(f"{name}, case {case}", expected, got, _REMEDY)
             rows.append([_organ_rows(f"{name}, case {case}", found[case]) for case in cases])
-        return cls(tuple(results), cases, np.array(list(fold_of_case.values())), np.array(rows))
+        folds = np.array(list(fold_of_case.values()))
+        training = np.array([trained.index(one) for one in trained], np.int64)
+        return cls(tuple(results), cases, folds, np.array(rows), training)
 
     @property
     def n_cases(self) -> int:
@@ -128,7 +143,9 @@ class CaseSums:
         """The same table with these candidates alone, by their place, in this order."""
         places = list(candidates)
         names = tuple(self.names[place] for place in places)
-        return CaseSums(names, self.cases, self.folds, self.values[places])
+        kept = self.training[places].tolist()
+        training = np.array([kept.index(one) for one in kept])
+        return CaseSums(names, self.cases, self.folds, self.values[places], training)
 
     def scores(self, weights: ArrayLike | None = None) -> Floats:
         """The competition score pooled over all cases, as ``gitract_core`` pools.

@@ -139,11 +139,12 @@ def _largest_ratios(drawn: Bootstrap, staying: NDArray[np.int64]) -> Floats:
     centered, cases = draws - draws.mean(axis=0), cases - cases.mean(axis=0)
     squares = cases.T @ cases / len(cases)  # covariances
     spread = squares.diagonal()[:, None] + squares.diagonal() - 2 * squares
-    luck = drawn.training_variance[staying]
-    error = np.sqrt(np.maximum(spread, 0) + luck[:, None] + luck)
+    luck, training = drawn.training_variance[staying], drawn.training[staying]
+    apart = training[:, None] != training  # the same networks share their luck
+    error = np.sqrt(np.maximum(spread, 0) + (luck[:, None] + luck) * apart)
     largest = np.zeros(len(centered))
     for place in range(1, len(staying)):
-        apart = np.abs(centered[:, place, None] - centered[:, :place])
+        lead = np.abs(centered[:, place, None] - centered[:, :place])
         scale = np.where(error[place, :place] > _NOTHING, error[place, :place], np.inf)
-        np.maximum(largest, (apart / scale).max(axis=1), out=largest)
+        np.maximum(largest, (lead / scale).max(axis=1), out=largest)
     return largest

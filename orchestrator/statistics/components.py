@@ -118,7 +118,7 @@ def merge_seeds(seeds: Sequence[CaseSums]) -> CaseSums:
             where = f"seed number {place}"
             raise RunError(where, "the candidates, cases and folds of the first", "others", remedy)
     values = np.sum([s.values for s in seeds], axis=0)
-    return CaseSums(first.names, first.cases, first.folds, values)
+    return CaseSums(first.names, first.cases, first.folds, values, first.training)
 
 
 def variance_components(*seeds: CaseSums) -> Components:
@@ -237,6 +237,7 @@ def settle(
     from_cases = sum(np.var(shares[sums.folds == f], ddof=1) / s for f, s in _folds(sums))
     from_cases = float(from_cases) / n_folds**2
     luck = float(np.broadcast_to(components.known_training, len(sums.names))[list(pair)].sum())
+    luck *= sums.training[pair[0]] != sums.training[pair[1]]  # the same networks share theirs
     of_seed = _seed_part(components, luck, n_seeds) / n_folds  # of one training of each
     lasting = max(luck / n_folds - of_seed / n_seeds, 0.0)
     present = from_cases + lasting + of_seed / n_seeds

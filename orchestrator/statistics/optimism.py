@@ -76,7 +76,7 @@ def bbc_cv(
     inside, outside = inside[usable], outside[usable]
     if components:
         sd = np.sqrt(components.known_training / len(sums.fold_labels))  # (candidates or 1,)
-        noise = sd * rng.standard_normal(inside.shape)
+        noise = (sd * rng.standard_normal(inside.shape))[:, sums.training]
         inside, outside = inside + noise, outside - noise
     chosen = np.argmax(inside, axis=1)
     judged = outside[np.arange(len(chosen)), chosen]
