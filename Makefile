@@ -26,3 +26,12 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# Every claim of speed, against the peers, in an environment of their own.
+BENCHMARKS := hausdorff fold_scoring rle cache batches augment training_step validation_epoch sweep report
+bench:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -e ".[bench]" -c constraints.txt
+	for name in $(BENCHMARKS); do \
+	  .venv-bench/bin/python benchmarks/$$name.py --out benchmarks/results/$$name.md || exit 1; \
+	done

@@ -5,7 +5,7 @@ Images a second of one training step (forward, loss, backward, Adam) at 128 x 12
 and half of the machine's own bf16 matrix rate (operations of a step by torch's ``FlopCounterMode``,
 the rate by a large product in the same turns). All take turns; medians are shown.
 
-    python benchmarks/training_step.py --threads 2 --out benchmarks/results/training_step_cpu.md
+    python benchmarks/training_step.py --threads 2 --out benchmarks/results/training_step.md
 
 Networks of equal size have parameter counts within 1 % of each other; this is checked, and that
 the logits of a network agree in all its modes.

@@ -7,10 +7,10 @@ wrong (a ball inside a hollow shell).
 
 Volumes are cut into *cells* of 4 or 8 voxels a side, and a distance map between cells bounds the
 distance of every voxel. The most promising cell is measured exactly; its distance is a floor, and
-whatever is bounded by the floor is dropped: by cells, by boxes around B, and by the triangle
-inequality within a cell. The few voxels left meet a KD-tree of those surface voxels of B that can
-be nearest to them. The map depends on the volume and not on the number of voxels set, so noise all
-over a prediction does no harm.
+whatever is bounded by the floor is dropped: by cells, and by the triangle inequality within a cell.
+The few voxels left meet a KD-tree of those surface voxels of B that can be nearest to them. The map
+depends on the volume and not on the number of voxels set, so noise all over a prediction does no
+harm.
 
 *Spacing* is the size of a voxel along the axes. Volumes here are boolean, come from ``Grid.cut``
 and so have a margin of one empty voxel on all sides: neighbors are steps in flat memory.
@@ -19,7 +19,6 @@ and so have a margin of one empty voxel on all sides: neighbors are steps in fla
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,6 @@ __all__ = ["Grid", "farthest"]
 
 _SMALL_CELL, _LARGE_CELL = 4, 8
 _LARGE_VOLUME_VOXELS = 3_000_000  # above, the map between small cells would cost more than it saves
-_MANY_CELLS = 64  # above, another look at boxes pays
 _MOST_PAIRS = 2_000_000  # of cells whose distances are held at once: 16 MB
 _ROUNDING = 1e-9
 
@@ -109,38 +107,41 @@ def farthest(source: Volume, target: Volume, grid: Grid, floor: float = 0.0) -> 
         grid: gives the spacing, whose unit is that of the distance.
         floor: distances up to this are of no interest; the larger, the faster.
     """
+    if floor > grid.slack * (1 + _ROUNDING):  # drops cells that hold any target: none lies inside
+        return _search(source, target, grid, floor)
     outside = source > target
     if not outside.any():
         return floor
     next_best = 2 * float(grid.spacing.min())  # the least distance of voxels that do not touch
-    if floor < grid.step <= next_best:
+    if grid.step <= next_best:
         far = outside > _with_neighbors(target)
         if not far.any():
-            return max(floor, _touching_distance(outside, target, grid.spacing))
+            least = 0.0 if floor >= grid.step else _touching_distance(outside, target, grid.spacing)
+            return max(floor, least)
         outside, floor = far, max(floor, next_best)
-    outside = _beyond(outside, target, grid, floor)
-    return _search(outside, target, grid, floor) if outside.any() else floor
+    return _search(outside, target, grid, floor)
 
 
 def _search(outside: Volume, target: Volume, grid: Grid, floor: float) -> float:
-    """The largest distance of ``outside`` (not empty) to ``target``, or the floor."""
-    surface = _surface(target)
-    where = grid.cells(surface)
+    """The largest distance of ``outside`` (not empty) to ``target``, or the floor.
+
+    Voxels of ``outside`` may lie in the target only if the floor exceeds ``grid.slack``.
+    """
     mine = grid.cells(outside)
     cells = np.argwhere(mine)
     nearest = distance_transform_edt(
-        ~where, sampling=grid.spacing, return_distances=False, return_indices=True
+        ~grid.cells(target), sampling=grid.spacing, return_distances=False, return_indices=True
     )
     apart = np.abs(nearest[:, mine].T - cells)
     at_most = np.linalg.norm((apart * grid.side + grid.side - 1) * grid.spacing, axis=1)
-    meeting = _Meeting(surface, np.argwhere(where), grid)
     best = np.array([at_most.argmax()])
+    if at_most[best] <= floor:
+        return floor
+    surface = _surface(target)
+    meeting = _Meeting(surface, np.argwhere(grid.cells(surface)), grid)
     floor = meeting.measure(outside, cells[best], at_most[best], floor)
     keep = at_most > floor
     keep[best] = False
-    if np.count_nonzero(keep) > _MANY_CELLS:
-        outside = _beyond(outside, target, grid, floor)
-        keep &= grid.cells(outside)[mine]
     return meeting.measure(outside, cells[keep], at_most[keep], floor) if keep.any() else floor
 
 
@@ -173,31 +174,6 @@ class _Meeting:
         return self.grid.voxels(self.surface, mine)[0]
 
 
-def _beyond(outside: Volume, target: Volume, grid: Grid, floor: float) -> Volume:
-    """Voxels of ``outside`` less those in boxes around ``target`` that the floor reaches across."""
-    reach = floor * (1 - _ROUNDING)
-    words = max(int((reach / math.sqrt(3) / grid.spacing[2] + 1) // grid.side) - 1, 0)
-    x = (words * grid.side + grid.side - 1) * grid.spacing[2]
-    if x > reach:
-        return outside > _with_neighbors(target) if grid.step <= reach else outside
-    side = math.sqrt((reach**2 - x**2) / 2)
-    near: Volume = grid.words(target) != 0
-    for axis, steps in enumerate((int(side / grid.spacing[0]), int(side / grid.spacing[1]), words)):
-        near = _spread(near, steps, axis)
-    return (grid.words(outside) * ~near).view(np.bool_)
-
-
-def _spread(mask: Volume, reach: int, axis: int) -> Volume:
-    """True within ``reach`` places of a True along an axis; the reach triples with each round."""
-    unit = math.prod(mask.shape[axis + 1 :])
-    wide = mask.reshape(math.prod(mask.shape[:axis]), -1)  # long rows, which keep to themselves
-    done = 0
-    while done < reach:
-        step = min(2 * done + 1, reach - done)
-        wide, done = _widened(wide, step * unit), done + step
-    return wide.reshape(mask.shape)
-
-
 def _widened(rows: Volume, step: int) -> Volume:
     """The rows and their copies moved by ``step`` places to both sides."""
     wide = rows.copy()
@@ -220,14 +196,16 @@ def _with_neighbors(volume: Volume) -> Volume:
 
 
 def _surface(volume: Volume) -> Volume:
-    """Voxels with a face neighbor that is not of the volume."""
-    flat, margin = volume.ravel(), _flat_steps(volume)[0]
+    """Voxels with a face neighbor that is not of the volume, which holds some."""
+    held = np.flatnonzero(volume.reshape(len(volume), -1).any(axis=1))
+    slab = slice(held[0] - 1, held[-1] + 2)
+    flat, margin = volume[slab].reshape(-1), _flat_steps(volume)[0]
     inner = flat[margin:-margin].copy()
     for step in _flat_steps(volume):
         inner &= flat[margin - step : -margin - step]
         inner &= flat[margin + step : flat.size - margin + step]
-    surface = volume.copy()
-    surface.ravel()[margin:-margin] ^= inner
+    surface = np.zeros_like(volume)
+    np.not_equal(flat[margin:-margin], inner, out=surface[slab].reshape(-1)[margin:-margin])
     return surface
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Volume = NDArray[np.bool_]
+    Span = tuple[slice, slice, slice]
 
 HausdorffNorm = Literal["diagonal", "diagonal_minus_one", "unit_cube"]
 NORMS: tuple[HausdorffNorm, ...] = ("diagonal", "diagonal_minus_one", "unit_cube")
@@ -94,23 +95,32 @@ def _distance(
     p: Volume, t: Volume, spacing: tuple[float, float, float], directed: bool = False
 ) -> float:
     """The distance in units of ``spacing``, the size of a voxel along the axes."""
-    spans = [span for span in (_span(p), _span(t)) if span is not None]
-    if len(spans) < 2:
-        return math.inf if spans else math.nan
+    of_p, of_t = _span(p), _span(t)
+    if of_p is None or of_t is None:
+        return math.nan if of_p is of_t else math.inf
     box = tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop))
-        for a, b in zip(spans[0], spans[1], strict=True)
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(of_p, of_t, strict=True)
     )
     grid = Grid.of(p[box].size, np.array(spacing))
     p, t = grid.cut(p[box]), grid.cut(t[box])
+    forth, back = _protrusion(of_p, of_t, spacing), _protrusion(of_t, of_p, spacing)
     if directed:
-        return farthest(p, t, grid)
-    if np.count_nonzero(t) > np.count_nonzero(p):  # more of t is outside p: likely the larger way,
-        p, t = t, p  # and a large floor makes the other way cheap
-    return farthest(t, p, grid, floor=farthest(p, t, grid))
+        return farthest(p, t, grid, forth)
+    if back > forth:  # likely the larger way, and a large floor makes the other way cheap
+        p, t = t, p
+    return farthest(t, p, grid, farthest(p, t, grid, max(forth, back)))
 
 
-def _span(mask: Volume) -> tuple[slice, slice, slice] | None:
+def _protrusion(box: Span, other: Span, spacing: tuple[float, float, float]) -> float:
+    """How far a mask's box reaches beyond the other's along an axis.
+
+    Each face of a box holds a voxel of its mask, so the directed distance is not smaller.
+    """
+    axes = zip(box, other, spacing, strict=True)
+    return float(max(max(b.start - a.start, a.stop - b.stop, 0) * side for a, b, side in axes))
+
+
+def _span(mask: Volume) -> Span | None:
     """The box that holds everything, by axis; None for an empty mask."""
     if not mask.size:
         return None
