@@ -6,15 +6,24 @@ import os
 import platform
 import resource
 import sys
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import torch
 
 from gitract_core.cache import SliceCache
-from gitract_core.errors import GitractError
+from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import InputKnobs
 from gitract_core.organs import N_ORGANS
+
+T = TypeVar("T")
+
+_ONE_AT_A_TIME = threading.Lock()  # uploads and captures
+_WARM_UP_RUNS = 3  # as PyTorch's notes on CUDA graphs do: libraries set themselves up at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,13 @@ class Runtime:
             the executor sets it. Results on a CPU are equal bit by bit for equal threads.
         keep_oof: leave out-of-fold probabilities behind; without them they are predicted anew from
             the weights when they are asked for.
+        capture: replay whole training steps from a CUDA graph (see ``captured_step``).
     """
 
     device: str = "auto"
     threads: int = 1
     keep_oof: bool = True
+    capture: bool = False
 
     def torch_device(self) -> torch.device:
         """The device, with the thread count set.
@@ -75,9 +86,10 @@ class DeviceSlices:
         if knobs.context == 1:
             gray = self.images.index_select(0, rows).to(torch.float32).mul_(1 / 255)
             return gray.unsqueeze(1).expand(-1, knobs.planes, -1, -1)  # the gray slice repeated
-        offsets = torch.tensor(knobs.offsets, device=rows.device)
-        low, high = self.first[rows].unsqueeze(1), self.last[rows].unsqueeze(1)
-        seen = (rows.unsqueeze(1) + offsets).clamp(low, high)  # (batch, planes)
+        low, high = self.first[rows], self.last[rows]
+        # Not a tensor of offsets: to copy one from the host is to wait for the device.
+        planes_of = [(rows + offset).clamp(low, high) for offset in knobs.offsets]
+        seen = torch.stack(planes_of, 1)  # (batch, planes)
         planes = self.images.index_select(0, seen.flatten()).to(torch.float32).mul_(1 / 255)
         return planes.view(len(rows), knobs.planes, *planes.shape[1:])
 
@@ -90,12 +102,122 @@ class DeviceSlices:
         return masks.to(torch.float32)
 
 
-@lru_cache(maxsize=2)
 def slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
-    """The whole cache on a device; on the CPU the mapped files themselves, not a copy."""
+    """The whole cache on a device; on the CPU the mapped files themselves, not a copy.
+
+    Trials in other threads get the same copy.
+    """
+    with _ONE_AT_A_TIME:  # lru_cache alone would let two threads make a copy each
+        return _slices_on(cache, device)
+
+
+@lru_cache(maxsize=2)
+def _slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
     images, masks = torch.from_numpy(cache.images), torch.from_numpy(cache.masks)
     first, last = (torch.from_numpy(ends).to(device) for ends in cache.scan_ends)
     return DeviceSlices(images.to(device), masks.to(device), first, last)
+
+
+def sent(value: T, device: torch.device) -> T:
+    """A tensor, or a dataclass of them, on the device; the host does not wait for the copy.
+
+    A copy from ordinary memory may wait for all work before it, one from pinned memory does not.
+    """
+    if device.type == "cpu":
+        return value
+    if isinstance(value, torch.Tensor):
+        return cast(T, value.pin_memory().to(device, non_blocking=True))
+    if is_dataclass(value) and not isinstance(value, type):
+        parts: dict[str, Any] = {
+            f.name: sent(getattr(value, f.name), device) for f in fields(value)
+        }
+        return replace(value, **parts)
+    return value
+
+
+def learning_rate_on(device: torch.device, rate: float) -> float | torch.Tensor:
+    """A learning rate that an optimizer keeps: on CUDA a number in memory, as graphs need it."""
+    return torch.tensor(rate, device=device) if device.type == "cuda" else rate
+
+
+class Replayed:
+    """Work on tensors that stay in place: a CUDA graph on CUDA, the work itself elsewhere.
+
+    A graph costs one launch where the work costs one a kernel. Made as PyTorch's notes say
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture).
+
+    Args:
+        work: reads and writes tensors in place and waits for nothing; what it gives is overwritten
+            by the next call. On CUDA it is run three times here, to warm up, and then recorded;
+            never again called.
+        device: where the tensors are.
+        name: what the work is, for the error.
+
+    Raises:
+        TrialError: the work cannot be recorded.
+        torch.OutOfMemoryError: the warm-up does not fit the device.
+    """
+
+    def __init__(self, work: Callable[[], torch.Tensor], device: torch.device, name: str) -> None:
+        self._replay = work
+        if device.type == "cuda":
+            with _ONE_AT_A_TIME:
+                self._replay = _captured(work, device, name)
+
+    def __call__(self) -> torch.Tensor:
+        """Do the work on what its tensors hold now."""
+        return self._replay()
+
+
+def _captured(
+    work: Callable[[], torch.Tensor], device: torch.device, name: str
+) -> Callable[[], torch.Tensor]:
+    outside, stream = torch.cuda.current_stream(device), _new_stream(device)
+    stream.wait_stream(outside)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP_RUNS):
+                work()
+            try:
+                # Other threads may use CUDA meanwhile, which the default mode forbids.
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                    result = work()
+            except RuntimeError as error:  # lack of memory is one too
+                got = f"{type(error).__name__}: {str(error).splitlines()[0]:.120}"
+                expected, remedy = "a step that a CUDA graph can record", "train without capture"
+                raise TrialError(name, expected, got, remedy) from error
+    finally:
+        outside.wait_stream(stream)
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def own_stream(device: torch.device, place: int) -> AbstractContextManager[object]:
+    """A context in which a thread's work is queued on a stream of its own; none on a CPU.
+
+    Args:
+        device: where the work runs.
+        place: number of the stream; the same number is the same stream, with its free memory.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    stream = _stream(device, place)
+    stream.wait_stream(torch.cuda.default_stream(device))  # what was made there is used here
+    return torch.cuda.stream(stream)
+
+
+@lru_cache(maxsize=64)
+def _stream(device: torch.device, place: int) -> torch.cuda.Stream:
+    return _new_stream(device)
+
+
+def _new_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def supports_bf16(device: torch.device) -> bool:
@@ -121,6 +243,15 @@ def gpu_memory_sizes() -> list[int]:
     return [int(torch.cuda.get_device_properties(i).total_memory) for i in range(count)]
 
 
+def free_memory(device: torch.device) -> tuple[int, int]:
+    """Free bytes and all bytes of a GPU, or of this machine, whoever uses the rest."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return int(free), int(total)
+    pages = [os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")]
+    return pages[0] * os.sysconf("SC_PAGE_SIZE"), pages[1] * os.sysconf("SC_PAGE_SIZE")
+
+
 def see_one_gpu(place: int) -> None:
     """Let this process, which has not used CUDA yet, see one of the machine's GPUs, in turn.
 
@@ -139,6 +270,12 @@ def peak_memory_bytes(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def finish(device: torch.device) -> None:
+    """Wait for everything that was queued on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def start_measuring(device: torch.device) -> None:

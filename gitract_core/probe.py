@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _ENOUGH_SECONDS = 1.0  # of measuring a shape, if three rounds fit
 _ROUNDS = (1, 7)  # fewest and most
 _STEPS = 4  # training steps a round, where they are quick
+_STEPS_A_VALIDATION_BATCH = 8  # as in an epoch of five folds with the usual batches
 _SAFE_RATE = 1e-6  # a probe must not diverge
 _SOFT_EDGE = 0.03  # of the side: how blurred the borders of typical probabilities are
 
@@ -168,8 +169,7 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
     images, bits = _small_scan(scan, shape.input.size)
     slices = replace(DeviceSlices.of_scan(images.to(device)), masks=bits.to(device))
     start = time.perf_counter()
-    spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
-    training = Training(spec, _rows(slices, shape.optimizer.batch_size), device)
+    training = _training(shape, slices, device)
     setup = time.perf_counter() - start
     rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
     with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
@@ -194,6 +194,44 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
         checkpoint_bytes=sizes[2],
         peak_memory_bytes=peak_memory_bytes(device),
     )
+
+
+def probe_rate(
+    candidate: Candidate,
+    runtime: Runtime,
+    scan: ProbeScan,
+    cache_bytes: int,
+    crowd: tuple[Callable[[], object], float],
+) -> float:
+    """Slices a second that a trial trains on while others do the same.
+
+    The process keeps the memory that this took until its next probe, so that it can be seen from
+    outside.
+
+    Args:
+        candidate: only its shape matters.
+        runtime: device and threads that a trial will have.
+        scan: any annotated scan of the data set.
+        cache_bytes: of images and masks, which each process holds once.
+        crowd: what to call when ready, which waits for the others; and for how many seconds to
+            train from then on, one short epoch at least.
+    """
+    device, (meet, seconds) = runtime.torch_device(), crowd
+    start_measuring(device)
+    shape = shape_of(candidate)
+    cache = torch.empty(cache_bytes, dtype=torch.uint8, device=device)
+    images, bits = (part.to(device) for part in _small_scan(scan, shape.input.size))
+    slices = replace(DeviceSlices.of_scan(images), masks=bits)
+    training = _training(shape, slices, device)
+    training.data = _rows(slices, _STEPS_A_VALIDATION_BATCH * shape.optimizer.batch_size)
+    training.run_epoch()
+    meet()
+    epochs, start, now = 0, time.perf_counter(), 0.0
+    while not epochs or now - start < seconds:
+        training.run_epoch()
+        epochs, now = epochs + 1, time.perf_counter()
+    del cache  # was held until here
+    return epochs * len(training.data.training) / (now - start)
 
 
 def probe_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[ProbeScan]) -> float:
@@ -229,6 +267,11 @@ def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
     """So many training slices and one validation batch, out of one scan over and over."""
     n = len(slices.images)
     return FoldSlices(slices, torch.arange(n_training) % n, torch.arange(BATCH_SLICES) % n)
+
+
+def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
+    spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
+    return Training(spec, _rows(slices, shape.optimizer.batch_size), device)
 
 
 def _timed_rounds(

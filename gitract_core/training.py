@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,7 +15,8 @@ from safetensors.torch import save
 from torch import nn
 
 from gitract_core import augment
-from gitract_core.device import DeviceSlices, resolve_precision
+from gitract_core.captured_step import CapturedStep
+from gitract_core.device import DeviceSlices, learning_rate_on, resolve_precision, sent
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files import write_bytes
 from gitract_core.inference import BATCH_SLICES, autocast, batches, on_device
@@ -27,6 +29,8 @@ from gitract_core.results import EpochRecord, TrialFiles, write_history
 from gitract_core.spec import Candidate, TrialSpec
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_SEEDING = threading.Lock()  # initial weights come from torch's own generator, which all share
 
 
 class DivergedError(TrialError):
@@ -58,6 +62,9 @@ class Training:
             differences between candidates clearer.
         data: the fold's slices.
         device: where to train.
+        capture: replay the steps of whole batches, see ``captured_step``.
+
+    During an epoch nothing waits for the device; two figures and the counts are read at its end.
 
     A batch that does not fit the device's memory is split in two, once and for the rest of the
     trial: gradients are accumulated over ``micro_batch`` slices, and a step is still one of
@@ -66,20 +73,24 @@ class Training:
     The result's ``environment`` therefore tells ``micro_batch``.
     """
 
-    def __init__(self, spec: TrialSpec, data: FoldSlices, device: torch.device) -> None:
+    def __init__(
+        self, spec: TrialSpec, data: FoldSlices, device: torch.device, *, capture: bool = False
+    ) -> None:
         self.candidate, self.data, self.device = spec.candidate, data, device
         self.precision = resolve_precision(self.candidate.training.precision, device)
         seed = spec.seed * 1009 + spec.fold
-        with torch.random.fork_rng(devices=[]):
+        with _SEEDING, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(self.candidate.network, self.candidate.input.planes, N_ORGANS)
         self.network = on_device(network, device)
         self.loss: Loss = supervise(build_loss(self.candidate.loss), self.network)
-        self.optimizer = build_optimizer(self.network, self.candidate.optimizer)
+        self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.best_epoch = 0
         self.micro_batch = self.candidate.optimizer.batch_size
+        self.capture = capture
+        self._captured: CapturedStep | None = None
 
     @property
     def finished(self) -> bool:
@@ -93,7 +104,9 @@ class Training:
         Raises:
             DivergedError: the loss is no longer finite.
             torch.OutOfMemoryError: half a batch does not fit the device either.
+            TrialError: the step is to be captured and cannot be.
         """
+        self.prepare()
         start = time.perf_counter()
         rate = self._set_learning_rate()
         train_loss = self._train()
@@ -121,21 +134,57 @@ class Training:
             self.best_epoch = record.epoch
         return record
 
+    def prepare(self) -> None:
+        """Capture the step, if that is asked for and not done; ``run_epoch`` does it otherwise.
+
+        Where not even the warm-up fits the device, steps stay uncaptured: they then split batches.
+
+        Raises:
+            TrialError: the step cannot be recorded.
+        """
+        size = self.candidate.optimizer.batch_size
+        whole = self.micro_batch == size <= len(self.data.training)
+        if not self.capture or self._captured is not None or not whole:
+            return
+        self.network.train()
+        knobs, net = self.candidate, self.candidate.network
+        name = f"loss {knobs.loss}, network {net.family} {net.widths} of depth {net.depth}"
+        rows = self.data.training[:size].to(self.device)
+        images = self.data.slices.batch_images(rows, knobs.input)
+        batch = (_channels_last(images).clone(), self.data.slices.batch_masks(rows))
+        kept = (self.network, self.optimizer)
+        try:
+            self._captured = CapturedStep(self._plain_step, batch, kept, name)
+        except torch.OutOfMemoryError:
+            self.capture = False
+
     def _train(self) -> float:
         self.network.train()
         knobs = self.candidate
-        order = self.data.training[torch.randperm(len(self.data.training), generator=self.random)]
+        shuffled = torch.randperm(len(self.data.training), generator=self.random)
+        order = sent(self.data.training[shuffled], self.device)
         total = torch.zeros((), device=self.device)  # read once an epoch: no waiting in between
         for span in batches(len(order), knobs.optimizer.batch_size):
-            rows = order[span].to(self.device, non_blocking=True)
+            rows = order[span]
             images = self.data.slices.batch_images(rows, knobs.input)
             masks = self.data.slices.batch_masks(rows)
             parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
-            images, masks = augment.apply(parameters, images, masks)
-            loss = self._gradients_within_memory(images, masks)
-            self.optimizer.step()
-            total += loss * len(rows)
+            images, masks = augment.apply(sent(parameters, self.device), images, masks)
+            total += self._step(images, masks) * len(rows)
         return float(total) / len(order)
+
+    def _step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Move the weights by one batch; its loss, detached."""
+        if self._captured is not None and self._captured.fits(images):
+            return self._captured(images, masks)
+        loss = self._gradients_within_memory(images, masks)
+        self.optimizer.step()
+        return loss
+
+    def _plain_step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        loss = self._gradients(images, masks)
+        self.optimizer.step()
+        return loss
 
     def _gradients_within_memory(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """As ``_gradients``; a batch that does not fit is done again in two parts, once a trial."""
@@ -163,10 +212,10 @@ class Training:
     def _validate(self) -> tuple[float, EpochMetrics]:
         self.network.eval()
         counts = EpochCounts(self.device)
-        rows = self.data.validation
+        rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
         for span in batches(len(rows), BATCH_SLICES):
-            chosen = rows[span].to(self.device, non_blocking=True)
+            chosen = rows[span]
             images = self.data.slices.batch_images(chosen, self.candidate.input)
             masks = self.data.slices.batch_masks(chosen)
             loss, logits = self._forward(images, masks)
@@ -178,7 +227,7 @@ class Training:
         self, images: torch.Tensor, masks: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with autocast(self.device, self.precision):
-            logits = self.network(images.contiguous(memory_format=torch.channels_last))
+            logits = self.network(_channels_last(images))
         return self.loss(logits, masks), logits
 
     def _set_learning_rate(self) -> float:
@@ -188,7 +237,10 @@ class Training:
             share = len(self.records) / self.candidate.training.epochs
             rate *= 0.5 * (1 + torch.cos(torch.tensor(share * torch.pi)).item())
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)  # a captured step reads this very tensor
+            else:
+                group["lr"] = rate
         return rate
 
     @property
@@ -227,7 +279,10 @@ class Training:
         try:
             state = torch.load(checkpoint, map_location=self.device, weights_only=True)
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            # Moments alone: the groups are the candidate's and this device's.
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+            self._captured = None  # it would move the moments of before
             self.random.set_state(state["random"].cpu())
             self.records = [EpochRecord(**values) for values in state["records"]]
             self.best_epoch = int(state["best_epoch"])
@@ -238,12 +293,23 @@ class Training:
             raise RunError(checkpoint, "a checkpoint of this trial", got, remedy) from None
 
 
-def build_optimizer(network: nn.Module, knobs: OptimizerKnobs) -> torch.optim.Optimizer:
+def build_optimizer(
+    network: nn.Module, knobs: OptimizerKnobs, device: torch.device
+) -> torch.optim.Optimizer:
     """Adam or AdamW with the fused kernel."""
     kind = torch.optim.AdamW if knobs.name == "adamw" else torch.optim.Adam
+    rate = learning_rate_on(device, knobs.learning_rate)
     return kind(
-        network.parameters(), lr=knobs.learning_rate, weight_decay=knobs.weight_decay, fused=True
+        network.parameters(),
+        lr=rate,
+        weight_decay=knobs.weight_decay,
+        fused=True,
+        capturable=isinstance(rate, torch.Tensor),
     )
+
+
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def check_candidate(candidate: Candidate) -> None:

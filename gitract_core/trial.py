@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,8 @@ def iterate_trial(
         start_measuring(device)
         slices = slices_on(cache, device)
         data_of_fold = fold_slices(cache, slices, data.plan, spec.fold)
-        training = _resumed(spec, data_of_fold, device, files.checkpoint)
+        make = partial(Training, spec, data_of_fold, device, capture=(runtime or Runtime()).capture)
+        training = _resumed(make, files.checkpoint)
         while not training.finished:
             record = training.run_epoch()
             training.save(files)
@@ -141,15 +143,15 @@ def iterate_trial(
         remember_training(spec, files)
 
 
-def _resumed(spec: TrialSpec, data: FoldSlices, device: torch.device, checkpoint: Path) -> Training:
+def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
     """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
-    training = Training(spec, data, device)
+    training = make()
     if checkpoint.is_file():
         try:
             training.restore(checkpoint)
         except RunError:
             checkpoint.unlink()
-            return Training(spec, data, device)
+            return make()
     return training
 
 

@@ -87,7 +87,7 @@ def probe(candidates: Sequence[Candidate], index: SliceIndex, slots: Slots, crow
         TrialError: a probing process died.
         GitractError: what a probe raised, a missing GPU for example.
     """
-    scans = _middle_scans(index)
+    scans = middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
     task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
@@ -151,7 +151,7 @@ def _together(costs: Sequence[StepCost]) -> StepCost:
     return StepCost(**values)
 
 
-def _middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
+def middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
     """Scans of middle length with masks on a middle share of their slices."""
     if not index.annotated:
         expected = "an annotated data set (with train.csv)"

@@ -55,13 +55,14 @@ def choose_slots(
     *,
     trials_per_gpu: int | None = None,
     cpus_per_trial: int | None = None,
+    measured_share: int | None = None,
 ) -> Slots:
     """The default packing, unless flags say otherwise.
 
-    With GPUs, several trials share each: as many as memory holds, eight at most, and no more than
-    spread the trials over all GPUs. Without, one trial a processor: on two cores two trials with a
-    thread each are 1.1 to 1.5 times as fast as one with two threads; processors left over
-    when there are few trials become threads.
+    With GPUs, several trials share each: as many as a probe found best (``measured_share``) or,
+    without one, as memory holds, eight at most; and no more than spread the trials over all GPUs.
+    Without, one trial a processor: on two cores two trials with a thread each are 1.1 to 1.5 times
+    as fast as one with two threads; processors left over when there are few trials become threads.
 
     >>> choose_slots([Node(cpus=8)], n_trials=50)
     Slots(count=8, cpus=1, gpus=0.0, device='cpu')
@@ -70,7 +71,9 @@ def choose_slots(
     """
     n_trials = max(n_trials, 1)
     if any(node.gpus for node in nodes):
-        return _on_gpus([n for n in nodes if n.gpus], n_trials, trials_per_gpu, cpus_per_trial)
+        with_gpus = [node for node in nodes if node.gpus]
+        share = trials_per_gpu or _share(with_gpus, n_trials, measured_share)
+        return _on_gpus(with_gpus, n_trials, share, cpus_per_trial)
     total = sum(node.cpus for node in nodes)
     smallest = min(node.cpus for node in nodes)
     cpus = cpus_per_trial or max(1, min(total // n_trials, smallest))
@@ -78,14 +81,25 @@ def choose_slots(
     return Slots(min(count, n_trials), cpus)
 
 
-def _on_gpus(
-    nodes: Sequence[Node], n_trials: int, trials_per_gpu: int | None, cpus_per_trial: int | None
-) -> Slots:
-    gpus = sum(node.gpus for node in nodes)
-    memory = min((n.gpu_memory_bytes for n in nodes if n.gpu_memory_bytes), default=0)
+def useful_share(nodes: Sequence[Node], n_trials: int) -> int:
+    """Trials a GPU beyond which another GPU would have less to do."""
+    return math.ceil(max(n_trials, 1) / sum(node.gpus for node in nodes))
+
+
+def smallest_gpu_bytes(nodes: Sequence[Node]) -> int:
+    """Memory of the smallest GPU; 0 if none is known."""
+    return min((n.gpu_memory_bytes for n in nodes if n.gpus and n.gpu_memory_bytes), default=0)
+
+
+def _share(nodes: Sequence[Node], n_trials: int, measured: int | None) -> int:
+    memory = smallest_gpu_bytes(nodes)
     fits = memory // _MEMORY_PER_TRIAL_BYTES if memory else 2
-    useful = math.ceil(n_trials / gpus)
-    share = trials_per_gpu or max(1, min(fits, useful, _MOST_TRIALS_PER_GPU))
+    best = measured or min(fits, _MOST_TRIALS_PER_GPU)
+    return max(1, min(best, useful_share(nodes, n_trials)))
+
+
+def _on_gpus(nodes: Sequence[Node], n_trials: int, share: int, cpus_per_trial: int | None) -> Slots:
+    gpus = sum(node.gpus for node in nodes)
     cpus = cpus_per_trial or max(1, min(n.cpus // (n.gpus * share) for n in nodes))
     fraction = math.floor(1e4 / share) / 1e4  # rounded up, shares would not fit a GPU
     return Slots(min(gpus * share, n_trials), cpus, fraction, "cuda")

@@ -76,6 +76,10 @@ class PreparedSweep:
     pending: Sequence[TrialSpec]
     data: TrialData
 
+    def index(self) -> SliceIndex:
+        """The data set's slices, from the cache."""
+        return self.data.cache(self.specs[0].candidate.input.size).index
+
 
 @dataclass(frozen=True)
 class CheckedSweep:

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from gitract_core.slices import SliceIndex
+    from gitract_core.spec import TrialSpec
+    from orchestrator.slots import Node, Slots
     from orchestrator.sweep import SweepRequest
 
 DEMO_DATA = Path("data/phantom-demo")
@@ -38,7 +45,9 @@ Address = Annotated[
     str | None, typer.Option(help="Ray cluster to use; an own session if left out.")
 ]
 Local = Annotated[bool, typer.Option("--local", help="Worker processes without Ray.")]
-TrialsPerGpu = Annotated[int | None, typer.Option(min=1, help="By default by memory.")]
+TrialsPerGpu = Annotated[
+    str, typer.Option(help="A number, or auto: measured where this machine has a GPU.")
+]
 CpusPerTrial = Annotated[int | None, typer.Option(min=1, help="Also its threads.")]
 Workers = Annotated[
     int | None,
@@ -103,6 +112,38 @@ def sweep_request(
         overrides=tuple(overrides),
         command=shlex.join(["gitract-cv", *sys.argv[1:]]),
     )
+
+
+def choose_packing(
+    nodes: Sequence[Node],
+    specs: Sequence[TrialSpec],
+    index: Callable[[], SliceIndex],
+    flags: tuple[str, int | None],
+    say: Console,
+) -> Slots:
+    """Slots by the flags ``--trials-per-gpu`` and ``--cpus-per-trial``; ``auto`` is measured.
+
+    Raises:
+        GitractError: neither ``auto`` nor a number above 0.
+    """
+    from gitract_core.errors import GitractError
+    from orchestrator.slots import choose_slots
+
+    per_gpu, cpus = flags
+    if per_gpu != "auto":
+        if not per_gpu.isdecimal() or int(per_gpu) == 0:
+            expected = "auto or a number above 0"
+            raise GitractError("--trials-per-gpu", expected, repr(per_gpu), "leave it out")
+        return choose_slots(nodes, len(specs), trials_per_gpu=int(per_gpu), cpus_per_trial=cpus)
+    share = None
+    if specs and any(node.gpus for node in nodes):
+        from orchestrator.gpu_share import measured_share
+
+        with say.status("measuring how many trials a GPU does best with"):
+            found = measured_share([s.candidate for s in specs], index(), nodes, len(specs))
+        say.print(found.reason)
+        share = found.trials
+    return choose_slots(nodes, len(specs), cpus_per_trial=cpus, measured_share=share)
 
 
 def default_space(name: str | None, *, is_demo: bool) -> str:

@@ -35,7 +35,7 @@ def plan(
     precision: options.Precision = None,
     address: options.Address = None,
     local: options.Local = False,
-    trials_per_gpu: options.TrialsPerGpu = None,
+    trials_per_gpu: options.TrialsPerGpu = "auto",
     cpus_per_trial: options.CpusPerTrial = None,
     oof: options.Oof = "keep",
     race: options.Race = False,
@@ -98,18 +98,16 @@ def _folder(data: Path | None) -> Iterator[tuple[Path, float]]:
 def _outlook(
     checked: CheckedSweep,
     where: tuple[bool, str | None],
-    flags: tuple[int | None, int | None],
+    flags: tuple[str, int | None],
     extra_seconds: float,
     oof: str,
 ) -> Outlook:
     """Slots as the sweep will have them, and every shape measured."""
     from orchestrator.planning import Outlook
     from orchestrator.probing import crowd_here, probe
-    from orchestrator.slots import choose_slots
 
-    per_gpu, cpus = flags
-    n_trials = len(checked.pending)
-    slots = choose_slots(_nodes(*where), n_trials, trials_per_gpu=per_gpu, cpus_per_trial=cpus)
+    nodes, say = _nodes(*where), console(stderr=True)
+    slots = options.choose_packing(nodes, checked.pending, lambda: checked.index, flags, say)
     candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
     with console(stderr=True).status("measuring a few steps of each network"):
         measured = probe(candidates, checked.index, slots, crowd_here(slots))

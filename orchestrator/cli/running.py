@@ -34,7 +34,7 @@ def sweep(
     precision: options.Precision = None,
     address: options.Address = None,
     local: options.Local = False,
-    trials_per_gpu: options.TrialsPerGpu = None,
+    trials_per_gpu: options.TrialsPerGpu = "auto",
     cpus_per_trial: options.CpusPerTrial = None,
     oof: options.Oof = "keep",
     race: options.Race = False,
@@ -47,7 +47,6 @@ def sweep(
     Run the same command again to resume: finished trials are kept, interrupted ones go on from
     their last epoch.
     """
-    from orchestrator.slots import choose_slots
     from orchestrator.sweep import prepare
 
     changes = (exclude or [], set_knob or [], precision)
@@ -71,8 +70,8 @@ def sweep(
     if prepared.pending:
         with ExitStack() as stack:
             executor, nodes = reach(stack, local=local, address=address)
-            packing = {"trials_per_gpu": trials_per_gpu, "cpus_per_trial": cpus_per_trial}
-            slots = choose_slots(nodes, len(prepared.pending), **packing)
+            flags, pending = (trials_per_gpu, cpus_per_trial), prepared.pending
+            slots = options.choose_packing(nodes, pending, prepared.index, flags, say)
             say.print(_slots_line(slots, local=local))
             further = (retries, oof == "keep")
             failed = _run(executor, prepared, (slots, further), race_keep if race else None)

@@ -1,0 +1,324 @@
+"""Claim: the paper's grid trains in under 60 minutes on one H200, with standard widths in under 30.
+
+The grid is 5 losses x 2 depths x 5 folds at 128x128 and batch 16, 40 epochs of 30,797 training and
+7,699 validation slices; a validation slice counts as a third of a training step's. Measured are
+training steps on made-up slices, augmentation included, for the ways of sharing one device:
+
+* one trial, plain, or captured as a CUDA graph, or that with cuDNN choosing kernels by trial;
+* several trials in one process, captured, each on a stream of its own, with one copy of the data;
+* several processes, plain or captured.
+
+Each way runs in processes of its own, so that a way that fails spoils no other. Beside images a
+second stand the shares of what the device can do at most, measured here too: operations a second
+of a large bf16 product, and bytes a second of a copy. The bytes of a step are those of a step in
+which every operator reads and writes memory by itself; fused kernels and caches need fewer, so that
+share may be over 1. Memory is what torch held, without CUDA contexts (about half a GB a process).
+
+    python benchmarks/gpu.py --out benchmarks/results/gpu.md
+    python benchmarks/gpu.py --device cpu --quick     # a minute; the figures mean nothing
+
+Left out: several folds fused into one network of grouped convolutions. Each loss pools over its
+own fold's batch and each fold stops on its own, so that network, losses, optimizer and early
+stopping would all be written a second time, and reports on the speed of grouped convolutions
+differ; streams come first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from measuring import at_most, machine, publish, table
+from step_work import work_of
+
+from gitract_core.device import (
+    DeviceSlices,
+    Runtime,
+    device_name,
+    finish,
+    peak_memory_bytes,
+    start_measuring,
+)
+from gitract_core.organs import N_ORGANS
+from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.together import in_threads
+from gitract_core.training import FoldSlices, Training
+
+LOSSES, FOLDS, EPOCHS = 5, 5, 40
+DEPTHS, TARGET_MINUTES = (4, 5), {"paper": 60, "standard": 30}
+TRAINING_SLICES, VALIDATION_SLICES = 30_797, 7_699
+LOSS = "bce + dice"
+PATIENCE_SECONDS = 300
+SPAWN = multiprocessing.get_context("spawn")
+
+Shape = tuple[str, int]  # widths, depth
+SHAPES: tuple[Shape, ...] = tuple((w, d) for w in TARGET_MINUTES for d in DEPTHS)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is; quick is for seeing that it runs."""
+
+    device: str = "cuda"
+    slices: int = 38_496
+    size: int = 128
+    batch: int = 16
+    steps: int = 50  # between two looks at the clock
+    seconds: float = 3.0
+    matrix: int = 8192
+    copied_bytes: int = 2**31
+    crowds: tuple[int, ...] = (2, 4, 8)
+
+    @classmethod
+    def quick(cls, device: str) -> Scale:
+        return cls(device, 256, 32, 2, 1, 0.0, 256, 2**20, (2,))
+
+
+@dataclass(frozen=True)
+class Way:
+    """How trials share the device."""
+
+    name: str
+    processes: int = 1
+    trials: int = 1  # of a process
+    capture: bool = True
+    tuned: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """One row: images a second of all trials together, bytes held, or why there are none."""
+
+    shape: Shape
+    way: Way
+    images: float = 0.0
+    memory: int = 0
+    fault: str = ""
+
+
+def ways(scale: Scale) -> Iterator[Way]:
+    yield Way("one trial, plain", capture=False)
+    yield Way("one trial, captured")
+    for n in scale.crowds:
+        yield Way(f"{n} trials on streams, captured", trials=n)
+        yield Way(f"{n} processes, captured", processes=n)
+    if scale.device == "cuda":  # elsewhere these would be the same again
+        yield Way("one trial, captured, cuDNN tuned", tuned=True)
+        for n in scale.crowds:
+            yield Way(f"{n} processes, plain", processes=n, capture=False)
+
+
+# --- in the measuring processes ------------------------------------------------------------------
+
+
+def enter(barrier: Any) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+_barrier: Any = None
+
+
+def measure(shape: Shape, way: Way, scale: Scale) -> tuple[float, int]:
+    """Images a second and bytes held of this process's trials, beside all other processes."""
+    try:
+        device = Runtime(scale.device).torch_device()
+        torch.backends.cudnn.benchmark = way.tuned
+        start_measuring(device)
+        trainings = [training(shape, way, scale, seed) for seed in range(way.trials)]
+        for _ in range(2):  # captures, plans kernels, fills the allocator
+            in_threads(trainings, Training._train)
+        _barrier.wait(PATIENCE_SECONDS)
+    except BaseException:
+        _barrier.abort()  # the others wait in vain
+        raise
+    images, start, now = 0, time.perf_counter(), 0.0
+    while images == 0 or now - start < scale.seconds:
+        in_threads(trainings, Training._train)  # ends with a look at the device: it is done
+        images += way.trials * scale.steps * scale.batch
+        now = time.perf_counter()
+    return images / (now - start), peak_memory_bytes(device)
+
+
+def training(shape: Shape, way: Way, scale: Scale, seed: int) -> Training:
+    widths, depth = shape
+    candidate = Candidate.from_knobs(
+        {
+            "loss": LOSS,
+            "network.widths": widths,
+            "network.depth": depth,
+            "input.size": scale.size,
+            "optimizer.batch_size": scale.batch,
+        }
+    )
+    device = torch.device(scale.device)
+    rows = torch.arange(scale.steps * scale.batch) % scale.slices
+    data = FoldSlices(made_up_slices(scale), rows, rows[:0])
+    spec = TrialSpec(candidate, 0, FOLDS, seed, "made up", "made up")
+    return Training(spec, data, device, capture=way.capture)
+
+
+@lru_cache(maxsize=1)
+def made_up_slices(scale: Scale) -> DeviceSlices:
+    shape, device = (scale.slices, scale.size, scale.size), torch.device(scale.device)
+    images = torch.randint(256, shape, dtype=torch.uint8, device=device)
+    masks = torch.randint(2**N_ORGANS, shape, dtype=torch.uint8, device=device)
+    first = torch.zeros(scale.slices, dtype=torch.int64, device=device)
+    return DeviceSlices(images, masks, first, first + (scale.slices - 1))
+
+
+def limits(scale: Scale) -> tuple[str, float, float]:
+    """The device's name, operations a second of a product, bytes a second of a copy."""
+    device = Runtime(scale.device).torch_device()
+    a = torch.randn(scale.matrix, scale.matrix, device=device, dtype=torch.bfloat16)
+    source = torch.zeros(scale.copied_bytes, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def best_seconds(work: Any, repeats: int = 20) -> float:
+        found = []
+        for _ in range(5):
+            finish(device)
+            start = time.perf_counter()
+            for _ in range(repeats):
+                work()
+            finish(device)
+            found.append((time.perf_counter() - start) / repeats)
+        return min(found)
+
+    product = best_seconds(lambda: torch.matmul(a, a))
+    copy = best_seconds(lambda: target.copy_(source))
+    return device_name(device), 2 * scale.matrix**3 / product, 2 * scale.copied_bytes / copy
+
+
+# --- in the main process -------------------------------------------------------------------------
+
+
+def run(way: Way, scale: Scale, shapes: Sequence[Shape]) -> Iterator[Found]:
+    """A way on all shapes, in new processes; after a fault, in newer ones."""
+    pool = None
+    for shape in shapes:
+        print(f"{shape[0]}, depth {shape[1]}: {way.name}", file=sys.stderr, flush=True)
+        if pool is None:
+            pool = new_pool(way.processes)
+        try:
+            futures = [pool.submit(measure, shape, way, scale) for _ in range(way.processes)]
+            errors = [e for f in futures if (e := f.exception())]
+            if errors:
+                raise min(errors, key=lambda e: type(e).__name__ == "BrokenBarrierError")
+            rates, memories = zip(*(future.result() for future in futures), strict=True)
+            yield Found(shape, way, sum(rates), sum(memories))
+        except Exception as error:  # whatever one way dies of, the others are still to be told
+            pool.shutdown(cancel_futures=True)
+            pool = None
+            first = (str(error).splitlines() or [""])[0]
+            yield Found(shape, way, fault=f"{type(error).__name__}: {first:.160}")
+    if pool is not None:
+        pool.shutdown()
+
+
+def new_pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, SPAWN, enter, (SPAWN.Barrier(processes),))
+
+
+def grid_minutes(rates: dict[int, float]) -> float:
+    """Minutes of the grid at images a second by depth."""
+    epoch = TRAINING_SLICES + VALIDATION_SLICES / 3
+    return sum(LOSSES * FOLDS * EPOCHS * epoch / rates[depth] for depth in DEPTHS) / 60
+
+
+def mps_line() -> str:
+    """Whether NVIDIA's server that lets processes share a GPU at once is running."""
+    names = set()
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            names.add(comm.read_text().strip())
+        except OSError:
+            continue
+    # The kernel cuts names after 15 letters.
+    found = any("nvidia-cuda-mps-control".startswith(n) for n in names if len(n) == 15)
+    pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "not set")
+    return f"MPS server {'running' if found else 'not running'}, CUDA_MPS_PIPE_DIRECTORY {pipes}."
+
+
+def rows_table(rows: Sequence[Found], scale: Scale, peak: tuple[float, float]) -> str:
+    work = {shape: work_of(*shape, scale.size, scale.batch) for shape in SHAPES}
+    cells = []
+    for row in rows:
+        name = f"{row.shape[0]}, depth {row.shape[1]}"
+        if row.fault:
+            cells.append((name, row.way.name, "-", "-", "-", "-"))
+            continue
+        operations, moved = work[row.shape]
+        cells.append(
+            (
+                name,
+                row.way.name,
+                f"{row.images:,.0f}",
+                f"{row.images * operations / peak[0]:.3f}",
+                f"{row.images * moved / peak[1]:.2f}",
+                f"{row.memory / 2**30:.2f}",
+            )
+        )
+    header = ("network", "way", "images/s", "of the product", "of the copy", "GiB")
+    return table(header, cells)
+
+
+def grid_part(rows: Sequence[Found], scale: Scale) -> list[str]:
+    """Minutes of the whole grid, by widths and way, and the best ways."""
+    minutes: dict[tuple[str, str], float] = {}
+    for widths in TARGET_MINUTES:
+        for way in ways(scale):
+            rates = {r.shape[1]: r.images for r in rows if r.shape[0] == widths and r.way == way}
+            if all(rates.get(depth) for depth in DEPTHS):
+                minutes[widths, way.name] = grid_minutes(rates)
+    cells = [(widths, way, f"{m:,.1f}") for (widths, way), m in minutes.items()]
+    parts = ["## The full grid, projected", table(("widths", "way", "minutes"), cells)]
+    lines = []
+    for widths, target in TARGET_MINUTES.items():
+        found = {way: m for (w, way), m in minutes.items() if w == widths}
+        if found:
+            best = min(found, key=lambda way: found[way])
+            lines.append(at_most(f"best for {widths} widths: {best}, minutes", found[best], target))
+    return [*parts, "\n".join(lines)]
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    made.add_argument("--quick", action="store_true", help="tiny; to see that it runs")
+    made.add_argument("--out", type=Path, help="also write the Markdown to this file")
+    options = made.parse_args()
+    scale = Scale.quick(options.device) if options.quick else Scale(options.device)
+    with new_pool(1) as pool:
+        name, operations, moved = pool.submit(limits, scale).result()
+    rows = [row for way in ways(scale) for row in run(way, scale, SHAPES)]
+    faults = [
+        f"- {r.shape[0]}, depth {r.shape[1]}, {r.way.name}: {r.fault}" for r in rows if r.fault
+    ]
+    publish(
+        "Ways of sharing a GPU" + (" (quick: the figures mean nothing)" if options.quick else ""),
+        [
+            f"{name}. {machine('torch', 'numpy')} {mps_line()}",
+            f"Limits measured here: {operations / 1e12:.3g} TFLOP/s (bf16 product of side "
+            f"{scale.matrix}), {moved / 1e9:.4g} GB/s (copy, read and written).",
+            f"{scale.size}x{scale.size}, batch {scale.batch}, loss {LOSS}.",
+            rows_table(rows, scale, (operations, moved)),
+            "\n".join(["Failed:", "", *faults]) if faults else "",
+            *grid_part(rows, scale),
+        ],
+        options.out,
+    )
+
+
+if __name__ == "__main__":
+    main()
