@@ -40,8 +40,7 @@ input: {size: 64, channels: 1}
 augmentation: {kinds: elastic+noise+blur}
 optimizer: {learning_rate: 0.003, batch_size: 16}
 training: {epochs: EPOCHS, patience: EPOCHS}
-grid:
-  loss: [bce, dice, bce + dice]
+loss: [bce, dice, bce + dice]
 """
 
 
@@ -120,7 +119,7 @@ def new_process() -> float:
 
 def main() -> None:
     made = parser(__doc__ or "", rounds=3)
-    made.add_argument("--epochs", type=int, default=6)
+    made.add_argument("--epochs", type=int, default=2)
     options = made.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
