@@ -17,6 +17,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _HEADER_BYTES, _TAIL_BYTES = 33, 20  # signature + IHDR chunk; Adler-32 + CRC + IEND chunk
 _GRAY = 0
+MOST_PIXELS = 2**24
+"""Pixels of the largest slice that is read: a file of some kilobytes can claim any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ def read_png_header(path: Path | str) -> PngHeader:
         got = f"a file of {size} bytes cut short"
         raise DataError(path, "a complete PNG", got, "restore the file from the archive")
     width, height, depth, color = struct.unpack(">IIBB", head[16:26])
+    if not 0 < width * height <= MOST_PIXELS:
+        expected = f"1 to {MOST_PIXELS} pixels"
+        raise DataError(path, expected, f"{width} x {height}", "restore the file")
     if color != _GRAY or depth not in (8, 16):
         got = f"bit depth {depth}, color type {color}"
         raise DataError(path, "8- or 16-bit gray", got, "convert the image")

@@ -207,7 +207,10 @@ def read_annotations(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise DataError(path, "a CSV table", first, "restore the file") from None
-    return wide_annotations(rows, path)
+    try:
+        return wide_annotations(rows, path)
+    except UnicodeDecodeError as error:  # the reader leaves text undecoded until it is asked for
+        raise DataError(path, "UTF-8 text", error, "save the file as UTF-8") from None
 
 
 def wide_annotations(rows: pd.DataFrame, where: Path | str) -> pd.DataFrame:

@@ -52,5 +52,5 @@ def _scan_faults(index: SliceIndex, rows: pd.DataFrame) -> list[str]:
             try:
                 rle.decode(row[organ], height, width)
             except RleError as error:
-                faults.append(str(error.within(f"{row['id']}, {organ}")))
+                faults.append(str(error.within(f"train.csv, id {row['id']}, {organ}")))
     return faults

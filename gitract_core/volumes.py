@@ -89,5 +89,5 @@ def scan_masks(rows: pd.DataFrame) -> np.ndarray:
                 try:
                     masks[channel, place] = rle.decode(text, height, width)
                 except RleError as error:
-                    raise error.within(f"{name}, {organ}") from None
+                    raise error.within(f"train.csv, id {name}, {organ}") from None
     return masks

@@ -21,6 +21,7 @@ from gitract_core.device import Runtime, free_memory, gpu_memory_sizes
 from gitract_core.errors import GitractError
 from gitract_core.probe import ProbeScan, probe_rate, shape_of
 from gitract_core.spec import Candidate
+from orchestrator.children import end_with_parent
 from orchestrator.probing import middle_scans
 from orchestrator.slots import Node, smallest_gpu_bytes, useful_share
 
@@ -148,7 +149,9 @@ class ProcessMeter:
         self._seconds, self._stack, self._before = seconds, ExitStack(), (0, 0)
 
     def __enter__(self) -> ProcessMeter:
-        self._watcher = self._stack.enter_context(ProcessPoolExecutor(1, _PROCESSES))
+        self._watcher = self._stack.enter_context(
+            ProcessPoolExecutor(1, _PROCESSES, end_with_parent)
+        )
         self._before = self._free()
         self._single = self._stack.enter_context(_pool(1))
         return self
@@ -190,6 +193,7 @@ _barrier: Any = None
 
 def _enter(barrier: Any) -> None:
     global _barrier
+    end_with_parent()
     _barrier = barrier
 
 

@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,6 +17,7 @@ from typing import Any, TypeVar, cast
 from gitract_core.device import gpu_memory_sizes, see_one_gpu
 from gitract_core.errors import TrialError
 from gitract_core.spec import TrialSpec
+from orchestrator.children import end_with_parent
 from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, attempt, note_failure
 from orchestrator.slots import Node, Slots
 
@@ -176,19 +175,9 @@ def _settle(slots: Slots, place: int) -> None:
     """What every worker process does first; ``place`` counts the slots of this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if slots.device == "cuda":
         see_one_gpu(place)
-
-
-def _end_with_parent() -> None:
-    """End this process when the sweep's is gone, killed perhaps, even in mid-epoch."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_PATIENCE_SECONDS)
-    os._exit(1)
 
 
 def this_machine() -> Node:

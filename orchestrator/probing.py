@@ -25,6 +25,7 @@ from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.probe import ProbeScan, StepCost, probe_scoring, probe_step, shape_of
 from gitract_core.spec import Candidate
+from orchestrator.children import end_with_parent
 from orchestrator.slots import Slots
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _crowded(task: _Task, crowd: int) -> list[Found]:
 
 def _enter(barrier: Any) -> None:
     global _barrier
+    end_with_parent()
     _barrier = barrier
 
 

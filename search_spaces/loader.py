@@ -205,6 +205,13 @@ def _parse(path: Path) -> dict[str, Any]:
 class _StrictLoader(yaml.SafeLoader):
     """Plain values only; a repeated key is an error; ``1e-3`` is a number."""
 
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As the base, without aliases: nine lines of them can stand for a billion values."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="an alias; write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
 
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)]

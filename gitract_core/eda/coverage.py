@@ -110,7 +110,8 @@ def _border_keys(table: pd.DataFrame, channel: int, offsets: np.ndarray) -> np.n
         try:
             starts, lengths = rle.runs(text, height, width)
         except RleError as error:
-            raise error.within(f"{table['id'].iloc[row]}, {ORGANS[channel]}") from None
+            place = f"train.csv, id {table['id'].iloc[row]}, {ORGANS[channel]}"
+            raise error.within(place) from None
         both = np.empty(2 * len(starts), np.int64)
         np.add(starts, offsets[row], out=both[::2])
         np.add(both[::2], lengths, out=both[1::2])

@@ -16,6 +16,7 @@ import pandas as pd
 from gitract_core import rle
 from gitract_core.errors import RleError, SubmissionError, suggestion
 from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.png_header import MOST_PIXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +140,9 @@ def slice_sizes(table: pd.DataFrame) -> dict[str, tuple[int, int]]:
         if not (height >= 1 and width >= 1 and height % 1 == width % 1 == 0):
             got = f"{height} x {width}"
             raise SubmissionError(f"truth, {name}", "a size in pixels", got, "correct it")
+        if height * width > MOST_PIXELS:
+            expected, got = f"at most {MOST_PIXELS} pixels", f"{height:.0f} x {width:.0f}"
+            raise SubmissionError(f"truth, {name}", expected, got, "correct the size")
         size = (int(height), int(width))
         if sizes.setdefault(name, size) != size:
             remedy = "give a slice one size"
