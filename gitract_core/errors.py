@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_LONGEST_PART = 400
+
+
 class GitractError(Exception):
     """One line a person can act on: where, what was expected, what was found, what to do.
 
@@ -35,13 +38,19 @@ class GitractError(Exception):
         super().__init__(where, expected, got, remedy)
 
     def __str__(self) -> str:
-        where, expected, got, remedy = self.args
+        where, expected, got, remedy = (_one_line(part) for part in self.args)
         return f"{where}: expected {expected}, got {got}; {remedy}"
 
     def within(self, where: object) -> Self:
         """The same error, with the larger place (a file, a slice) named before its own."""
         inner, *rest = self.args
         return type(self)(f"{where}, {inner}", *rest)
+
+
+def _one_line(part: object) -> str:
+    """A part of an error as people can read it: what we were given may be a megabyte."""
+    text = " ".join(str(part).split())
+    return text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
 
 
 class DataError(GitractError):

@@ -8,9 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
+
+import msgspec
 
 from gitract_core.errors import RunError
+
+T = TypeVar("T")
+REMEDY = "remove the file and run again"
 
 
 @contextmanager
@@ -42,22 +47,47 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+@overload
+def read_json(path: Path) -> dict[str, Any]: ...
+@overload
+def read_json(path: Path, shape: type[T], remedy: str = ...) -> T: ...
+def read_json(path: Path, shape: Any = dict[str, Any], remedy: str = REMEDY) -> Any:
+    """Read a JSON file of a known shape.
+
+    Args:
+        path: the file.
+        shape: a ``TypedDict`` or another type that msgspec decodes to; keys that it does not name
+            are left out.
+        remedy: what to do about a file that is not of that shape.
 
     Raises:
-        RunError: the file is missing, cut short or not a JSON object.
+        RunError: the file is missing, cut short, no JSON, or of another shape; names the key.
     """
     try:
-        value = json.loads(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes(), type=shape)
     except OSError as error:
         raise RunError(path, "a JSON file", error.strerror, "check the path") from None
-    except (ValueError, RecursionError) as error:
-        raise RunError(path, "a JSON object", error, "remove the file and run again") from None
-    if not isinstance(value, dict):
-        remedy = "remove the file and run again"
-        raise RunError(path, "a JSON object", type(value).__name__, remedy)
-    return value
+    except msgspec.ValidationError as error:
+        where, expected, got = _fault(str(error))
+        raise RunError(f"{path}{where}", expected, got, remedy) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RunError(path, "JSON", error, remedy) from None
+
+
+def _fault(message: str) -> tuple[str, str, str]:
+    """Place, expected and got of msgspec's "Expected `int`, got `str` - at `$.folds`".
+
+    >>> _fault("Expected `int`, got `str` - at `$.folds[0]`")
+    (', key folds[0]', 'int', 'str')
+    >>> _fault("Object missing required field `key`")
+    ('', 'a whole record', 'an object missing required field key')
+    """
+    text, _, place = message.replace("`", "").partition(" - at ")
+    where = f", key {place.removeprefix('$').removeprefix('.')}" if place.strip("$") else ""
+    expected, comma, got = text.removeprefix("Expected ").partition(", got ")
+    if text.startswith("Expected "):
+        return where, expected, got if comma else "another value"
+    return where, "a whole record", f"an {text[0].lower()}{text[1:]}"
 
 
 def finite_or_none(value: Any) -> Any:

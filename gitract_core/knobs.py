@@ -148,7 +148,8 @@ class OptimizerKnobs:
         rate = self.learning_rate
         require("optimizer.learning_rate", 0 < rate < 10, "a number above 0, under 10", rate)
         require("optimizer.weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
-        require("optimizer.batch_size", self.batch_size >= 1, "1 or more", self.batch_size)
+        ok = 1 <= self.batch_size <= 4096
+        require("optimizer.batch_size", ok, "1 to 4096", self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,9 @@ class TrainingKnobs:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        require("training.epochs", self.epochs >= 1, "1 or more", self.epochs)
-        require("training.patience", self.patience >= 1, "1 or more", self.patience)
+        for name in ("epochs", "patience"):
+            value = getattr(self, name)
+            require(f"training.{name}", 1 <= value <= 100_000, "1 to 100000", value)
         require("training.monitor", self.monitor in MONITORS, " or ".join(MONITORS), self.monitor)
         ok = self.precision in PRECISIONS
         require("training.precision", ok, ", ".join(PRECISIONS), self.precision)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -59,6 +60,26 @@ class Member:
             raise RunError(f"member {self.trial}", "a weight in 0 to 1", self.weight, remedy)
 
 
+class _Member(TypedDict):
+    trial: str
+    fold: int
+    candidate: dict[str, str | int | float]
+    weights: str
+    sha256: str
+    weight: float
+
+
+class _Manifest(TypedDict):
+    """What ``members.json`` holds."""
+
+    format: Literal[2]
+    members: list[_Member]
+    postprocess: dict[str, dict[str, Any]]
+    data_fingerprint: str
+    folds_fingerprint: str
+    flip: bool
+
+
 @dataclass(frozen=True)
 class Members:
     """What predicts: trials, their weights, and the way from probabilities to masks.
@@ -102,19 +123,25 @@ class Members:
         path = manifest_path(path)
         if path.is_dir():
             return cls.of_one(TrialFiles(path))
-        values = read_json(path)
+        remedy = "make the ensemble anew"
+        values = read_json(path, _Manifest, remedy)
         try:
-            if values.pop("format") != _FORMAT:
-                raise ValueError("a format of another version")
             members = tuple(
-                Member(**{**m, "candidate": Candidate.from_knobs(m["candidate"])})
-                for m in values.pop("members")
+                Member(
+                    m["trial"],
+                    m["fold"],
+                    Candidate.from_knobs(m["candidate"]),
+                    m["weights"],
+                    m["sha256"],
+                    m["weight"],
+                )
+                for m in values["members"]
             )
-            rules = values.pop("postprocess")
+            rules = values["postprocess"]
             postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in ORGANS)
-            return cls(members=members, postprocess=postprocess, **values)
-        except (KeyError, TypeError, ValueError, AttributeError, GitractError) as error:
-            remedy = "make the ensemble anew"
+            prints = (values["data_fingerprint"], values["folds_fingerprint"])
+            return cls(members, postprocess, *prints, values["flip"])
+        except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
 
     @classmethod

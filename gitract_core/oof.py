@@ -7,6 +7,7 @@ over members they never reach a threshold.
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from gitract_core.errors import RunError, suggestion
 from gitract_core.files import replacing
 
 _SMALLEST = 5  # 2 % of 255
+_MOST_BYTES = 2**31  # of one scan: 3 organs, 1,000 slices of 800 x 800
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -56,11 +58,18 @@ class OofStore(Mapping[str, np.ndarray]):
             remedy = suggestion(scan, self._scans)
             raise RunError(self.path, "a scan of the fold", scan, remedy)
         with self._reading() as store:
+            self._check_claim(scan)
             values: np.ndarray = store[scan]
-        if values.ndim != 4 or values.dtype != np.uint8:
-            expected, got = "uint8 (organs, slices, size, size)", f"{values.dtype} {values.shape}"
-            raise RunError(self.path, expected, got, "run the trial again")
         return values
+
+    def _check_claim(self, scan: str) -> None:
+        """Look at an array's header before memory is taken for what it claims."""
+        with zipfile.ZipFile(self.path) as archive, archive.open(f"{scan}.npy") as member:
+            np.lib.format.read_magic(member)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        if len(shape) != 4 or dtype != np.uint8 or math.prod(shape) > _MOST_BYTES:
+            expected, got = "uint8 (organs, slices, size, size)", f"{dtype} {shape}"
+            raise RunError(self.path, expected, got, "run the trial again")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._scans)

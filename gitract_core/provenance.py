@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from gitract_core.announced import AnnouncedScores, read_announced
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_json
 from gitract_core.members import Members, Predictor
@@ -24,6 +25,16 @@ from gitract_core.slices import SliceIndex
 from gitract_core.submission import COLUMNS, read_submission
 
 _FORMAT = 1
+
+
+class _Note(TypedDict):
+    """What is read of a note."""
+
+    submission_sha256: str
+    manifest: str
+    manifest_sha256: str | None
+    weights_sha256: dict[str, str]
+    images_fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ def write_note(submission: Path, manifest: Path, images: SliceIndex) -> Path:
     return note
 
 
-def expected_score(submission: Path) -> dict[str, Any] | None:
+def expected_score(submission: Path) -> AnnouncedScores | None:
     """What the ensemble that made a submission earned out of fold.
 
     Returns:
@@ -88,9 +99,9 @@ def expected_score(submission: Path) -> dict[str, Any] | None:
     note = note_of(submission)
     if not note.is_file():
         return None
-    manifest = note.parent / str(read_json(note).get("manifest", ""))
+    manifest = note.parent / _read_note(note)["manifest"]
     scores = manifest.parent / "oof_score.json"
-    return read_json(scores) if manifest.is_file() and scores.is_file() else None
+    return read_announced(scores) if manifest.is_file() and scores.is_file() else None
 
 
 def verify(
@@ -111,25 +122,25 @@ def verify(
     Raises:
         RunError: there is no note, or it is damaged.
     """
-    note = read_json(note_of(submission))
-    try:
-        manifest = (note_of(submission).parent / note["manifest"]).resolve()
-        links = [_hash_link("submission", submission, note["submission_sha256"])]
-        if note["manifest_sha256"] is not None:
-            links.append(_hash_link("members", manifest, note["manifest_sha256"]))
-        links += _weight_links(manifest, note["weights_sha256"])
-        if images is not None:
-            same = images.fingerprint == note["images_fingerprint"]
-            found = "those of the note" if same else f"others ({images.fingerprint})"
-            links.append(Link("images", same, found))
-    except (KeyError, TypeError, AttributeError) as error:
-        remedy = "write the submission again"
-        raise RunError(note_of(submission), "a submission's note", repr(error), remedy) from None
+    note = _read_note(note_of(submission))
+    manifest = (note_of(submission).parent / note["manifest"]).resolve()
+    links = [_hash_link("submission", submission, note["submission_sha256"])]
+    if note["manifest_sha256"] is not None:
+        links.append(_hash_link("members", manifest, note["manifest_sha256"]))
+    links += _weight_links(manifest, note["weights_sha256"])
+    if images is not None:
+        same = images.fingerprint == note["images_fingerprint"]
+        found = "those of the note" if same else f"others ({images.fingerprint})"
+        links.append(Link("images", same, found))
     if images is not None and predictor is not None and all(link.ok for link in links):
         directory = manifest if manifest.is_dir() else manifest.parent
         made = predictor(Members.load(manifest), directory)
         links += [_scan_link(submission, made, images, s) for s in islice(images.scans, scans)]
     return links
+
+
+def _read_note(path: Path) -> _Note:
+    return read_json(path, _Note, "write the submission again")
 
 
 def _hash_link(what: str, path: Path, expected: str) -> Link:
@@ -141,7 +152,7 @@ def _hash_link(what: str, path: Path, expected: str) -> Link:
     return Link(what, False, f"{path} has changed: {found[:12]}..., noted {expected[:12]}...")
 
 
-def _weight_links(manifest: Path, noted: dict[str, Any]) -> list[Link]:
+def _weight_links(manifest: Path, noted: dict[str, str]) -> list[Link]:
     try:
         members = Members.load(manifest)
     except GitractError as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 KEY_LENGTH = 16
+_LONGEST_LOSS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Candidate:
     postprocess: PostprocessKnobs = field(default_factory=PostprocessKnobs)
 
     def __post_init__(self) -> None:
+        if len(self.loss) > _LONGEST_LOSS:
+            expected, got = f"at most {_LONGEST_LOSS} characters", f"{len(self.loss)}"
+            raise SpaceError("knob loss", expected, got, "write a shorter sum")
         step = 2**self.network.depth
         if self.input.size % step:
             raise SpaceError(

@@ -25,6 +25,8 @@ from gitract_core.spec import Candidate, knob_defaults
 
 _DIRECTORY = Path(__file__).parent
 _MOST_CANDIDATES = 10_000
+_MOST_CHARACTERS = 200_000
+_LARGEST_SEED = 2**31 - 1
 _OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
 
 Draw = Callable[[random.Random, Any], Any]
@@ -184,8 +186,9 @@ def _setting(name: str, value: Any, known: dict[str, Any], groups: set[str]) -> 
 def _own(key: str, value: Any) -> Any:
     kind = _OWN_KEYS[key]
     ok = isinstance(value, kind) and not isinstance(value, bool)
-    if not ok or (kind is int and value < (0 if key == "seed" else 1)):
-        expected = "text" if kind is str else "a whole number"
+    low, high = (0, _LARGEST_SEED) if key == "seed" else (1, _MOST_CANDIDATES)
+    if not ok or (kind is int and not low <= value <= high):
+        expected = "text" if kind is str else f"a whole number from {low} to {high}"
         raise SpaceError(f"key {key}", expected, repr(value), "mend the value")
     return value
 
@@ -193,7 +196,11 @@ def _own(key: str, value: Any) -> Any:
 def _parse(path: Path) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as file:
-            values = yaml.load(file, _StrictLoader)
+            text = file.read(_MOST_CHARACTERS + 1)
+        if len(text) > _MOST_CHARACTERS:
+            got = f"more than {_MOST_CHARACTERS} characters"
+            raise SpaceError(path, "a space of a page or two", got, "pass a search space")
+        values = yaml.load(text, _StrictLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         got = " ".join(str(error).split())[:200]
         raise SpaceError(path, "YAML", got, "mend the file") from None
@@ -208,7 +215,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """As the base, without aliases: nine lines of them can stand for a billion values."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="an alias; write the value out", problem_mark=mark)
         return super().compose_node(parent, index)
 

@@ -35,11 +35,12 @@ def resolve_widths(knobs: NetworkKnobs) -> tuple[int, ...]:
     numbers = [part.strip() for part in text.split(",")]
     if not all(n.isascii() and n.isdigit() for n in numbers):
         return _preset(text, levels)
-    widths = tuple(int(n) for n in numbers)
-    if len(widths) != levels or min(widths) < 1:
+    in_range = all(len(n) <= 4 and int(n) >= 1 for n in numbers)
+    widths = tuple(int(n) for n in numbers) if in_range else ()
+    if len(widths) != levels:
         raise SpaceError(
             "knob network.widths",
-            f"{levels} numbers of 1 or more, since network.depth is {knobs.depth}",
+            f"{levels} numbers from 1 to 9999, since network.depth is {knobs.depth}",
             repr(text),
             "give one width a level, or change the depth",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from orchestrator.cli.app import app, console, print_json, progress_bar
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gitract_core.announced import AnnouncedScores
     from gitract_core.metrics.competition import CompetitionScore
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
@@ -158,8 +159,7 @@ def check_submission(
     if as_json:
         values = {"rows": 3 * len(index.table), "faults": [str(fault) for fault in faults]}
         summary = summarize_submission(file)
-        known = ("score", "interval")
-        score = expected and {name: expected.get(name) for name in known}
+        score = expected and {"score": expected["score"], "interval": expected["interval"]}
         print_json({**values, "summary": summary, "expected": score})
     else:
         out = console()
@@ -173,13 +173,13 @@ def check_submission(
         raise typer.Exit(1)
 
 
-def _print_summary(summary: dict[str, dict[str, float]], expected: dict[str, Any] | None) -> None:
+def _print_summary(summary: dict[str, dict[str, float]], expected: AnnouncedScores | None) -> None:
     out = console()
     for organ, figures in summary.items():
         share = 100 * figures["masks"] / max(figures["rows"], 1)
         area = "" if not figures["masks"] else f", median area {figures['median_area_px']:.0f} px"
         out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}", markup=False)
-    if expected is None:
+    if expected is None or expected["score"] is None:
         out.print("  no note beside it: what score to expect is not known", style="dim")
         return
     low, high = (float("nan") if end is None else end for end in expected["interval"])

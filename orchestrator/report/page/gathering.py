@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gitract_core.announced import read_announced
 from gitract_core.errors import GitractError
-from gitract_core.files import read_json, write_bytes
+from gitract_core.files import write_bytes
 from gitract_core.organs import ORGANS
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.report.page.cases import case_values, pair_values
@@ -118,12 +119,8 @@ def ensemble_values(directory: SweepDirectory) -> list[dict[str, Any]]:
     Raises:
         RunError: one of their ``oof_score.json`` is damaged.
     """
-    names = ("score", "interval", "in_sample", "single", "gain", "gain_interval")
-    found = []
-    for path in sorted((directory.path / "ensembles").glob("*/oof_score.json")):
-        values = read_json(path)
-        if all(name in values for name in names):
-            found.append({"name": path.parent.name, **{name: values[name] for name in names}})
+    files = sorted((directory.path / "ensembles").glob("*/oof_score.json"))
+    found: list[dict[str, Any]] = [{"name": f.parent.name, **read_announced(f)} for f in files]
     return sorted(found, key=lambda one: -(one["score"] or 0.0))
 
 
