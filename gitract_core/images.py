@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from gitract_core.errors import DataError
+from gitract_core.png_header import is_intact_png
 
 _BRIGHT_SHARE = 0.995
 
@@ -26,7 +27,9 @@ def read_image(path: Path | str, height: int, width: int) -> np.ndarray:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise DataError(path, "a readable PNG", error.strerror, "restore the file") from None
-    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    # OpenCV fills a damaged PNG with zeros from the fault on and says nothing.
+    intact = is_intact_png(content.tobytes())
+    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if intact else None
     if image is None:
         raise DataError(path, "a readable PNG", "damaged content", "restore the file")
     if image.shape != (height, width) or image.dtype not in (np.uint8, np.uint16):

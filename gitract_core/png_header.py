@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,3 +62,30 @@ def read_png_header(path: Path | str) -> PngHeader:
         got = f"bit depth {depth}, color type {color}"
         raise DataError(path, "8- or 16-bit gray", got, "convert the image")
     return PngHeader(height, width, depth, f"{size:x}-{tail[:8].hex()}")
+
+
+def is_intact_png(content: bytes) -> bool:
+    """Whether every chunk of a PNG is whole and its check sum right (PNG specification, 5.3).
+
+    Args:
+        content: of the whole file; from a reader of headers it may be no PNG at all.
+
+    >>> is_intact_png(b"")
+    False
+    """
+    if not content.startswith(_SIGNATURE):
+        return False
+    view, place = memoryview(content), 8
+    while place + 12 <= len(view):
+        length, kind = struct.unpack_from(">I4s", view, place)
+        end = place + 8 + length
+        if end + 4 > len(view) or zlib.crc32(view[place + 4 : end]) != _number(view, end):
+            return False
+        if kind == b"IEND":
+            return True
+        place = end + 4
+    return False
+
+
+def _number(view: memoryview, place: int) -> int:
+    return int(struct.unpack_from(">I", view, place)[0])

@@ -296,11 +296,20 @@ def _find_images(tree: Path) -> Iterator[os.DirEntry[str]]:
         folder, level = pending.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=level == 0):
+                if _is_folder(entry, level):
                     if level < 3:
                         pending.append((entry.path, level + 1))
                 elif os.path.basename(folder) == "scans" and entry.name.endswith(".png"):
                     yield entry
+
+
+def _is_folder(entry: os.DirEntry[str], level: int) -> bool:
+    """Whether to look inside; cases alone may be links."""
+    try:
+        return entry.is_dir(follow_symlinks=level == 0)
+    except OSError as error:  # a link to itself, for example
+        remedy = "mend or remove it"
+        raise DataError(entry.path, "a folder or a file", error.strerror, remedy) from None
 
 
 def _image_row(root: Path, file: os.DirEntry[str]) -> tuple[object, ...]:
@@ -312,7 +321,10 @@ def _image_row(root: Path, file: os.DirEntry[str]) -> tuple[object, ...]:
         expected = "caseN_dayN/scans/slice_NNNN_WIDTH_HEIGHT_X.XX_Y.YY.png"
         raise DataError(file.path, expected, "another name", "rename or remove the file")
     number, width, height = (int(g) for g in match.groups()[:3])
-    key = SliceKey(int(in_scan[1]), int(in_scan[2]), number)
+    try:
+        key = SliceKey(int(in_scan[1]), int(in_scan[2]), number)
+    except DataError as error:
+        raise error.within(file.path) from None
     header = read_png_header(file.path)
     if (header.height, header.width) != (height, width):
         expected = f"height {height} and width {width}, as its name says (_width_height_)"

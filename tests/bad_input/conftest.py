@@ -1,0 +1,45 @@
+"""One small finished run, copied for every test that is going to damage it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.bad_input.refusing import run_cli
+from tests.tiny_contest import write_tiny_contest
+
+_SPACE = """
+folds: 2
+loss: [bce, bce + dice]
+network: {widths: "4,8", depth: 1}
+input: {size: 32, channels: 1}
+optimizer: {learning_rate: 0.01, batch_size: 4}
+training: {epochs: 1}
+"""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``tiny`` (data), ``space.yaml`` and ``run``, a sweep with the ensemble ``one``."""
+    home = tmp_path_factory.mktemp("finished")
+    write_tiny_contest(home / "tiny")
+    (home / "space.yaml").write_text(_SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("GITRACT_CACHE", str(tmp_path_factory.getbasetemp() / "gitract-cache"))
+        sweep = ("sweep", "--local", "--data", "tiny", "--space", "space.yaml", "--out", "run")
+        assert run_cli(*sweep).code == 0
+        assert run_cli("ensemble", "run", "--top", "1", "--images", "tiny/train").code == 0
+    (home / "run/ensembles/top1-equal").rename(home / "run/ensembles/one")
+    return home
+
+
+@pytest.fixture
+def home(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is also the working directory."""
+    place = tmp_path / "home"
+    shutil.copytree(finished, place)
+    monkeypatch.chdir(place)
+    return place

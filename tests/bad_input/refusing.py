@@ -1,0 +1,79 @@
+"""What every refusal has in common: one line, exit code 2, nothing written, little memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import sys
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from orchestrator.cli import main
+
+_MOST_BYTES = 200 * 2**20  # of arrays and objects while a bad file is read
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_cli(*arguments: str) -> Ended:
+    """A command in this process; whatever it raises is the test's."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "argv", ["gitract-cv", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def refused(home: Path, command: str, *, naming: str) -> str:
+    """Assert that a command refuses its input as it should; returns the line that it says."""
+    before = snapshot(home)
+    tracemalloc.start()
+    try:
+        ended = run_cli(*command.split())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    lines = ended.err.strip().splitlines()
+    assert ended.code == 2, ended
+    assert len(lines) == 1, ended.err
+    assert naming in lines[0]
+    assert ": expected " in lines[0]
+    assert ", got " in lines[0]
+    assert "; " in lines[0]
+    assert len(lines[0]) < 2500
+    assert "Traceback" not in ended.err
+    assert snapshot(home) == before, "partial output"
+    assert peak < _MOST_BYTES
+    return lines[0]
+
+
+def told_or_refused(home: Path, command: str, *, naming: str) -> None:
+    """As ``refused``, for damage that a command may also do without noticing: no traceback."""
+    ended = run_cli(*command.split())
+    assert ended.code in (0, 1, 2), ended
+    if ended.code == 2:
+        assert len(ended.err.strip().splitlines()) == 1, ended.err
+        assert naming in ended.err
+
+
+def snapshot(home: Path) -> dict[str, str]:
+    """Every file below a folder and the hash of its content."""
+    files = (p for p in home.rglob("*") if p.is_file() and not p.is_symlink())
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
