@@ -22,7 +22,7 @@ from gitract_core.errors import DataError, RunError
 from gitract_core.files import written_once
 from gitract_core.images import read_image, resize_image, resize_mask, scan_to_bytes
 from gitract_core.slices import SliceIndex
-from gitract_core.volumes import scan_masks, scan_size
+from gitract_core.volumes import drawn_masks, scan_size
 
 _FORMAT = 1  # raise it when what the files mean changes
 Progress = Callable[[int, int], None]
@@ -161,9 +161,8 @@ def scan_images(root: Path, rows: pd.DataFrame, size: int) -> np.ndarray:
 def mask_bits(rows: pd.DataFrame, size: int) -> np.ndarray:
     """One scan's masks at network size: uint8 (slices, size, size), one bit an organ."""
     bits = np.zeros((len(rows), size, size), dtype=np.uint8)
-    for channel, organ in enumerate(scan_masks(rows)):
-        for place in np.flatnonzero(organ.any(axis=(1, 2))):
-            bits[place] |= resize_mask(organ[place], size).astype(np.uint8) << channel
+    for channel, place, mask in drawn_masks(rows):
+        bits[place] |= resize_mask(mask, size).view(np.uint8) << channel
     return bits
 
 

@@ -24,7 +24,8 @@ def read_image(path: Path | str, height: int, width: int) -> np.ndarray:
         DataError: unreadable, not gray, or of another size.
     """
     try:
-        content = np.fromfile(path, dtype=np.uint8)
+        with open(path, "rb", buffering=0) as file:  # half the time of np.fromfile
+            content = np.frombuffer(file.read(), dtype=np.uint8)
     except OSError as error:
         raise DataError(path, "a readable PNG", error.strerror, "restore the file") from None
     # OpenCV fills a damaged PNG with zeros from the fault on and says nothing.
@@ -49,7 +50,7 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     """Boolean (height, width) to (size, size): pixels at least half covered."""
-    return resize_image(mask.astype(np.uint8) * 255, size) > 127
+    return resize_image(mask.view(np.uint8) * 255, size) > 127
 
 
 def scan_to_bytes(scan: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from gitract_core.organs import N_ORGANS, ORGANS
 from gitract_core.slices import SLICE_THICKNESS_MM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from gitract_core.slices import SliceIndex
@@ -81,13 +83,26 @@ def scan_masks(rows: pd.DataFrame) -> np.ndarray:
     Raises:
         RleError: a text is not a mask of the image's size; names the slice and class.
     """
+    masks = np.zeros((N_ORGANS, len(rows), *scan_size(rows)), dtype=bool)
+    for channel, place, mask in drawn_masks(rows):
+        masks[channel, place] = mask
+    return masks
+
+
+def drawn_masks(rows: pd.DataFrame) -> Iterator[tuple[int, int, np.ndarray]]:
+    """A scan's masks that are not empty, one by one.
+
+    Yields:
+        Number of the organ, place of the slice in the scan, boolean (height, width).
+
+    Raises:
+        RleError: a text is not a mask of the image's size; names the slice and class.
+    """
     height, width = scan_size(rows)
-    masks = np.zeros((N_ORGANS, len(rows), height, width), dtype=bool)
     for channel, organ in enumerate(ORGANS):
         for place, (text, name) in enumerate(zip(rows[organ], rows["id"], strict=True)):
             if text:
                 try:
-                    masks[channel, place] = rle.decode(text, height, width)
+                    yield channel, place, rle.decode(text, height, width)
                 except RleError as error:
                     raise error.within(f"train.csv, id {name}, {organ}") from None
-    return masks

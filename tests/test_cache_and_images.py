@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gitract_core.cache import build_cache, cache_directory, open_cache
+from gitract_core.cache import build_cache, cache_directory, mask_bits, open_cache
 from gitract_core.errors import DataError
 from gitract_core.files import read_json, replacing, write_json, written_once
 from gitract_core.images import read_image, resize_mask, scan_to_bytes
@@ -34,6 +34,22 @@ def test_cache_holds_every_slice_as_a_plain_loop_makes_it(tiny: Path) -> None:
                 covered = resize_mask(volume.masks[channel, place], 32)
                 assert np.array_equal(cache.masks[row] >> channel & 1, covered)
     assert set(np.unique(cache.masks)) == {0, 1, 2, 4, 6}  # the second and third organ overlap
+
+
+def test_masks_of_a_scan_are_those_of_its_texts_one_by_one(tiny: Path) -> None:
+    index = SliceIndex.from_directory(tiny)
+    for scan in index.scans:
+        rows = index.rows_of_scan(scan)
+        volume = load_scan(index, scan)
+        assert volume.masks is not None
+        expected = np.zeros((len(rows), 24, 24), np.uint8)
+        for channel in range(3):
+            for place, native in enumerate(volume.masks[channel]):
+                gray = cv2.resize(
+                    native.astype(np.uint8) * 255, (24, 24), interpolation=cv2.INTER_AREA
+                )
+                expected[place] += (gray > 127).astype(np.uint8) * 2**channel
+        assert np.array_equal(mask_bits(rows, 24), expected)
 
 
 def test_masks_survive_the_way_to_the_cache(tiny: Path) -> None:

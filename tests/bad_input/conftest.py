@@ -22,7 +22,7 @@ training: {epochs: 1}
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``tiny`` (data), ``space.yaml`` and ``run``, a sweep with the ensemble ``one``."""
+    """A folder: ``tiny`` (data), ``space.yaml`` and ``run``, a sweep with the ensemble ``one``."""
     home = tmp_path_factory.mktemp("finished")
     write_tiny_contest(home / "tiny")
     (home / "space.yaml").write_text(_SPACE)
