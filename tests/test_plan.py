@@ -120,13 +120,19 @@ def test_early_stopping_gives_a_range(tiny: Path, tmp_path: Path) -> None:
 def test_disk_counts_each_training_once(tiny: Path, tmp_path: Path) -> None:
     alone = make_plan(outlook(tiny, tmp_path / "a", CHANGES[2])).disk
     shared = make_plan(outlook(tiny, tmp_path / "b", CHANGES[2], CHANGES[3])).disk
-    small_files = alone.trials_bytes - 2 * 10_000 - 29 * 1000  # two weights; all slices held out
+    # Two weights and last states; all slices are held out once.
+    small_files = alone.trials_bytes - 2 * 10_000 - 2 * 30_000 - 29 * 1000
     assert 0 < small_files <= 200_000
     assert shared.trials_bytes - alone.trials_bytes == small_files
     assert alone.checkpoints_bytes == shared.checkpoints_bytes == 2 * 30_000
     assert alone.cache_bytes == 2 * 29 * 32 * 32  # images and masks of 29 slices
     thrifty = replace(outlook(tiny, tmp_path / "a", CHANGES[2]), keep_oof=False)
     assert make_plan(thrifty).disk.trials_bytes == alone.trials_bytes - 29 * 1000
+    stateless = replace(thrifty, keep_oof=True, keep_state=False)
+    assert make_plan(stateless).disk.trials_bytes == alone.trials_bytes - 2 * 30_000
+    cosine: dict[str, object] = {**CHANGES[2], "optimizer.schedule": "cosine"}
+    waning = make_plan(outlook(tiny, tmp_path / "c", cosine)).disk
+    assert waning == make_plan(stateless).disk, "no epoch can be added to it"
 
 
 def test_a_cache_that_is_there_and_finished_trials_cost_nothing(
