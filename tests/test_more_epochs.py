@@ -137,6 +137,11 @@ def test_with_cosine_no_epoch_is_reused(tiny: Path, tmp_path: Path) -> None:
         sweep, other = asked(tiny, tmp_path / "run", {**COSINE, **change})
         assert epochs_ready(other, sweep.directory.trial(other)) == 0
         assert train(sweep, other)[0] == 1
+    restless = {**COSINE, "training.patience": 1}
+    sweep, ended = asked(tiny, tmp_path / "run", {**restless, "training.epochs": 30})
+    assert len(train(sweep, ended)) < 30, "by patience, which epochs would not change otherwise"
+    sweep, other = asked(tiny, tmp_path / "run", {**restless, "training.epochs": 60})
+    assert train(sweep, other)[0] == 1
     patient = {**COSINE, "training.epochs": 2, "training.patience": 9}
     sweep, other = asked(tiny, tmp_path / "run", patient)
     assert train(sweep, other) == [], "patience decides no rate"

@@ -149,6 +149,20 @@ def test_a_cache_that_is_there_and_finished_trials_cost_nothing(
     TrialFiles(sweep.directory.trials / sweep.specs[0].key).result.unlink()
 
 
+def test_epochs_that_are_there_cost_nothing(tiny: Path, tmp_path: Path) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", CHANGES[2])
+    for spec in sweep.specs:
+        run_trial(spec, sweep.data, sweep.directory.trials / spec.key)
+    change = {**CHANGES[2], "training.epochs": 6}
+    view = outlook(tiny, tmp_path / "run", change, slots=Slots(1))
+    seconds = sum(by_hand(view, fold, epochs=5, step=2.0) for fold in (0, 1))
+    assert make_plan(view).seconds == pytest.approx(seconds)
+    for spec in sweep.specs:
+        sweep.directory.trial(spec).last.unlink()
+    seconds = sum(by_hand(view, fold, epochs=6, step=2.0) for fold in (0, 1))
+    assert make_plan(replace(view)).seconds == pytest.approx(seconds)
+
+
 def test_budget_leaves_out_whole_candidates_the_longest_first(tiny: Path, tmp_path: Path) -> None:
     view = outlook(tiny, tmp_path / "run", *CHANGES)
     everything = make_plan(view)
