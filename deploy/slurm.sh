@@ -4,7 +4,7 @@
 #   sbatch deploy/slurm.sh --data /shared/uw-madison --space paper --out /shared/runs/paper
 #
 # Whatever follows the script's name goes to `gitract-cv sweep`. Before its time is up the job
-# queues itself again; the same command then goes on from the last epoch of every trial.
+# queues itself again; the same command then goes on from where every trial was last saved.
 # For one node no cluster is needed: run `gitract-cv sweep` in a job of its own.
 #SBATCH --job-name=gitract-cv
 #SBATCH --nodes=2

@@ -37,12 +37,18 @@ class Runtime:
         keep_oof: leave out-of-fold probabilities behind; without them they are predicted anew from
             the weights when they are asked for.
         capture: replay whole training steps from a CUDA graph (see ``captured_step``).
+        checkpoint_minutes: how long a trial goes on inside an epoch without saving its state; with
+            0 it is saved after epochs alone.
+        keep_state: leave the last state of a trial behind that ran out of epochs, so that a sweep
+            with more epochs goes on from there.
     """
 
     device: str = "auto"
     threads: int = 1
     keep_oof: bool = True
     capture: bool = False
+    checkpoint_minutes: float = 10.0
+    keep_state: bool = True
 
     def torch_device(self) -> torch.device:
         """The device, with the thread count set.

@@ -22,6 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gitract_core.cache import mask_bits, scan_images
+from gitract_core.checkpoint import Checkpoints
 from gitract_core.device import (
     DeviceSlices,
     Runtime,
@@ -175,7 +176,7 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
     with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
-        save = _seconds(lambda: training.save(files))
+        save = _seconds(Checkpoints(training, files, 0).after_epoch)
         oof = {"scan": _soft(bits)}
         write = _seconds(lambda: write_oof(files.oof, oof))
         sizes = [f.stat().st_size for f in (files.oof, files.best, files.checkpoint)]

@@ -46,8 +46,13 @@ class TrialFiles:
 
     @property
     def checkpoint(self) -> Path:
-        """State after the last epoch, removed when the trial is finished."""
+        """State after the last epoch or inside the present one; gone when the trial is finished."""
         return self.directory / "checkpoint.pt"
+
+    @property
+    def last(self) -> Path:
+        """State at the end of a trial that more epochs could go on from, if it was kept."""
+        return self.directory / "last.pt"
 
     @property
     def oof(self) -> Path:

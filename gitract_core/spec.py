@@ -96,6 +96,19 @@ class Candidate:
         """The candidate as far as training knows it: with the default post-processing."""
         return dataclasses.replace(self, postprocess=PostprocessKnobs())
 
+    @property
+    def trajectory(self) -> Candidate:
+        """The candidate as far as the path of its weights knows it: without where that ends.
+
+        Of two candidates of one trajectory, the one that trains longer passes through the other's
+        last weights. Epochs and patience are the default's, but for the epochs of the schedule
+        ``cosine``, which decide every learning rate.
+        """
+        default, knobs = TrainingKnobs(), self.training
+        epochs = knobs.epochs if self.optimizer.schedule == "cosine" else default.epochs
+        free = dataclasses.replace(knobs, epochs=epochs, patience=default.patience)
+        return dataclasses.replace(self.trained, training=free)
+
 
 @cache
 def _dotted() -> tuple[tuple[str, ...], Callable[[Candidate], tuple[str | int | float, ...]]]:

@@ -1,31 +1,28 @@
-"""The training loop: one call trains and validates one epoch; state can be saved between calls."""
+"""The training loop: one call trains and validates one epoch; ``checkpoint`` saves its state."""
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from gitract_core import augment
 from gitract_core.captured_step import CapturedStep
 from gitract_core.device import DeviceSlices, learning_rate_on, resolve_precision, sent
-from gitract_core.errors import RunError, TrialError
-from gitract_core.files import write_bytes
+from gitract_core.early_stopping import has_ended, is_better
+from gitract_core.errors import TrialError
 from gitract_core.inference import BATCH_SLICES, autocast, batches, on_device
 from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
 from gitract_core.organs import N_ORGANS
-from gitract_core.results import EpochRecord, TrialFiles, write_history
+from gitract_core.results import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -51,6 +48,23 @@ class FoldSlices:
     slices: DeviceSlices
     training: torch.Tensor
     validation: torch.Tensor
+
+
+@dataclass
+class StartedEpoch:
+    """The training half of an epoch, as far as it is done.
+
+    Attributes:
+        order: rows of the cache in the order in which they are trained on, int64, on the host.
+        done: how many of them have been.
+        loss_sum: over those, on the device.
+        began: when, on ``time.perf_counter``; earlier by the time that was spent before a restart.
+    """
+
+    order: torch.Tensor
+    done: int
+    loss_sum: torch.Tensor
+    began: float
 
 
 class Training:
@@ -87,6 +101,7 @@ class Training:
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
+        self.started: StartedEpoch | None = None
         self.best_epoch = 0
         self.micro_batch = self.candidate.optimizer.batch_size
         self.capture = capture
@@ -95,11 +110,20 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether the last epoch is done or patience has run out."""
-        knobs, done = self.candidate.training, len(self.records)
-        return done >= knobs.epochs or (done > 0 and done - self.best_epoch >= knobs.patience)
+        return has_ended(len(self.records), self.best_epoch, self.candidate.training)
 
-    def run_epoch(self) -> EpochRecord:
-        """Train one epoch, validate, and note whether it is the best so far.
+    @property
+    def may_go_on(self) -> bool:
+        """Whether more epochs would begin with these; see ``reuse``."""
+        knobs = self.candidate
+        done = len(self.records) >= knobs.training.epochs
+        return done and knobs.optimizer.schedule == "constant"
+
+    def run_epoch(self, after_step: Callable[[], object] | None = None) -> EpochRecord:
+        """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
+
+        Args:
+            after_step: called after each step; ``started`` then tells where in the epoch it is.
 
         Raises:
             DivergedError: the loss is no longer finite.
@@ -107,9 +131,8 @@ class Training:
             TrialError: the step is to be captured and cannot be.
         """
         self.prepare()
-        start = time.perf_counter()
-        rate = self._set_learning_rate()
-        train_loss = self._train()
+        began, rate = self._start_epoch().began, self._set_learning_rate()
+        train_loss = self._train(after_step)
         loss, metrics = self._validate()
         record = EpochRecord(
             epoch=len(self.records) + 1,
@@ -124,13 +147,14 @@ class Training:
             paper_iou=metrics.paper_iou,
             paper_accuracy=metrics.paper_accuracy,
             learning_rate=rate,
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - began,
         )
         if not abs(train_loss) < float("inf"):
             where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
             raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
         self.records.append(record)
-        if self.best_epoch == 0 or self._value(record) > self._value(self._best):
+        monitor, best = self.candidate.training.monitor, self.best_epoch
+        if best == 0 or is_better(record, self.records[best - 1], monitor):
             self.best_epoch = record.epoch
         return record
 
@@ -158,20 +182,37 @@ class Training:
         except torch.OutOfMemoryError:
             self.capture = False
 
-    def _train(self) -> float:
+    def _start_epoch(self) -> StartedEpoch:
+        """Where the epoch is; at its beginning, with its slices in a new order, if it is none."""
+        if self.started is None:
+            shuffled = torch.randperm(len(self.data.training), generator=self.random)
+            nothing = torch.zeros((), device=self.device)
+            order = self.data.training[shuffled]
+            self.started = StartedEpoch(order, 0, nothing, time.perf_counter())
+        return self.started
+
+    def forget_capture(self) -> None:
+        """Let the step be captured anew: the optimizer's moments are other tensors now."""
+        self._captured = None
+
+    def _train(self, after_step: Callable[[], object] | None = None) -> float:
         self.network.train()
-        knobs = self.candidate
-        shuffled = torch.randperm(len(self.data.training), generator=self.random)
-        order = sent(self.data.training[shuffled], self.device)
-        total = torch.zeros((), device=self.device)  # read once an epoch: no waiting in between
+        knobs, now = self.candidate, self._start_epoch()
+        order = sent(now.order, self.device)
         for span in batches(len(order), knobs.optimizer.batch_size):
+            if span.stop <= now.done:
+                continue
             rows = order[span]
             images = self.data.slices.batch_images(rows, knobs.input)
             masks = self.data.slices.batch_masks(rows)
             parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
             images, masks = augment.apply(sent(parameters, self.device), images, masks)
-            total += self._step(images, masks) * len(rows)
-        return float(total) / len(order)
+            now.loss_sum += self._step(images, masks) * len(rows)
+            now.done = span.stop
+            if after_step:
+                after_step()
+        self.started = None
+        return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
 
     def _step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Move the weights by one batch; its loss, detached."""
@@ -242,55 +283,6 @@ class Training:
             else:
                 group["lr"] = rate
         return rate
-
-    @property
-    def _best(self) -> EpochRecord:
-        return self.records[self.best_epoch - 1]
-
-    def _value(self, record: EpochRecord) -> float:
-        """What early stopping maximizes; a NaN is never the best."""
-        value = -record.loss if self.candidate.training.monitor == "loss" else record.dice
-        return value if value == value else float("-inf")
-
-    def save(self, files: TrialFiles) -> None:
-        """Write the history, the checkpoint and, after a best epoch, the weights."""
-        write_history(files.history, self.records)
-        if self.best_epoch == len(self.records):
-            weights = {k: v.contiguous() for k, v in self.network.state_dict().items()}
-            write_bytes(files.best, save(weights))
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.random.get_state(),
-            "records": [asdict(record) for record in self.records],
-            "best_epoch": self.best_epoch,
-            "micro_batch": self.micro_batch,
-        }
-        content = io.BytesIO()  # torch's own writer hides why a disk refuses
-        torch.save(state, content)
-        write_bytes(files.checkpoint, content.getvalue())
-
-    def restore(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            RunError: unreadable, or of another network.
-        """
-        try:
-            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            # Moments alone: the groups are the candidate's and this device's.
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
-            self._captured = None  # it would move the moments of before
-            self.random.set_state(state["random"].cpu())
-            self.records = [EpochRecord(**values) for values in state["records"]]
-            self.best_epoch = int(state["best_epoch"])
-            self.micro_batch = int(state.get("micro_batch", self.micro_batch))
-        except Exception as error:  # torch raises many kinds for a damaged file
-            got = f"{type(error).__name__}: {str(error).splitlines()[0]:.120}"
-            remedy = "remove the file; the trial then starts anew"
-            raise RunError(checkpoint, "a checkpoint of this trial", got, remedy) from None
 
 
 def build_optimizer(

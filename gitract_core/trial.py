@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from gitract_core.cache import SliceCache, open_cache
+from gitract_core.checkpoint import Checkpoints, restore
 from gitract_core.device import (
     DeviceSlices,
     Runtime,
@@ -38,7 +39,7 @@ from gitract_core.networks import parameter_count
 from gitract_core.oof import OofStore, write_oof
 from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, summarize_history
-from gitract_core.reuse import adopt_training, remember_training
+from gitract_core.reuse import adopt_training, go_on_from_another, remember_training
 from gitract_core.score_table import per_case_sums, write_scores
 from gitract_core.spec import TrialSpec
 from gitract_core.training import FoldSlices, Training
@@ -128,18 +129,20 @@ def iterate_trial(
         if twin:
             _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
             return
-        start = time.perf_counter()
-        device = (runtime or Runtime()).torch_device()
+        go_on_from_another(spec, files)
+        start, runtime = time.perf_counter(), runtime or Runtime()
+        device = runtime.torch_device()
         start_measuring(device)
         slices = slices_on(cache, device)
         data_of_fold = fold_slices(cache, slices, data.plan, spec.fold)
-        make = partial(Training, spec, data_of_fold, device, capture=(runtime or Runtime()).capture)
+        make = partial(Training, spec, data_of_fold, device, capture=runtime.capture)
         training = _resumed(make, files.checkpoint)
+        checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         while not training.finished:
-            record = training.run_epoch()
-            training.save(files)
+            record = training.run_epoch(checkpoints.after_step)
+            checkpoints.after_epoch()
             yield record
-        _finish(training, spec, cache, files, (runtime or Runtime(), start))
+        _finish(training, spec, cache, files, (runtime, start))
         remember_training(spec, files)
 
 
@@ -148,7 +151,7 @@ def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
     training = make()
     if checkpoint.is_file():
         try:
-            training.restore(checkpoint)
+            restore(training, checkpoint)
         except RunError:
             checkpoint.unlink()
             return make()
@@ -203,6 +206,8 @@ def _finish(
         },
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
+    if runtime.keep_state and training.may_go_on:
+        files.checkpoint.replace(files.last)
     files.checkpoint.unlink(missing_ok=True)
 
 
@@ -220,6 +225,7 @@ def _finish_adopted(
         cost={**twin.cost, "training_of_trial": twin.spec.key},
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
+    files.checkpoint.unlink(missing_ok=True)  # of a training of its own that was interrupted
 
 
 def _scores(

@@ -41,6 +41,8 @@ class Jobs:
         slots: how trials share a machine.
         retries: further attempts after a failure that may pass.
         keep_oof: whether trials leave their out-of-fold probabilities behind.
+        checkpoint_minutes, keep_state: when trials save their state, and whether they leave it; see
+            ``gitract_core.device.Runtime``.
     """
 
     specs: Sequence[TrialSpec]
@@ -49,6 +51,8 @@ class Jobs:
     slots: Slots
     retries: int = 1
     keep_oof: bool = True
+    checkpoint_minutes: float = 10.0
+    keep_state: bool = True
 
     def files(self, key: str) -> TrialFiles:
         """The files of the trial with this key."""
@@ -158,7 +162,13 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
     from gitract_core.device import Runtime  # torch: in the process that trains, not before
     from gitract_core.trial import iterate_trial
 
-    runtime = Runtime(jobs.slots.device, jobs.slots.cpus, jobs.keep_oof)
+    runtime = Runtime(
+        device=jobs.slots.device,
+        threads=jobs.slots.cpus,
+        keep_oof=jobs.keep_oof,
+        checkpoint_minutes=jobs.checkpoint_minutes,
+        keep_state=jobs.keep_state,
+    )
     try:
         for record in iterate_trial(spec, jobs.data, jobs.files(spec.key).directory, runtime):
             yield TrialEvent(spec.key, "epoch", record)

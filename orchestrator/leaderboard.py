@@ -50,6 +50,16 @@ class CandidateScores:
         """Whether every fold has a result."""
         return all(self.results)
 
+    @property
+    def networks(self) -> tuple[Candidate, tuple[int, ...]]:
+        """What the trained networks are known by; equal ones are the same networks.
+
+        Candidates that differ in post-processing, epochs or patience alone share them, fold by
+        fold, as far as they keep the weights of the same epoch.
+        """
+        epochs = tuple(int(r.history["best_epoch"]) for r in self.finished)
+        return self.candidate.trajectory, epochs
+
     def folds(self, metric: str = "score") -> list[float]:
         """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
         return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
@@ -107,7 +117,7 @@ class Leaderboard:
     unranked: tuple[CandidateScores, ...]
 
     def top(self, count: int) -> tuple[CandidateScores, ...]:
-        """The best ``count`` candidates; of those that share one training, only the best.
+        """The best ``count`` candidates; of those that share their networks, only the best.
 
         Raises:
             RunError: fewer candidates are complete.
@@ -116,9 +126,9 @@ class Leaderboard:
 
     def pool(self, *, least: int, most: int) -> tuple[CandidateScores, ...]:
         """As ``top``, with as many candidates as there are between two numbers."""
-        best: dict[Candidate, CandidateScores] = {}
+        best: dict[object, CandidateScores] = {}
         for line in self.ranked:
-            best.setdefault(line.candidate.trained, line)
+            best.setdefault(line.networks, line)
         if len(best) < least:
             got = f"{len(best)} of {len({c.trained for c in self.record.candidates})}"
             expected = f"{least} trained candidates with all {self.record.n_folds} folds"

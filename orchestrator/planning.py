@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitract_core.cache import cache_directory
 from gitract_core.errors import GitractError
+from gitract_core.reuse import epochs_ready
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.labels import candidate_labels
 from orchestrator.slots import Slots
@@ -122,7 +123,8 @@ class Outlook:
         slots: how trials share machines.
         measured: costs of all its shapes.
         extra_seconds: before the first trial starts, data and Ray for example.
-        keep_oof: whether trials leave their probabilities behind.
+        keep_oof, keep_state: whether trials leave their probabilities, and the last state of those
+            that run out of epochs.
     """
 
     checked: CheckedSweep
@@ -130,6 +132,7 @@ class Outlook:
     measured: Measured
     extra_seconds: float = 0.0
     keep_oof: bool = True
+    keep_state: bool = True
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -142,23 +145,29 @@ class Outlook:
         return tuple(c for c, name in candidate_labels(self.candidates).items() if name in labels)
 
     def cost(self, spec: TrialSpec, *, trains: bool) -> TrialCost:
-        """What one trial takes."""
+        """What one trial takes; epochs that a finished trial trained for it take nothing."""
         size = self._sizes[spec.fold]
         candidate, step = spec.candidate, self.measured.step(spec.candidate)
         scoring = size.validation_pixels * self.measured.scoring(candidate)
-        if not trains:
+        knobs, ready = candidate.training, self._ready.get(spec.key, 0)
+        if not trains or ready == knobs.epochs:
             return TrialCost(scoring, scoring, trained=False)
         slices = (size.training_slices, size.validation_slices)
         epoch = step.epoch_seconds(*slices, candidate.optimizer.batch_size)
         ending = size.validation_slices * (step.predict_seconds + step.oof_seconds)
         once = step.setup_seconds + ending + scoring
-        knobs = candidate.training
-        least = min(knobs.epochs, knobs.patience + 1)
-        return TrialCost(once + knobs.epochs * epoch, once + least * epoch)
+        least = max(min(knobs.epochs, knobs.patience + 1) - ready, 1)
+        return TrialCost(once + (knobs.epochs - ready) * epoch, once + least * epoch)
 
     def validation_slices(self, fold: int) -> int:
         """Slices of a fold."""
         return self._sizes[fold].validation_slices
+
+    @cached_property
+    def _ready(self) -> dict[str, int]:
+        """Epochs that others have trained, by the trial's key."""
+        trial = self.checked.directory.trial
+        return {spec.key: epochs_ready(spec, trial(spec)) for spec in self.checked.pending}
 
     @cached_property
     def _sizes(self) -> list[FoldSize]:
@@ -298,7 +307,10 @@ def _cache_seconds(outlook: Outlook, sizes: Sequence[int]) -> float:
 def _disk(
     outlook: Outlook, trials: tuple[list[TrialSpec], list[TrialCost]], caches: Sequence[int]
 ) -> Disk:
-    """Weights and probabilities of trials that share a training are the same file."""
+    """Weights and probabilities of trials that share a training are the same file.
+
+    With the last states, as if every trial that can leave one did: patience may end some before.
+    """
     n_slices, kept = len(outlook.checked.index.table), 0.0
     checkpoints: list[int] = []
     for spec, cost in zip(*trials, strict=True):
@@ -307,6 +319,8 @@ def _disk(
             step = outlook.measured.step(spec.candidate)
             oof = step.oof_bytes * outlook.validation_slices(spec.fold) * outlook.keep_oof
             kept += step.weights_bytes + oof
+            if outlook.keep_state and spec.candidate.optimizer.schedule == "constant":
+                kept += step.checkpoint_bytes
             checkpoints.append(step.checkpoint_bytes)
     running = sorted(checkpoints, reverse=True)[: outlook.slots.count]
     cache = sum(2 * n_slices * size**2 for size in caches)

@@ -39,7 +39,7 @@ class TrialStatus:
     Attributes:
         spec: which.
         state: ``waiting``: nothing is there yet; ``running``: a process holds its lock;
-            ``stopped``: has epochs, and no process runs it; ``finished``; ``failed`` or
+            ``stopped``: was begun, and no process runs it; ``finished``; ``failed`` or
             ``diverged``: no attempt is left; ``dropped`` by racing; ``damaged``: its result cannot
             be read, and the next sweep makes it again.
         epoch: epochs done, 0 to ``epochs``.
@@ -170,7 +170,8 @@ def _read_trial(
         return TrialStatus(spec, state, *epochs, reason=why, detail=tuple(lines))
     if left_out:
         return TrialStatus(spec, "dropped", *epochs, reason=left_out)
-    return TrialStatus(spec, "stopped" if records else "waiting", *epochs)
+    begun = records or files.checkpoint.is_file()  # the latter alone inside the first epoch
+    return TrialStatus(spec, "stopped" if begun else "waiting", *epochs)
 
 
 def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:

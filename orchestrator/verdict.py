@@ -73,7 +73,7 @@ def judge(board: Leaderboard) -> Verdict | None:
         return None
     folds = {case: result.spec.fold for result in lines[0].finished for case in result.per_case}
     given = {line.label: per_case(line) for line in lines}
-    sums = CaseSums.from_results(given, folds, [line.candidate.trained for line in lines])
+    sums = CaseSums.from_results(given, folds, [line.networks for line in lines])
     varying = varying_knobs(tuple(line.candidate for line in lines))
     settings = [line.candidate.knobs() for line in lines]
     statistics = analyse(

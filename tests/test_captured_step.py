@@ -12,6 +12,7 @@ import torch
 
 from gitract_core import training as training_module
 from gitract_core.captured_step import CapturedStep, unchanged
+from gitract_core.checkpoint import Checkpoints, restore
 from gitract_core.device import Replayed, slices_on
 from gitract_core.errors import RunError, TrialError
 from gitract_core.results import TrialFiles
@@ -103,10 +104,10 @@ def test_a_resumed_trial_may_change_its_mind_about_capture(
     whole = run(make(sweep), 3)
     files = TrialFiles(tmp_path / "trial")
     files.directory.mkdir()
-    run(make(sweep, capture=captured[0]), 1).save(files)
+    Checkpoints(run(make(sweep, capture=captured[0]), 1), files, 0).after_epoch()
     again = make(sweep, capture=captured[1])
     again.prepare()
-    again.restore(files.checkpoint)
+    restore(again, files.checkpoint)
     assert again._captured is None, "a graph would move the moments of before the checkpoint"
     assert figures(run(again, 2)) == figures(whole)
 
@@ -115,12 +116,10 @@ def test_a_checkpoint_of_another_network_is_refused(tiny: Path, tmp_path: Path) 
     sweep = prepare_tiny(tiny, tmp_path / "run", {}, {"network.widths": "4,9"})
     files = TrialFiles(tmp_path / "trial")
     files.directory.mkdir()
-    run(make(sweep), 1).save(files)
+    Checkpoints(run(make(sweep), 1), files, 0).after_epoch()
     other = next(n for n, s in enumerate(sweep.specs) if s.candidate.network.widths == "4,9")
     with pytest.raises(RunError, match="a checkpoint of this trial"):
-        make(sweep, other if sweep.specs[0].candidate.network.widths == "4,8" else 0).restore(
-            files.checkpoint
-        )
+        restore(make(sweep, other), files.checkpoint)
 
 
 def test_a_rate_that_is_a_tensor_is_changed_in_place(

@@ -58,6 +58,7 @@ def test_same_command_again_finds_everything_finished(swept: Path, tiny: Path) -
     done = cli(swept, "sweep", "--local", "--data", tiny, "--space", "space.yaml", "--json")
     assert "4 of them are finished already" in done.stderr
     assert len(json.loads(done.stdout)["leaderboard"]) == 2
+    assert len(list((swept / "runs/space/trials").glob("*/last.pt"))) == 4
 
 
 def test_report_ranks_and_writes_tables(swept: Path) -> None:
@@ -123,6 +124,7 @@ def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> N
     )
     (tmp_path / "space.yaml").write_text(slow)
     arguments = ["sweep", "--local", "--data", str(tiny), "--space", "space.yaml"]
+    arguments += ["--no-keep-state", "--checkpoint-minutes", "0.001"]
     code = "from orchestrator.cli import main; main()"
     root = str(Path(__file__).parent.parent)
     running = subprocess.Popen(
@@ -145,7 +147,8 @@ def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> N
     before = [len(read_history(file)) for file in trials.glob("*/history.csv")]
     assert all(0 < epochs < 60 for epochs in before)
     assert "2/2" in cli(tmp_path, *arguments).stderr
-    assert len(list(trials.glob("*/result.json"))) == 2
+    assert len(list(trials.glob("*/result.json"))) == len(list(trials.glob("*/oof.npz"))) == 2
+    assert not [*trials.glob("*/last.pt"), *trials.glob("*/checkpoint.pt")]
 
 
 def test_another_data_set_is_refused(swept: Path, own_tiny: Path) -> None:

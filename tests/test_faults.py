@@ -169,7 +169,7 @@ def largest_file(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("room_bytes", [100, 2000, 16000])
+@pytest.mark.parametrize("room_bytes", [100, 4000, 16000])
 def test_full_disk_is_told_and_leaves_no_half_file(
     room_bytes: int, tiny: Path, tmp_path: Path
 ) -> None:

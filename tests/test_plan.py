@@ -120,13 +120,19 @@ def test_early_stopping_gives_a_range(tiny: Path, tmp_path: Path) -> None:
 def test_disk_counts_each_training_once(tiny: Path, tmp_path: Path) -> None:
     alone = make_plan(outlook(tiny, tmp_path / "a", CHANGES[2])).disk
     shared = make_plan(outlook(tiny, tmp_path / "b", CHANGES[2], CHANGES[3])).disk
-    small_files = alone.trials_bytes - 2 * 10_000 - 29 * 1000  # two weights; all slices held out
+    # Two weights and last states; all slices are held out once.
+    small_files = alone.trials_bytes - 2 * 10_000 - 2 * 30_000 - 29 * 1000
     assert 0 < small_files <= 200_000
     assert shared.trials_bytes - alone.trials_bytes == small_files
     assert alone.checkpoints_bytes == shared.checkpoints_bytes == 2 * 30_000
     assert alone.cache_bytes == 2 * 29 * 32 * 32  # images and masks of 29 slices
     thrifty = replace(outlook(tiny, tmp_path / "a", CHANGES[2]), keep_oof=False)
     assert make_plan(thrifty).disk.trials_bytes == alone.trials_bytes - 29 * 1000
+    stateless = replace(thrifty, keep_oof=True, keep_state=False)
+    assert make_plan(stateless).disk.trials_bytes == alone.trials_bytes - 2 * 30_000
+    cosine: dict[str, object] = {**CHANGES[2], "optimizer.schedule": "cosine"}
+    waning = make_plan(outlook(tiny, tmp_path / "c", cosine)).disk
+    assert waning == make_plan(stateless).disk, "no epoch can be added to it"
 
 
 def test_a_cache_that_is_there_and_finished_trials_cost_nothing(
@@ -141,6 +147,20 @@ def test_a_cache_that_is_there_and_finished_trials_cost_nothing(
     fold = sweep.specs[1].fold
     assert plan.seconds == pytest.approx(by_hand(view, fold, epochs=1, step=2.0))
     TrialFiles(sweep.directory.trials / sweep.specs[0].key).result.unlink()
+
+
+def test_epochs_that_are_there_cost_nothing(tiny: Path, tmp_path: Path) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", CHANGES[2])
+    for spec in sweep.specs:
+        run_trial(spec, sweep.data, sweep.directory.trials / spec.key)
+    change = {**CHANGES[2], "training.epochs": 6}
+    view = outlook(tiny, tmp_path / "run", change, slots=Slots(1))
+    seconds = sum(by_hand(view, fold, epochs=5, step=2.0) for fold in (0, 1))
+    assert make_plan(view).seconds == pytest.approx(seconds)
+    for spec in sweep.specs:
+        sweep.directory.trial(spec).last.unlink()
+    seconds = sum(by_hand(view, fold, epochs=6, step=2.0) for fold in (0, 1))
+    assert make_plan(replace(view)).seconds == pytest.approx(seconds)
 
 
 def test_budget_leaves_out_whole_candidates_the_longest_first(tiny: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_one_that_diverges_does_not_spoil_the_others(tiny: Path, tmp_path: Path)
     sweep = prepare_tiny(tiny, tmp_path / "run", *CHANGES[:2])
     trainings = [make(sweep, n) for n in range(3)]
     alone = [run(make(sweep, n), 1) for n in range(3)]
-    trainings[1]._train = lambda: float("nan")  # type: ignore[method-assign]
+    trainings[1]._train = lambda after_step: float("nan")  # type: ignore[method-assign]
     with pytest.raises(DivergedError):
         run_together(trainings)
     for n in (0, 2):

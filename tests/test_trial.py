@@ -135,7 +135,9 @@ def test_diverged_loss_ends_the_trial(tiny: Path, tmp_path: Path) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run", {"optimizer.learning_rate": 9.0})
     spec = sweep.specs[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gitract_core.training.Training._train", lambda self: float("nan"))
+        patch.setattr(
+            "gitract_core.training.Training._train", lambda self, after_step: float("nan")
+        )
         with pytest.raises(TrialError, match=r"epoch 1: expected a finite loss.*diverged"):
             run_trial(spec, sweep.data, tmp_path / "trial")
     assert not TrialFiles(tmp_path / "trial").result.exists()

@@ -60,6 +60,17 @@ Oof = Annotated[
     Literal["keep", "none"],
     typer.Option(help="Out-of-fold probabilities; without, predicted anew when needed."),
 ]
+CheckpointMinutes = Annotated[
+    float,
+    typer.Option(min=0, help="Save inside an epoch after so long; 0: after epochs alone."),
+]
+KeepState = Annotated[
+    bool,
+    typer.Option(
+        "--keep-state/--no-keep-state",
+        help="Keep the last state of trials, so that more epochs go on from it; some 3 x weights.",
+    ),
+]
 Race = Annotated[
     bool, typer.Option("--race/--no-race", help="Drop hopeless candidates between folds.")
 ]

@@ -38,6 +38,8 @@ def plan(
     trials_per_gpu: options.TrialsPerGpu = "auto",
     cpus_per_trial: options.CpusPerTrial = None,
     oof: options.Oof = "keep",
+    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    keep_state: options.KeepState = True,
     race: options.Race = False,
     race_keep: options.RaceKeep = 3,
     retries: options.Retries = 1,
@@ -67,7 +69,8 @@ def plan(
         checked = check(request)
         ray_seconds = 0.0 if local else _RAY_START_SECONDS
         flags = (trials_per_gpu, cpus_per_trial)
-        outlook = _outlook(checked, (local, address), flags, extra_seconds + ray_seconds, oof)
+        kept = (oof == "keep", keep_state)
+        outlook = _outlook(checked, (local, address), flags, extra_seconds + ray_seconds, kept)
         made = make_plan(outlook, budget_seconds)
         if write_space is not None:
             write(write_space, request.space, outlook.named(made.candidates))
@@ -100,7 +103,7 @@ def _outlook(
     where: tuple[bool, str | None],
     flags: tuple[str, int | None],
     extra_seconds: float,
-    oof: str,
+    kept: tuple[bool, bool],
 ) -> Outlook:
     """Slots as the sweep will have them, and every shape measured."""
     from orchestrator.planning import Outlook
@@ -111,7 +114,7 @@ def _outlook(
     candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
     with console(stderr=True).status("measuring a few steps of each network"):
         measured = probe(candidates, checked.index, slots, crowd_here(slots))
-    return Outlook(checked, slots, measured, extra_seconds, oof == "keep")
+    return Outlook(checked, slots, measured, extra_seconds, *kept)
 
 
 def _nodes(local: bool, address: str | None) -> list[Node]:

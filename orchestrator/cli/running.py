@@ -37,6 +37,8 @@ def sweep(
     trials_per_gpu: options.TrialsPerGpu = "auto",
     cpus_per_trial: options.CpusPerTrial = None,
     oof: options.Oof = "keep",
+    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    keep_state: options.KeepState = True,
     race: options.Race = False,
     race_keep: options.RaceKeep = 3,
     retries: options.Retries = 1,
@@ -45,7 +47,7 @@ def sweep(
     """Train every candidate of a space on every fold, and rank them.
 
     Run the same command again to resume: finished trials are kept, interrupted ones go on from
-    their last epoch.
+    where their state was last saved. More epochs, more candidates: what is there is reused.
     """
     from orchestrator.sweep import prepare
 
@@ -73,7 +75,7 @@ def sweep(
             flags, pending = (trials_per_gpu, cpus_per_trial), prepared.pending
             slots = options.choose_packing(nodes, pending, prepared.index, flags, say)
             say.print(_slots_line(slots, local=local))
-            further = (retries, oof == "keep")
+            further = (retries, oof == "keep", checkpoint_minutes, keep_state)
             failed = _run(executor, prepared, (slots, further), race_keep if race else None)
     written = _show_outcome(prepared, as_json=as_json)
     if failed:
@@ -104,7 +106,7 @@ def _slots_line(slots: Slots, *, local: bool) -> str:
 def _run(
     executor: Executor,
     prepared: PreparedSweep,
-    how: tuple[Slots, tuple[int, bool]],
+    how: tuple[Slots, tuple[int, bool, float, bool]],
     race_keep: int | None,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
