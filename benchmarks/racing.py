@@ -40,7 +40,7 @@ def race(sums: CaseSums, keep: int, random: np.random.Generator) -> tuple[int, i
     for done in range(1, FOLDS + 1):
         ran += len(alive)
         if done < FOLDS:
-            found = decide(first_folds(sums.take(alive), done), rule)
+            found = decide(first_folds(sums.take(alive), done), rule, FOLDS)
             alive = [c for c, p in zip(alive, found, strict=True) if not p < rule.threshold]
     scores = sums.take(alive).fold_scores().mean(axis=1)
     return ran, alive[int(scores.argmax())]
