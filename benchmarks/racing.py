@@ -5,7 +5,11 @@ interaction .03, luck of training .006). *Saving* is the share of the 50 trainin
 *regret* is the true score of the candidate that the full grid would choose less that of the one
 chosen, so that it is what stopping early costs and nothing else.
 
-    python benchmarks/racing.py --grids 200 --out benchmarks/results/racing.md
+    python benchmarks/racing.py --grids 200 --run runs/demo --out benchmarks/results/racing.md
+
+``--run`` replays the same ways on the per-case results of a finished sweep without racing, 100
+random orders of its candidates each; regret is then by the full grid's own scores, since the truth
+is not known.
 
 ASHA is played as a tuner would use it on trials: folds run in random order over the candidates,
 each fold is a step, and a step is left by the better half of what has reached it. WilcoxonPruner is
@@ -23,6 +27,7 @@ import numpy as np
 
 from orchestrator.racing import RacingRule, decide
 from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.sweep_directory import SweepDirectory
 
 CANDIDATES, FOLDS = 10, 5
 SDS = (0.005, 0.01, 0.02, 0.04)
@@ -36,11 +41,11 @@ def first_folds(sums: CaseSums, count: int) -> CaseSums:
 
 def race(sums: CaseSums, keep: int, random: np.random.Generator) -> tuple[int, int]:
     """Trainings run, and the candidate chosen."""
-    rule, alive, ran = RacingRule(keep, draws=1000), list(range(CANDIDATES)), 0
+    rule, alive, ran = RacingRule(keep, draws=1000), list(range(len(sums.names))), 0
     for done in range(1, FOLDS + 1):
         ran += len(alive)
         if done < FOLDS:
-            found = decide(first_folds(sums.take(alive), done), rule)
+            found = decide(first_folds(sums.take(alive), done), rule, FOLDS)
             alive = [c for c, p in zip(alive, found, strict=True) if not p < rule.threshold]
     scores = sums.take(alive).fold_scores().mean(axis=1)
     return ran, alive[int(scores.argmax())]
@@ -49,10 +54,10 @@ def race(sums: CaseSums, keep: int, random: np.random.Generator) -> tuple[int, i
 def asha(sums: CaseSums, random: np.random.Generator) -> tuple[int, int]:
     """Each candidate meets the folds in an order of its own; half of each step goes on."""
     folds, ran = sums.fold_scores(), 0
-    orders = [random.permutation(FOLDS) for _ in range(CANDIDATES)]
+    orders = [random.permutation(FOLDS) for _ in sums.names]
     reached: list[list[float]] = [[] for _ in range(FOLDS)]
     finished: dict[int, float] = {}
-    for candidate in random.permutation(CANDIDATES):
+    for candidate in random.permutation(len(sums.names)):
         for step in range(FOLDS):
             ran += 1
             mean = float(folds[candidate][orders[candidate][: step + 1]].mean())
@@ -69,7 +74,7 @@ def wilcoxon(sums: CaseSums, random: np.random.Generator) -> tuple[int, int]:
     import optuna
 
     folds, ran = sums.fold_scores(), [0]
-    order = iter(random.permutation(CANDIDATES).tolist())
+    order = iter(random.permutation(len(sums.names)).tolist())
     chosen: dict[int, int] = {}
 
     def objective(trial: optuna.Trial) -> float:
@@ -83,16 +88,16 @@ def wilcoxon(sums: CaseSums, random: np.random.Generator) -> tuple[int, int]:
 
     pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.1)
     study = optuna.create_study(direction="maximize", pruner=pruner)
-    study.optimize(objective, n_trials=CANDIDATES)
+    study.optimize(objective, n_trials=len(sums.names))
     return ran[0], chosen[study.best_trial.number]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--grids", type=int, default=200)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    ways: dict[str, Callable[[CaseSums, np.random.Generator], tuple[int, int]]] = {
+Way = Callable[[CaseSums, np.random.Generator], tuple[int, int]]
+HEAD = ("way | saving | mean regret | other chosen |", "---|---:|---:|---:|")
+
+
+def ways() -> dict[str, Way]:
+    found: dict[str, Way] = {
         "racing, keep 1": lambda s, r: race(s, 1, r),
         "racing, keep 3": lambda s, r: race(s, 3, r),
         "ASHA over folds": asha,
@@ -101,32 +106,77 @@ def main() -> None:
         import optuna
 
         optuna.logging.set_verbosity(logging.ERROR)
-        ways["Optuna WilcoxonPruner"] = wilcoxon
+        found["Optuna WilcoxonPruner"] = wilcoxon
     except ImportError:
         print("Optuna is not installed: its pruner is left out\n")
-    lines = ["| candidate sd | way | saving | mean regret | regret sd | other chosen |"]
-    lines += ["|---:|---|---:|---:|---:|---:|"]
+    return found
+
+
+def line(name: str, rows: list[tuple[float, float, bool]]) -> str:
+    """One way's means, with the standard errors of saving and regret."""
+    values = np.array(rows, float)
+    (saving, regret, other), errors = values.mean(axis=0), values.std(axis=0) / len(rows) ** 0.5
+    return (
+        f"{name} | {100 * saving:.1f} ± {100 * errors[0]:.1f} % | "
+        f"{regret:+.5f} ± {errors[1]:.5f} | {100 * other:.1f} % |"
+    )
+
+
+def made_up(grids: int) -> list[str]:
+    lines = ["| candidate sd | " + HEAD[0], "|---:|" + HEAD[1]]
     for sd in SDS:
-        found: dict[str, list[tuple[float, float, bool]]] = {name: [] for name in ways}
-        for grid in range(options.grids):
+        found: dict[str, list[tuple[float, float, bool]]] = {name: [] for name in ways()}
+        for grid in range(grids):
             random = np.random.default_rng([grid, round(1000 * sd)])
             effects = random.normal(0, sd, CANDIDATES)
             sums = simulate(World(effects=tuple(effects)), random)
             full = int(sums.fold_scores().mean(axis=1).argmax())
-            for name, way in ways.items():
+            for name, way in ways().items():
                 ran, chosen = way(sums, random)
                 saving = 1 - ran / (CANDIDATES * FOLDS)
                 found[name].append((saving, float(effects[full] - effects[chosen]), chosen != full))
-        for name, rows in found.items():
-            saving, regret, other = np.array(rows, float).T
-            lines.append(
-                f"| {sd} | {name} | {100 * saving.mean():.1f} % | {regret.mean():+.5f} | "
-                f"{regret.std() / np.sqrt(len(regret)):.5f} | {100 * other.mean():.1f} % |"
-            )
-    text = (
-        "\n".join(lines) + f"\n\n{options.grids} grids a line; 'best dropped': another candidate "
+        lines += [f"| {sd} | {line(name, rows)}" for name, rows in found.items()]
+    return lines
+
+
+def replayed(run: Path, orders: int = 100) -> list[str]:
+    """The same ways on a finished sweep's own results."""
+    directory = SweepDirectory.existing(run)
+    record = directory.record()
+    plan, per_case = directory.plan(record), {}
+    for candidate in record.candidates:
+        results = [directory.result(spec) for spec in record.specs([candidate])]
+        if None in results:
+            raise SystemExit(f"{run}: expected every trial finished; sweep without --race first")
+        per_case[candidate.key] = {c: v for r in results if r for c, v in r.per_case.items()}
+    trained = [c.trained for c in record.candidates]
+    sums = CaseSums.from_results(per_case, plan.fold_of_case, trained)
+    means = sums.fold_scores().mean(axis=1)
+    lines = ["| " + HEAD[0], "|" + HEAD[1]]
+    for name, way in ways().items():
+        rows = []
+        for order in range(orders):
+            ran, chosen = way(sums, np.random.default_rng(order))
+            saving = 1 - ran / (len(sums.names) * FOLDS)
+            rows.append((saving, float(means.max() - means[chosen]), chosen != means.argmax()))
+        lines.append(f"| {line(name, rows)}")
+    about = f"{len(sums.names)} candidates, {sums.n_cases} cases, {FOLDS} folds, {orders} orders"
+    return [f"Replayed on {run.name}: {about}; the best scores {means.max():.4f}.", "", *lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--grids", type=int, default=200)
+    parser.add_argument("--run", type=Path, help="a finished sweep to replay")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    text = "\n".join(made_up(options.grids))
+    text += (
+        f"\n\n{options.grids} grids a line, means and their standard errors; 'other chosen': the "
     )
-    text += "is chosen than the full grid would. Regret sd is that of its mean.\n"
+    text += "full grid would have chosen another candidate.\n"
+    if options.run:
+        text += "\n" + "\n".join(replayed(options.run)) + "\n"
     print(text)
     if options.out:
         options.out.write_text("# Racing beside other ways to stop early\n\n" + text)

@@ -11,7 +11,8 @@ import contextlib
 import dataclasses
 import errno
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -65,7 +66,8 @@ class TrialEvent:
 
     Attributes:
         key: the trial's.
-        kind: ``epoch``; ``finished``; ``error``: an attempt ended; ``failed``: no attempt is left.
+        kind: ``epoch``; ``finished``; ``error``: an attempt ended; ``failed``: no attempt is left;
+            ``stopped``: after an epoch, since it is no longer wanted; its checkpoint stays.
         record: an epoch's, or None.
         message: one line on an error.
         detail: its traceback.
@@ -80,7 +82,7 @@ class TrialEvent:
     """
 
     key: str
-    kind: Literal["epoch", "finished", "error", "failed"]
+    kind: Literal["epoch", "finished", "error", "failed", "stopped"]
     record: EpochRecord | None = None
     message: str = ""
     detail: str = ""
@@ -129,6 +131,53 @@ def _message(error: BaseException, fault: Fault) -> str:
 OnEvent = Callable[[TrialEvent], None]
 
 
+class Course(Protocol):
+    """What a run still wants; asked in the caller's process, between events."""
+
+    def wanted(self, key: str) -> bool:
+        """Whether a trial is to start, or to go on after its epoch."""
+
+    def more(self) -> Sequence[TrialSpec]:
+        """Further trials, asked for when a slot is free and nothing waits; none for now if empty.
+
+        Nothing at all is running when the run ends with an empty answer.
+        """
+
+
+class Everything:
+    """The course of a plain list: all of it, and nothing else."""
+
+    def wanted(self, key: str) -> bool:
+        """Yes."""
+        return True
+
+    def more(self) -> Sequence[TrialSpec]:
+        """None."""
+        return ()
+
+
+class Waiting:
+    """The trials that have not started, in order; those no longer wanted never come out."""
+
+    def __init__(self, specs: Sequence[TrialSpec], course: Course) -> None:
+        self._specs, self._course = deque(specs), course
+
+    def next(self) -> TrialSpec | None:
+        """The next trial to start, or None if there is none for now."""
+        while True:
+            if not self._specs:
+                self._specs.extend(self._course.more())
+            if not self._specs:
+                return None
+            spec = self._specs.popleft()
+            if self._course.wanted(spec.key):
+                return spec
+
+    def again(self, spec: TrialSpec) -> None:
+        """Another attempt, first of all: others may wait for its result."""
+        self._specs.appendleft(spec)
+
+
 T = TypeVar("T")
 Made = TypeVar("Made", covariant=True)
 
@@ -147,17 +196,22 @@ class Work(Protocol[Made]):
 class Executor(Protocol):
     """Runs trials and other work in many processes."""
 
-    def run(self, jobs: Jobs, on_event: OnEvent) -> None:
+    def run(self, jobs: Jobs, on_event: OnEvent, course: Course | None = None) -> None:
         """Run the jobs, calling back in the caller's process.
 
-        Returns when every one is finished or has failed for good.
+        Returns when every one that is still wanted is finished or has failed for good.
+
+        Args:
+            jobs: the trials to begin with, and how to run them.
+            on_event: called with every event.
+            course: says what is no longer wanted, and what else is; by default all jobs are run.
         """
 
     def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
         """What the work makes of each name, in their order; few are made ahead of the reader."""
 
 
-def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
+def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
     """One attempt at a trial, in the process that runs it: its epochs, then how it ended."""
     from gitract_core.device import Runtime  # torch: in the process that trains, not before
     from gitract_core.trial import iterate_trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -18,7 +19,17 @@ from gitract_core.device import gpu_memory_sizes, see_one_gpu
 from gitract_core.errors import TrialError
 from gitract_core.spec import TrialSpec
 from orchestrator.children import end_with_parent
-from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, attempt, note_failure
+from orchestrator.executor import (
+    Course,
+    Everything,
+    Jobs,
+    OnEvent,
+    TrialEvent,
+    Waiting,
+    Work,
+    attempt,
+    note_failure,
+)
 from orchestrator.slots import Node, Slots
 
 T = TypeVar("T")
@@ -31,14 +42,17 @@ _PATIENCE_SECONDS = 5.0
 class LocalExecutor:
     """As many worker processes as there are slots; each runs one trial after another."""
 
-    def run(self, jobs: Jobs, on_event: OnEvent) -> None:
+    def run(self, jobs: Jobs, on_event: OnEvent, course: Course | None = None) -> None:
         """Run the jobs; a worker that dies costs its trial one attempt and is replaced."""
-        waiting, attempts = deque(jobs.specs), Counter[str]()
+        course = course or Everything()
+        waiting, attempts = Waiting(jobs.specs, course), Counter[str]()
         workers: list[_Worker] = []
         try:
-            while waiting or any(w.spec for w in workers):
-                while waiting and (worker := _idle(workers, jobs)):
-                    worker.start(waiting.popleft())
+            while True:
+                while _busy(workers) < jobs.slots.count and (spec := waiting.next()):
+                    _idle(workers, jobs).start(spec)
+                if not _busy(workers):
+                    return
                 for event, worker in _next_events(workers):
                     spec = cast(TrialSpec, worker.spec)
                     on_event(event)
@@ -48,9 +62,10 @@ class LocalExecutor:
                     if event.kind == "error":
                         attempts[spec.key] += 1
                         if event.may_pass and attempts[spec.key] <= jobs.retries:
-                            waiting.append(spec)
+                            waiting.again(spec)
                         else:
                             on_event(note_failure(event, spec, jobs, attempts[spec.key]))
+                _stop_unwanted(workers, course)
         finally:
             for worker in workers:
                 worker.end()
@@ -89,10 +104,19 @@ class _Worker:
         self.process.start()
         theirs.close()  # else the end of the process would not end the pipe
         self.spec: TrialSpec | None = None
+        self.stopping = False
 
     def start(self, spec: TrialSpec) -> None:
-        self.spec = spec
-        self.pipe.send(spec)
+        self.spec, self.stopping = spec, False
+        with contextlib.suppress(OSError):  # a process that died meanwhile is found by receive
+            self.pipe.send(spec)
+
+    def stop(self) -> None:
+        """Ask for the end of its trial after the epoch that it is at."""
+        if not self.stopping:
+            self.stopping = True
+            with contextlib.suppress(OSError):
+                self.pipe.send(None)
 
     def receive(self) -> TrialEvent | None:
         """The next event, or None if the process is gone."""
@@ -112,16 +136,24 @@ class _Worker:
         return self.process.exitcode
 
 
-def _idle(workers: list[_Worker], jobs: Jobs) -> _Worker | None:
-    """A worker without a trial, a new one if there is a slot, or None."""
+def _busy(workers: list[_Worker]) -> int:
+    return sum(worker.spec is not None for worker in workers)
+
+
+def _idle(workers: list[_Worker], jobs: Jobs) -> _Worker:
+    """A worker without a trial, a new one if need be; there must be a free slot."""
     for worker in workers:
         if worker.spec is None:
             return worker
-    if len(workers) < jobs.slots.count:
-        free = set(range(jobs.slots.count)) - {worker.place for worker in workers}
-        workers.append(_Worker(jobs, min(free)))
-        return workers[-1]
-    return None
+    free = set(range(jobs.slots.count)) - {worker.place for worker in workers}
+    workers.append(_Worker(jobs, min(free)))
+    return workers[-1]
+
+
+def _stop_unwanted(workers: list[_Worker], course: Course) -> None:
+    for worker in workers:
+        if worker.spec and not course.wanted(worker.spec.key):
+            worker.stop()
 
 
 def _next_events(workers: list[_Worker]) -> list[tuple[TrialEvent, _Worker]]:
@@ -139,15 +171,31 @@ def _next_events(workers: list[_Worker]) -> list[tuple[TrialEvent, _Worker]]:
     return events
 
 
-def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs, place: int) -> None:
-    """A worker process: trials in, events out, until the other end closes."""
+def _work(pipe: Connection[TrialEvent, TrialSpec | None], jobs: Jobs, place: int) -> None:
+    """A worker process: trials in, events out, until the other end closes; None ends a trial."""
     _settle(jobs.slots, place)
     try:
         while True:
-            for event in attempt(pipe.recv(), jobs):
-                pipe.send(event)
+            spec = pipe.recv()
+            if spec is not None:  # else the trial to be stopped had ended already
+                _one_attempt(pipe, spec, jobs)
     except (EOFError, OSError):
         return
+
+
+def _one_attempt(
+    pipe: Connection[TrialEvent, TrialSpec | None], spec: TrialSpec, jobs: Jobs
+) -> None:
+    with contextlib.closing(attempt(spec, jobs)) as events:  # closed, it lets go of the lock
+        for event in events:
+            if event.kind == "epoch" and pipe.poll():
+                pipe.send(event)
+                pipe.recv()
+                break
+            pipe.send(event)
+        else:
+            return
+    pipe.send(TrialEvent(spec.key, "stopped"))
 
 
 _work_of_this_process: Work[Any]

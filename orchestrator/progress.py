@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.executor import TrialEvent
 from orchestrator.labels import candidate_labels
+from orchestrator.racing import Decision
 from orchestrator.sweep_directory import SweepDirectory
 
 
@@ -27,6 +29,7 @@ class _Cell:
     dice: float = float("nan")
     score: float | None = None
     failed: str = ""  # how it failed for good, in a word
+    dropped: bool = False  # by racing
     micro_batch: int = 0
 
 
@@ -74,6 +77,15 @@ class SweepProgress:
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
 
+    def drop(self, decision: Decision) -> None:
+        """Show that racing dropped a candidate."""
+        for spec in self.specs:
+            if spec.candidate.key == decision.key:
+                self.cells[spec.key].dropped = True
+        chance = "" if math.isnan(decision.probability) else f" {decision.probability:.3f}"
+        text = f"dropped after {decision.after_folds} folds: {decision.reason}{chance}"
+        self.console.print(Text(f"{decision.candidate}: {text}"), soft_wrap=True)
+
     def _read_score(self, spec: TrialSpec) -> None:
         try:
             result = self.directory.result(spec)
@@ -86,7 +98,7 @@ class SweepProgress:
 
     def _print_line(self, event: TrialEvent, spec: TrialSpec) -> None:
         if event.kind == "finished":
-            done = sum(cell.score is not None for cell in self.cells.values())
+            done = sum(_is_over(c) for c in self.cells.values())
             text = f"score {self.cells[spec.key].score:.4f}, {self._remaining()}"
             self._print(spec, text, f"{done}/{len(self.cells)} ")
         elif event.kind == "error":
@@ -101,7 +113,7 @@ class SweepProgress:
     def _work_done(self) -> float:
         """Finished trials, running ones by their share of epochs."""
         return sum(
-            1.0 if c.score is not None or c.failed else c.epochs / _epochs(self.by_key[k])
+            1.0 if _is_over(c) else c.epochs / _epochs(self.by_key[k])
             for k, c in self.cells.items()
         )
 
@@ -127,12 +139,16 @@ class SweepProgress:
         return Group(table, self._bar())
 
     def _bar(self) -> RenderableType:
-        done = sum(c.score is not None or bool(c.failed) for c in self.cells.values())
+        done = sum(_is_over(c) for c in self.cells.values())
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(len(self.cells), 1), completed=self._work_done(), width=40)
         elapsed = format_seconds(time.monotonic() - self.start)
         line.add_row(bar, f"{done}/{len(self.cells)} trials, {elapsed}, {self._remaining()}")
         return line
+
+
+def _is_over(cell: _Cell) -> bool:
+    return cell.score is not None or bool(cell.failed) or cell.dropped
 
 
 def _epochs(spec: TrialSpec) -> int:
@@ -152,6 +168,8 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
         return Text(f"{cell.score:.4f}", style="green")
     if cell.failed:
         return Text(cell.failed, style="bold red")
+    if cell.dropped:
+        return Text("dropped", style="dim")
     if cell.epochs:
         return Text(f"{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
     return Text("-", style="dim")

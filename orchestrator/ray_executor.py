@@ -1,13 +1,16 @@
 """Trials on a Ray cluster: the one module that imports Ray.
 
-Ray Tune gets one explicit list of trials and decides nothing but where each runs. A step of its
-trainable is one epoch of ours, so that a running trial can be stopped in between. State is in the
-trials' own files; Tune keeps no checkpoints, and its experiment files are scratch. Worker
-processes are reused: starting one costs more than a small trial.
+Ray Tune takes trials from one list of ours, in order and only as slots fall free, and decides
+nothing but where each runs. A step of its trainable is one epoch of ours, so that a running trial
+can be stopped in between. State is in the trials' own files; Tune keeps no checkpoints, and its
+experiment files are scratch. Worker processes are reused: starting one costs more than a small
+trial.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import os
 import tempfile
@@ -30,13 +33,25 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
 from ray.util import ActorPool
 
 from gitract_core.device import gpu_memory_sizes
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.results import EpochRecord
 from gitract_core.spec import TrialSpec
-from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, attempt, note_failure
+from orchestrator.executor import (
+    Course,
+    Everything,
+    Jobs,
+    OnEvent,
+    TrialEvent,
+    Waiting,
+    Work,
+    attempt,
+    note_failure,
+)
 from orchestrator.slots import Node, Slots
 
 T = TypeVar("T")
@@ -47,26 +62,31 @@ _OBJECT_STORE_BYTES = 128 * 2**20  # data go through the cache's files, not thro
 class RayExecutor:
     """Trials on the cluster that ``connect`` reached."""
 
-    def run(self, jobs: Jobs, on_event: OnEvent) -> None:
+    def run(self, jobs: Jobs, on_event: OnEvent, course: Course | None = None) -> None:
         """Run the jobs; Ray starts a trial again whose process or node is lost."""
-        if not jobs.specs:
-            return
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * jobs.slots.count)
+        course = course or Everything()
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(jobs.slots.count)
         trainable = tune.with_resources(
-            tune.with_parameters(_TrialActor, jobs=jobs),
+            tune.with_parameters(_TrialActor, jobs=dataclasses.replace(jobs, specs=())),
             {"cpu": jobs.slots.cpus, "gpu": jobs.slots.gpus},
         )
+        stopper = _Stopping(course)
         with tempfile.TemporaryDirectory(prefix="gitract-cv-") as scratch:
             tuner = tune.Tuner(
                 trainable,
-                param_space={"key": tune.grid_search([spec.key for spec in jobs.specs])},
-                tune_config=tune.TuneConfig(reuse_actors=True),
+                tune_config=tune.TuneConfig(
+                    reuse_actors=True,
+                    num_samples=-1,
+                    search_alg=_InOrder(Waiting(jobs.specs, course)),
+                    scheduler=stopper,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                ),
                 run_config=tune.RunConfig(
                     name="sweep",
                     storage_path=scratch,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=jobs.retries),
-                    callbacks=[_Relay(jobs, on_event)],
+                    callbacks=[_Relay(jobs, on_event, stopper.stopped)],
                 ),
             )
             tuner.fit()
@@ -123,13 +143,14 @@ class _TrialActor(tune.Trainable):
         return True
 
     def _spec(self, config: dict[str, Any]) -> TrialSpec:
-        return next(spec for spec in self.jobs.specs if spec.key == config["key"])
+        return _spec_of(config)
 
     def step(self) -> dict[str, Any]:
         if self.failed:
             raise RuntimeError("the attempt failed, as told; Tune tries again")
         if self.events is None:
             self.events = attempt(self.spec, self.jobs)
+            return {"event": None}  # time to say that it is no longer wanted
         event = next(self.events)
         self.failed = event.kind == "error" and event.may_pass
         values = asdict(event)
@@ -149,9 +170,8 @@ class _TrialActor(tune.Trainable):
 class _Relay(tune.Callback):
     """From Tune's calls to our events, in the driver's process."""
 
-    def __init__(self, jobs: Jobs, on_event: OnEvent) -> None:
-        self.jobs, self.on_event = jobs, on_event
-        self.specs = {spec.key: spec for spec in jobs.specs}
+    def __init__(self, jobs: Jobs, on_event: OnEvent, stopped: set[str]) -> None:
+        self.jobs, self.on_event, self.stopped = jobs, on_event, stopped
         self.attempts = Counter[str]()
         self.told: dict[str, TrialEvent] = {}
 
@@ -162,6 +182,8 @@ class _Relay(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
+        if result["event"] is None:
+            return
         values = dict(result["event"])
         record = values["record"]
         values["record"] = EpochRecord(**record) if record else None
@@ -171,7 +193,14 @@ class _Relay(tune.Callback):
             self.attempts[event.key] += 1
             self.told[event.key] = event
             if not event.may_pass:
-                self._give_up(event)
+                self._give_up(event, trial)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        key = trial.config["key"]
+        if key in self.stopped:
+            self.on_event(TrialEvent(key, "stopped"))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -181,7 +210,7 @@ class _Relay(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._give_up(self._error(trial.config["key"]))
+        self._give_up(self._error(trial.config["key"]), trial)
 
     def _error(self, key: str) -> TrialEvent:
         """What the actor told before its attempt ended; an actor that is lost tells nothing."""
@@ -192,9 +221,62 @@ class _Relay(tune.Callback):
             self.on_event(event)
         return event
 
-    def _give_up(self, event: TrialEvent) -> None:
+    def _give_up(self, event: TrialEvent, trial: Trial) -> None:
         attempts = self.attempts[event.key] or 1
-        self.on_event(note_failure(event, self.specs[event.key], self.jobs, attempts))
+        self.on_event(note_failure(event, _spec_of(trial.config), self.jobs, attempts))
+
+
+class _InOrder(Searcher):
+    """Gives Tune the next trial when it has room for one; never one that is not wanted."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        super().__init__()
+        self.waiting = waiting
+        self.open: set[str] = set()
+
+    def set_search_properties(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        spec = self.waiting.next()
+        if spec is None:
+            return None if self.open else str(Searcher.FINISHED)
+        self.open.add(trial_id)
+        return {"key": spec.key, "spec": json.dumps(spec.to_json())}
+
+    def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
+        self.open.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what is left to run is read from the trials' files."""
+
+    def save_to_dir(self, *_: Any, **__: Any) -> None:
+        """Nothing, as above."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as above."""
+
+
+class _Stopping(FIFOScheduler):
+    """Stops trials that are no longer wanted, before their first epoch or after any."""
+
+    def __init__(self, course: Course) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.course = course
+        self.stopped: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if result.get("done") or self.course.wanted(trial.config["key"]):
+            return str(FIFOScheduler.CONTINUE)
+        self.stopped.add(trial.config["key"])
+        return str(FIFOScheduler.STOP)
+
+
+def _spec_of(config: dict[str, Any]) -> TrialSpec:
+    return TrialSpec.from_json(json.loads(config["spec"]))
 
 
 def connect(address: str | None = None) -> list[Node]:

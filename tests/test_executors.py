@@ -15,6 +15,7 @@ import pytest
 
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files import read_json
+from gitract_core.spec import TrialSpec
 from orchestrator.executor import Executor, Jobs, TrialEvent
 from orchestrator.local_executor import LocalExecutor
 from orchestrator.slots import Node, Slots, choose_slots
@@ -173,6 +174,65 @@ def test_attempts_that_may_pass_are_repeated(
     executor.run(jobs, on_event)
     assert [e.kind for e in events] == ["error", "epoch", "finished"]
     assert "FileExistsError" in events[0].message
+
+
+class Stopping:
+    """A course that drops some trials at the first epoch of any, and adds others at the end."""
+
+    def __init__(self, dropped: set[str], added: list[TrialSpec]) -> None:
+        self.to_drop, self.added = dropped, added
+        self.dropped: set[str] = set()
+        self.events: list[TrialEvent] = []
+
+    def __call__(self, event: TrialEvent) -> None:
+        self.events.append(event)
+        if event.kind == "epoch" and event.key in self.to_drop:
+            self.dropped = self.to_drop
+
+    def wanted(self, key: str) -> bool:
+        return key not in self.dropped
+
+    def more(self) -> list[TrialSpec]:
+        added, self.added = self.added, []
+        return added
+
+    def kinds(self, spec: TrialSpec) -> list[str]:
+        return [e.kind for e in self.events if e.key == spec.key]
+
+
+def test_unwanted_trials_stop_after_an_epoch_or_never_start(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    changes: list[dict[str, object]] = [{"training.epochs": 400}, {"training.epochs": 2}]
+    sweep = prepare_tiny(tiny, tmp_path / "run", *changes)
+    long = [s for s in sweep.specs if s.candidate.training.epochs == 400]
+    short = [s for s in sweep.specs if s.candidate.training.epochs == 2]
+    course = Stopping({s.key for s in long}, short[1:])
+    jobs = Jobs([*long[:1], short[0], *long[1:]], sweep.data, sweep.directory.trials, Slots(1))
+    executor.run(jobs, course, course)
+    kinds = course.kinds(long[0])
+    assert kinds[-1] == "stopped"
+    assert set(kinds[:-1]) == {"epoch"}
+    assert len(kinds) < 100, "it did not run on"
+    assert sweep.directory.trial(long[0]).checkpoint.is_file()
+    assert not course.kinds(long[1])
+    assert not sweep.directory.trial(long[1]).history.exists()
+    for spec in short:
+        assert course.kinds(spec) == ["epoch", "epoch", "finished"]
+
+
+def test_a_stopped_trial_goes_on_where_it_stopped(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 40, "training.patience": 40})
+    spec = sweep.specs[0]
+    course = Stopping({spec.key}, [])
+    executor.run(Jobs([spec], sweep.data, sweep.directory.trials, Slots(1)), course, course)
+    assert course.kinds(spec)[-1] == "stopped"
+    events = _run(executor, dataclasses.replace(sweep, pending=[spec]))
+    epochs = [e.record.epoch for e in (*course.events, *events) if e.record]
+    assert epochs == list(range(1, 41))
+    assert events[-1].kind == "finished"
 
 
 def test_killed_worker_costs_one_attempt(tiny: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from gitract_core.errors import RunError
 from gitract_core.results import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
+from orchestrator.executor import TrialEvent, Waiting
 from orchestrator.labels import candidate_labels
 from orchestrator.leaderboard import build_leaderboard
-from orchestrator.racing import RacingRule, decide, dropped, log_file, run_race
+from orchestrator.race import Race
+from orchestrator.racing import RacingRule, decide, dropped, log_file
 from orchestrator.statistics import CaseSums, World, simulate
 from orchestrator.sweep import PreparedSweep
 from tests.tiny_sweep import prepare_tiny
@@ -32,13 +35,31 @@ class FakeExecutor:
 
     def __init__(self, sweep: PreparedSweep, fail: str = "") -> None:
         self.sweep, self.fail = sweep, fail
-        self.blocks: list[list[TrialSpec]] = []
+        self.started: list[TrialSpec] = []
+        self.stopped: list[TrialSpec] = []
 
-    def __call__(self, specs: Sequence[TrialSpec]) -> None:
-        self.blocks.append(list(specs))
-        for spec in specs:
-            if spec.candidate.loss != self.fail:
+    def run(self, pending: Sequence[TrialSpec], race: Race) -> None:
+        """Two slots, each with the next wanted trial; the second one lags an event behind."""
+        waiting, running = Waiting(pending, race), list[TrialSpec]()
+        while True:
+            while len(running) < 2 and (spec := waiting.next()):
+                running.append(spec)
+                self.started.append(spec)
+            if not running:
+                return
+            spec = running.pop(0)
+            if not race.wanted(spec.key):
+                self.stopped.append(spec)
+                race(TrialEvent(spec.key, "stopped"))
+            elif spec.candidate.loss == self.fail:
+                race(TrialEvent(spec.key, "failed"))
+            else:
                 self._write(spec)
+                race(TrialEvent(spec.key, "finished"))
+
+    def finish(self, specs: Sequence[TrialSpec]) -> None:
+        for spec in specs:
+            self._write(spec)
 
     def _write(self, spec: TrialSpec) -> None:
         random = np.random.default_rng([spec.fold, LOSSES.index(spec.candidate.loss)])
@@ -61,25 +82,41 @@ def sweep(tiny: Path, tmp_path: Path) -> PreparedSweep:
     return prepare_tiny(tiny, tmp_path / "run", *({"loss": loss} for loss in LOSSES))
 
 
-def race(sweep: PreparedSweep, executor: FakeExecutor, keep: int = 2) -> None:
+def race(sweep: PreparedSweep, executor: FakeExecutor, keep: int = 2) -> Race:
     labels = candidate_labels(sweep.record.candidates)
-    run_race(sweep.directory, sweep.specs, RacingRule(keep), executor, labels)
+    made = Race(sweep.directory, sweep.specs, RacingRule(keep), labels)
+    pending = [s for s in sweep.specs if not sweep.directory.trial(s).is_finished()]
+    executor.run(made.order(pending), made)
+    return made
 
 
-def test_hopeless_candidates_do_not_start_the_next_fold(sweep: PreparedSweep) -> None:
+def of_fold(specs: Sequence[TrialSpec], fold: int) -> set[str]:
+    return {s.candidate.loss for s in specs if s.fold == fold}
+
+
+def test_hopeless_candidates_stop_or_never_start_and_no_slot_waits(sweep: PreparedSweep) -> None:
     executor = FakeExecutor(sweep)
     race(sweep, executor)
-    first, second = executor.blocks
-    assert {s.fold for s in first} == {0}
-    assert {s.candidate.loss for s in first} == set(LOSSES)
-    assert {s.fold for s in second} == {1}
-    kept = {s.candidate.loss for s in second}
-    assert kept >= {"bce", "dice"}
-    assert not kept & {"soft_dice", "focal"}
+    assert [s.fold for s in executor.started[:5]] == [0] * 5
+    early = executor.started[5]
+    assert early.fold == 1, "started while the last trial of fold 0 ran"
+    left = of_fold(executor.started, 1) - of_fold(executor.stopped, 1)
+    assert left >= {"bce", "dice"}
+    assert not left & {"soft_dice", "focal"}
     log = json.loads(log_file(sweep.directory).read_text())
     gone = {d["candidate"] for d in log["decisions"] if d["dropped"]}
-    assert gone == set(LOSSES) - kept
+    assert gone == set(LOSSES) - left
     assert all(d["probability"] < 0.01 for d in log["decisions"] if d["dropped"])
+    assert all(d["at"].endswith("+00:00") for d in log["decisions"])
+
+
+def test_a_trial_that_started_early_is_stopped_when_its_candidate_is_dropped(
+    sweep: PreparedSweep,
+) -> None:
+    executor = FakeExecutor(sweep)
+    worst_first = dataclasses.replace(sweep, specs=sweep.specs[::-1])
+    race(worst_first, executor)
+    assert [s.candidate.loss for s in executor.stopped] == ["focal"]
 
 
 def test_the_report_says_why_and_a_sweep_without_racing_revives_them(sweep: PreparedSweep) -> None:
@@ -90,30 +127,32 @@ def test_the_report_says_why_and_a_sweep_without_racing_revives_them(sweep: Prep
     assert reasons["focal"][0].startswith("dropped by racing after 1 folds: probability")
     left = [s for s in sweep.specs if not sweep.directory.trial(s).result.is_file()]
     assert {s.fold for s in left} == {1}
-    executor(left)
+    executor.finish(left)
     assert len(build_leaderboard(sweep.directory).ranked) == len(LOSSES)
 
 
 def test_a_resumed_race_runs_nothing_twice_and_decides_alike(sweep: PreparedSweep) -> None:
     executor = FakeExecutor(sweep)
     race(sweep, executor)
-    before, ran = dropped(sweep.directory), sum(map(len, executor.blocks))
+    before, ran = log_file(sweep.directory).read_text(), len(executor.started)
     race(sweep, executor)
-    assert sum(map(len, executor.blocks)) == ran
-    assert dropped(sweep.directory) == before
+    assert len(executor.started) == ran
+    assert log_file(sweep.directory).read_text() == before, "the times too"
 
 
 def test_a_candidate_with_a_failed_fold_leaves_the_race(sweep: PreparedSweep) -> None:
     executor = FakeExecutor(sweep, fail="dice")
     race(sweep, executor)
-    assert "dice" not in {s.candidate.loss for s in executor.blocks[1]}
+    assert "dice" not in {s.candidate.loss for s in executor.started if s.fold == 1} - of_fold(
+        executor.stopped, 1
+    )
     assert "a fold failed" in " ".join(dropped(sweep.directory).values())
 
 
 def test_never_fewer_than_asked_for_are_kept() -> None:
     sums = simulate(World(effects=(0.0, -0.5, -0.6), n_cases=40), np.random.default_rng(0))
-    assert np.isnan(decide(first_folds(sums, 1), RacingRule(3))).all()
-    probabilities = decide(first_folds(sums, 1), RacingRule(1))
+    assert np.isnan(decide(first_folds(sums, 1), RacingRule(3), 5)).all()
+    probabilities = decide(first_folds(sums, 1), RacingRule(1), 5)
     assert probabilities[0] == 1
     assert (probabilities[1:] < 0.01).all()
 
@@ -127,7 +166,7 @@ def test_one_of_the_best_is_rarely_dropped_from_the_first_fold_on() -> None:
         sums = simulate(World(effects=tuple(effects)), random)
         alive = list(range(10))
         for done in range(1, 5):
-            found = decide(first_folds(sums.take(alive), done), rule)
+            found = decide(first_folds(sums.take(alive), done), rule, 5)
             alive = [c for c, p in zip(alive, found, strict=True) if not p < rule.threshold]
         lost += int(np.argmax(effects)) not in alive
     assert lost <= 2

@@ -12,9 +12,6 @@ from orchestrator.cli import options
 from orchestrator.cli.app import app, console, print_json, progress_bar, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gitract_core.spec import TrialSpec
     from orchestrator.executor import Executor
     from orchestrator.leaderboard import Leaderboard
     from orchestrator.slots import Slots
@@ -110,29 +107,31 @@ def _run(
     race_keep: int | None,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
-    from orchestrator.executor import Jobs, TrialEvent
+    from orchestrator.executor import Everything, Jobs, TrialEvent
     from orchestrator.progress import SweepProgress
-    from orchestrator.racing import RacingRule, run_race
+    from orchestrator.race import Race
+    from orchestrator.racing import RacingRule
 
     failed: set[str] = set()
     slots, further = how
     trials = prepared.directory.trials.resolve()  # workers have other working directories
     with SweepProgress(console(stderr=True), prepared.directory, prepared.specs) as progress:
+        pending, race = prepared.pending, None
+        if race_keep is not None:
+            rule, run = RacingRule(race_keep), prepared.directory
+            race = Race(run, prepared.specs, rule, progress.labels, progress.drop)
+            pending = race.order(pending)
 
         def on_event(event: TrialEvent) -> None:
             progress(event)
             if event.kind == "failed":
                 failed.add(event.key)
+            if race:
+                race(event)
 
-        def run(specs: Sequence[TrialSpec]) -> None:
-            executor.run(Jobs(specs, prepared.data, trials, slots, *further), on_event)
-
+        jobs = Jobs(pending, prepared.data, trials, slots, *further)
         try:
-            if race_keep is None:
-                run(prepared.pending)
-            else:
-                rule, labels = RacingRule(race_keep), progress.labels
-                run_race(prepared.directory, prepared.specs, rule, run, labels)
+            executor.run(jobs, on_event, race or Everything())
         except KeyboardInterrupt:
             raise typer.Exit(_interrupted()) from None
     return len(failed)

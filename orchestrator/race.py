@@ -1,0 +1,108 @@
+"""A race under way: the course that tells an executor which trials are still wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gitract_core.results import TrialResult
+from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.executor import TrialEvent
+from orchestrator.racing import Decision, RacingRule, decide, table, write_log
+from orchestrator.sweep_directory import SweepDirectory
+
+
+class Race:
+    """Takes in events, decides after each fold; a ``Course`` for ``Executor.run``.
+
+    Args:
+        directory: where results are read and the log is written.
+        specs: all trials of the sweep, finished ones included.
+        rule: when to drop.
+        labels: of the candidates, for the log.
+        on_drop: told every decision that drops a candidate.
+    """
+
+    def __init__(
+        self,
+        directory: SweepDirectory,
+        specs: Sequence[TrialSpec],
+        rule: RacingRule,
+        labels: Mapping[Candidate, str],
+        on_drop: Callable[[Decision], None] = lambda decision: None,
+    ) -> None:
+        self.directory, self.rule, self.labels, self.on_drop = directory, rule, labels, on_drop
+        self.specs = {(s.candidate, s.fold): s for s in specs}
+        self.candidate_of = {s.key: s.candidate for s in specs}
+        self.folds = sorted({s.fold for s in specs})
+        self.racing = list(dict.fromkeys(s.candidate for s in specs))
+        self.results: dict[str, TrialResult] = {}
+        self.failed: set[str] = set()
+        self.decided = 0
+        self.decisions: list[Decision] = []
+        for spec in specs:
+            self._read(spec)
+        self._advance()
+
+    def order(self, pending: Sequence[TrialSpec]) -> list[TrialSpec]:
+        """Trials fold by fold, in the given order inside a fold."""
+        return sorted((s for s in pending if self.wanted(s.key)), key=lambda s: s.fold)
+
+    def wanted(self, key: str) -> bool:
+        """Whether the trial's candidate is still racing."""
+        return self.candidate_of[key] in self.racing
+
+    def more(self) -> Sequence[TrialSpec]:
+        """None: all are known from the start."""
+        return ()
+
+    def __call__(self, event: TrialEvent) -> None:
+        """Take in one event."""
+        if event.kind == "failed":
+            self.failed.add(event.key)
+        elif event.kind == "finished":
+            candidate = self.candidate_of[event.key]
+            for fold in self.folds:
+                if self.specs[candidate, fold].key == event.key:
+                    self._read(self.specs[candidate, fold])
+        if event.kind in ("finished", "failed"):
+            self._advance()
+
+    def _read(self, spec: TrialSpec) -> None:
+        if self.directory.trial(spec).is_finished():
+            result = self.directory.result(spec)
+            assert result is not None
+            self.results[spec.key] = result
+
+    def _advance(self) -> None:
+        """Decide after every fold that is through; after the last there is nothing to decide."""
+        while self.decided < len(self.folds) - 1 and self._is_through(self.folds[self.decided]):
+            self.decided += 1
+            new = self._decide(self.folds[: self.decided])
+            self.decisions = write_log(self.directory, self.rule, [*self.decisions, *new])
+            gone = {d.key for d in new if d.dropped}
+            self.racing = [c for c in self.racing if c.key not in gone]
+            for decision in self.decisions[-len(new) :] if new else ():
+                if decision.dropped:
+                    self.on_drop(decision)
+
+    def _is_through(self, fold: int) -> bool:
+        keys = [self.specs[c, fold].key for c in self.racing]
+        return all(key in self.results or key in self.failed for key in keys)
+
+    def _decide(self, folds: Sequence[int]) -> list[Decision]:
+        done, decisions = len(folds), []
+        alive: dict[Candidate, list[TrialResult]] = {}
+        for candidate in self.racing:
+            keys = [self.specs[candidate, fold].key for fold in folds]
+            if all(key in self.results for key in keys):
+                alive[candidate] = [self.results[key] for key in keys]
+            else:
+                label, why = self.labels[candidate], "a fold failed"
+                decisions.append(Decision(done, candidate.key, label, float("nan"), True, why))
+        if not alive:
+            return decisions
+        words = f"probability of being among the best {self.rule.keep}"
+        for c, p in zip(alive, decide(table(alive), self.rule, len(self.folds)), strict=True):
+            dropped = bool(p < self.rule.threshold)
+            decisions.append(Decision(done, c.key, self.labels[c], float(p), dropped, words))
+        return decisions
