@@ -19,8 +19,9 @@ from typing import Any, TypeVar, cast
 from gitract_core.device import gpu_memory_sizes, see_one_gpu
 from gitract_core.errors import TrialError
 from gitract_core.spec import TrialSpec
-from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, attempt, note_failure
+from orchestrator.executor import Jobs, OnEvent, TrialEvent, Work, note_failure
 from orchestrator.slots import Node, Slots
+from orchestrator.trial_log import logged_attempt
 
 T = TypeVar("T")
 
@@ -145,7 +146,7 @@ def _work(pipe: Connection[TrialEvent, TrialSpec], jobs: Jobs, place: int) -> No
     _settle(jobs.slots, place)
     try:
         while True:
-            for event in attempt(pipe.recv(), jobs):
+            for event in logged_attempt(pipe.recv(), jobs):
                 pipe.send(event)
     except (EOFError, OSError):
         return
