@@ -91,6 +91,7 @@ def test_a_trial_that_began_anew_is_shown_anew(sweep: PreparedSweep) -> None:
     for count in (4, 1, 2):
         tell(run, spec, count)
         tracker.update(spec)
+    tracker.close()
     (folder,) = (run.directory.path / "tensorboard").glob("bce */fold0")
     assert [step for step, _ in scalars(folder)["loss"]] == [1, 2]
 
@@ -152,7 +153,16 @@ def free_port() -> int:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server on loopback."""
-    for name in ("mlflow", "sqlalchemy", "alembic", "flask", "flask_cors", "graphene", "huey"):
+    for name in (
+        "mlflow",
+        "sqlalchemy",
+        "alembic",
+        "flask",
+        "flask_cors",
+        "graphene",
+        "huey",
+        "aiohttp",
+    ):
         pytest.importorskip(name, reason=f"MLflow's server needs {name}")
     uri = f"http://127.0.0.1:{free_port()}"
     store = ["--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--workers", "1"]

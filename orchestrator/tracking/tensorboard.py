@@ -41,6 +41,8 @@ class TensorBoardFiles:
         if not epochs or (file is None and self._is_written(spec)):
             return
         if file is None or file.told > len(epochs):  # a trial that began anew
+            if file:
+                file.close()
             file = _EventFile(self._folder(spec), self.run.knobs(spec.candidate))
             self.files[spec.key] = file
         file.add(epochs)
