@@ -24,13 +24,13 @@ def read_image(path: Path | str, height: int, width: int) -> np.ndarray:
         DataError: unreadable, not gray, or of another size.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # half the time of np.fromfile
-            content = np.frombuffer(file.read(), dtype=np.uint8)
+        with open(path, "rb", buffering=0) as file:  # a fifth less time than np.fromfile
+            content = file.read()
     except OSError as error:
         raise DataError(path, "a readable PNG", error.strerror, "restore the file") from None
     # OpenCV fills a damaged PNG with zeros from the fault on and says nothing.
-    intact = is_intact_png(content.tobytes())
-    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if intact else None
+    intact = is_intact_png(content)
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if intact else None
     if image is None:
         raise DataError(path, "a readable PNG", "damaged content", "restore the file")
     if image.shape != (height, width) or image.dtype not in (np.uint8, np.uint16):

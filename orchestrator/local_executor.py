@@ -27,10 +27,10 @@ from orchestrator.executor import (
     TrialEvent,
     Waiting,
     Work,
-    attempt,
     note_failure,
 )
 from orchestrator.slots import Node, Slots
+from orchestrator.trial_log import logged_attempt
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ def _work(pipe: Connection[TrialEvent, TrialSpec | None], jobs: Jobs, place: int
 def _one_attempt(
     pipe: Connection[TrialEvent, TrialSpec | None], spec: TrialSpec, jobs: Jobs
 ) -> None:
-    with contextlib.closing(attempt(spec, jobs)) as events:  # closed, it lets go of the lock
+    with contextlib.closing(logged_attempt(spec, jobs)) as events:  # closed, it lets go of the lock
         for event in events:
             if event.kind == "epoch" and pipe.poll():
                 pipe.send(event)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,6 +20,7 @@ from orchestrator.executor import TrialEvent
 from orchestrator.labels import candidate_labels
 from orchestrator.racing import Decision
 from orchestrator.sweep_directory import SweepDirectory
+from orchestrator.trial_log import NAME, last_lines
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class SweepProgress:
             self._read_score(spec)
         if event.kind == "failed":
             cell.failed = "diverged" if event.fault == "diverged" else "failed"
-        if event.kind == "error" or not self.console.is_terminal:
+        if event.kind in ("error", "failed") or not self.console.is_terminal:
             self._print_line(event, spec)
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
@@ -103,8 +105,15 @@ class SweepProgress:
             self._print(spec, text, f"{done}/{len(self.cells)} ")
         elif event.kind == "error":
             self._print(spec, event.message)
+            for line in last_lines(self._log(spec)):
+                self.console.print(Text(f"    {line}", style="dim"), soft_wrap=True)
         elif event.kind == "failed":
-            self._print(spec, f"{self.cells[spec.key].failed} for good")
+            log = self._log(spec)
+            where = f"; its log: {log}" if log.is_file() else ""
+            self._print(spec, f"{self.cells[spec.key].failed} for good{where}")
+
+    def _log(self, spec: TrialSpec) -> Path:
+        return self.directory.trial(spec).directory / NAME
 
     def _print(self, spec: TrialSpec, text: str, before: str = "") -> None:
         name = f"{self.labels[spec.candidate]}, fold {spec.fold}"

@@ -49,14 +49,15 @@ from orchestrator.executor import (
     TrialEvent,
     Waiting,
     Work,
-    attempt,
     note_failure,
 )
 from orchestrator.slots import Node, Slots
+from orchestrator.trial_log import logged_attempt
 
 T = TypeVar("T")
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # data go through the cache's files, not through Ray
+_dashboard = ""
 
 
 class RayExecutor:
@@ -149,7 +150,7 @@ class _TrialActor(tune.Trainable):
         if self.failed:
             raise RuntimeError("the attempt failed, as told; Tune tries again")
         if self.events is None:
-            self.events = attempt(self.spec, self.jobs)
+            self.events = logged_attempt(self.spec, self.jobs)
             return {"event": None}  # time to say that it is no longer wanted
         event = next(self.events)
         self.failed = event.kind == "error" and event.may_pass
@@ -288,9 +289,10 @@ def connect(address: str | None = None) -> list[Node]:
     Raises:
         GitractError: there is no cluster at that address.
     """
+    global _dashboard
     own = address is None
     try:
-        ray.init(
+        session = ray.init(
             address="local" if own else address,
             include_dashboard=False if own else None,
             object_store_memory=_OBJECT_STORE_BYTES if own else None,
@@ -301,12 +303,18 @@ def connect(address: str | None = None) -> list[Node]:
         got = str(error).splitlines()[0]
         remedy = "start the cluster (ray start --head) or leave --address out"
         raise GitractError("--address", "a Ray cluster", got, remedy) from None
+    _dashboard = session.dashboard_url or ""
     memory = min(gpu_memory_sizes(), default=0)  # other nodes are taken to be like the driver's
     return [
         Node(int(r.get("CPU", 0)), int(r.get("GPU", 0)), memory)
         for r in (n["Resources"] for n in ray.nodes() if n["Alive"])  # type: ignore[no-untyped-call]
         if r.get("CPU", 0) >= 1
     ]
+
+
+def dashboard() -> str:
+    """The address of the dashboard of the cluster that ``connect`` reached; empty without one."""
+    return _dashboard and f"http://{_dashboard}"
 
 
 def disconnect() -> None:

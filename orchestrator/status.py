@@ -20,6 +20,7 @@ from gitract_core.errors import RunError
 from gitract_core.files import read_json
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator import trial_log
 from orchestrator.labels import candidate_labels
 from orchestrator.racing import dropped
 from orchestrator.sweep_directory import SweepDirectory
@@ -48,7 +49,8 @@ class TrialStatus:
         seconds: of all epochs so far.
         score: competition score of the fold, NaN unless finished.
         reason: why there is no score, in one line.
-        detail: the last lines of a failed trial's traceback.
+        detail: the last lines of a failed trial's log, of its traceback where it has none.
+        log: where everything that it printed is; empty if there is no such file.
         micro_batch: slices at once, if memory ran out and batches were split; else 0.
     """
 
@@ -61,6 +63,7 @@ class TrialStatus:
     score: float = float("nan")
     reason: str = ""
     detail: tuple[str, ...] = ()
+    log: str = ""
     micro_batch: int = 0
 
     @property
@@ -165,13 +168,19 @@ def _read_trial(
     failure = _read_failure(files.failure)
     if failure:
         state: State = "diverged" if failure.get("kind") == "diverged" else "failed"
-        lines = str(failure.get("detail", "")).rstrip().splitlines()[-_DETAIL_LINES:]
         why = str(failure.get("message", "unknown"))
-        return TrialStatus(spec, state, *epochs, reason=why, detail=tuple(lines))
+        log = files.directory / trial_log.NAME
+        lines = trial_log.last_lines(log, _DETAIL_LINES) or _traceback_end(failure)
+        where = str(log) if log.is_file() else ""
+        return TrialStatus(spec, state, *epochs, reason=why, detail=lines, log=where)
     if left_out:
         return TrialStatus(spec, "dropped", *epochs, reason=left_out)
     begun = records or files.checkpoint.is_file()  # the latter alone inside the first epoch
     return TrialStatus(spec, "stopped" if begun else "waiting", *epochs)
+
+
+def _traceback_end(failure: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(failure.get("detail", "")).rstrip().splitlines()[-_DETAIL_LINES:])
 
 
 def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:

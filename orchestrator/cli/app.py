@@ -89,11 +89,13 @@ def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Execut
         from orchestrator.local_executor import LocalExecutor, this_machine
 
         return LocalExecutor(), [this_machine()]
-    from orchestrator.ray_executor import RayExecutor, connect, disconnect
+    from orchestrator.ray_executor import RayExecutor, connect, dashboard, disconnect
 
     stack.callback(disconnect)
     with console(stderr=True).status("starting Ray"):
         nodes = connect(address)
+    if dashboard():
+        console(stderr=True).print(f"Ray's dashboard: {dashboard()}", soft_wrap=True)
     return RayExecutor(), nodes
 
 

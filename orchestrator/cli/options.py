@@ -76,6 +76,13 @@ Race = Annotated[
 ]
 RaceKeep = Annotated[int, typer.Option(min=1, help="How many the race shall find.")]
 Retries = Annotated[int, typer.Option(min=0, help="Further attempts of a failed trial.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard/--no-tensorboard", help="Event files in RUN/tensorboard.")
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(help="Log to this MLflow too: http://host:port, sqlite:///file or a folder."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.slots import Slots
     from orchestrator.sweep import PreparedSweep
     from orchestrator.sweep_directory import SweepDirectory
+    from orchestrator.tracking import Background
     from orchestrator.verdict import Verdict
 
 
@@ -39,6 +40,8 @@ def sweep(
     race: options.Race = False,
     race_keep: options.RaceKeep = 3,
     retries: options.Retries = 1,
+    tensorboard: options.TensorBoard = True,
+    mlflow: options.Mlflow = None,
     as_json: options.Json = False,
 ) -> None:
     """Train every candidate of a space on every fold, and rank them.
@@ -47,10 +50,12 @@ def sweep(
     where their state was last saved. More epochs, more candidates: what is there is reused.
     """
     from orchestrator.sweep import prepare
+    from orchestrator.tracking import TrackedRun, begin_tracking, check_trackers
 
     changes = (exclude or [], set_knob or [], precision)
     folder = (options.DEMO_DATA if data is None else data, data is None)
     request = options.sweep_request(folder, space, out, folds, changes)
+    check_trackers(mlflow)
     if data is None:
         _make_demo_data()
     bar, progress = progress_bar("cache")
@@ -66,14 +71,18 @@ def sweep(
     if done:
         say.print(f"{done} of them are finished already")
     failed = 0
-    if prepared.pending:
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        run = TrackedRun(prepared.directory, prepared.specs)
+        trackers = begin_tracking(stack, run, tensorboard=tensorboard, mlflow=mlflow)
+        if prepared.pending:
+            say.print(_watch_line(prepared, tensorboard=tensorboard), soft_wrap=True)
             executor, nodes = reach(stack, local=local, address=address)
             flags, pending = (trials_per_gpu, cpus_per_trial), prepared.pending
             slots = options.choose_packing(nodes, pending, prepared.index, flags, say)
             say.print(_slots_line(slots, local=local))
             further = (retries, oof == "keep", checkpoint_minutes, keep_state)
-            failed = _run(executor, prepared, (slots, further), race_keep if race else None)
+            how = (slots, further, trackers)
+            failed = _run(executor, prepared, how, race_keep if race else None)
     written = _show_outcome(prepared, as_json=as_json)
     if failed:
         print(
@@ -100,10 +109,16 @@ def _slots_line(slots: Slots, *, local: bool) -> str:
     return f"{slots.count} trials at a time on {where}, each with {share}{slots.cpus} CPU"
 
 
+def _watch_line(prepared: PreparedSweep, *, tensorboard: bool) -> str:
+    run = prepared.directory.path
+    board = f"; tensorboard --logdir {run / 'tensorboard'}" if tensorboard else ""
+    return f"watch it from another terminal: gitract-cv status {run}{board}"
+
+
 def _run(
     executor: Executor,
     prepared: PreparedSweep,
-    how: tuple[Slots, tuple[int, bool, float, bool]],
+    how: tuple[Slots, tuple[int, bool, float, bool], Sequence[Background]],
     race_keep: int | None,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
@@ -113,7 +128,7 @@ def _run(
     from orchestrator.racing import RacingRule
 
     failed: set[str] = set()
-    slots, further = how
+    slots, further, trackers = how
     trials = prepared.directory.trials.resolve()  # workers have other working directories
     with SweepProgress(console(stderr=True), prepared.directory, prepared.specs) as progress:
         pending, race = prepared.pending, None
@@ -124,6 +139,8 @@ def _run(
 
         def on_event(event: TrialEvent) -> None:
             progress(event)
+            for tracker in trackers:
+                tracker(event)
             if event.kind == "failed":
                 failed.add(event.key)
             if race:

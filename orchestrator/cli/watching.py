@@ -56,6 +56,8 @@ def status(
             out.print(f"\n{name}: {trial.reason}", style="red", markup=False, soft_wrap=True)
             for line in trial.detail:
                 out.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
+            if trial.log:
+                out.print(f"    log: {trial.log}", style="dim", markup=False, soft_wrap=True)
 
 
 def _table(found: RunStatus) -> Table:

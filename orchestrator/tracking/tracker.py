@@ -1,0 +1,80 @@
+"""What every tracker does, and what it is told about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from gitract_core.errors import RunError
+from gitract_core.results import EpochRecord, TrialResult, read_history
+from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.labels import candidate_labels
+from orchestrator.sweep_directory import SweepDirectory
+from search_spaces.loader import varying_knobs
+
+FINAL_SCORES = ("score", "dice", "hausdorff")
+
+
+class Tracker(Protocol):
+    """Shows a run to people; called from one thread, which is not the sweep's."""
+
+    def update(self, spec: TrialSpec) -> None:
+        """Bring what is shown of a trial up to its files."""
+
+    def close(self) -> None:
+        """The sweep ends here, finished or not."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as trackers see it.
+
+    Attributes:
+        directory: its files.
+        specs: the trials of this sweep, finished ones included.
+    """
+
+    directory: SweepDirectory
+    specs: Sequence[TrialSpec]
+
+    @cached_property
+    def labels(self) -> Mapping[Candidate, str]:
+        """Short names of the candidates."""
+        return candidate_labels(tuple(dict.fromkeys(s.candidate for s in self.specs)))
+
+    def knobs(self, candidate: Candidate) -> dict[str, Any]:
+        """The knobs in which the candidates differ, and their values for this one."""
+        varying = varying_knobs(tuple(self.labels)) or ("loss",)
+        return {name: candidate.knobs()[name] for name in varying}
+
+    def result(self, spec: TrialSpec) -> TrialResult | None:
+        """What a finished trial left; None for others, and for a damaged result."""
+        try:
+            return self.directory.result(spec)
+        except RunError:
+            return None
+
+    def epochs(self, spec: TrialSpec) -> list[tuple[EpochRecord, float]]:
+        """The epochs so far, each with the time of its end in seconds since 1970.
+
+        Times are counted back from the last epoch's; pauses between attempts are left out.
+        """
+        file = self.directory.trial(spec).history
+        try:
+            at = file.stat().st_mtime
+            records = read_history(file)
+        except (OSError, RunError):
+            return []
+        found = []
+        for record in reversed(records):
+            found.append((record, at))
+            at -= record.seconds
+        return found[::-1]
+
+    def final_scores(self, spec: TrialSpec) -> dict[str, float]:
+        """The held-out fold's scores of a finished trial; empty for others."""
+        result = self.result(spec)
+        scores = result.scores if result else {}
+        return {name: scores[name] for name in FINAL_SCORES if scores.get(name) is not None}
