@@ -12,6 +12,8 @@ from orchestrator.cli import options
 from orchestrator.cli.app import app, console, print_json, progress_bar, reach
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.executor import Executor
     from orchestrator.leaderboard import Leaderboard
     from orchestrator.slots import Slots
