@@ -79,7 +79,7 @@ def restore(training: Training, checkpoint: Path) -> None:
         state = torch.load(checkpoint, map_location=training.device, weights_only=True)
         _load(training, state)
     except Exception as error:  # torch raises many kinds for a damaged file
-        got = f"{type(error).__name__}: {str(error).splitlines()[0]:.120}"
+        got = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.120}"
         remedy = "remove the file; the trial then starts anew"
         raise RunError(checkpoint, "a checkpoint of this trial", got, remedy) from None
 

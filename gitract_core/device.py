@@ -190,7 +190,7 @@ def _captured(
                 with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                     result = work()
             except RuntimeError as error:  # lack of memory is one too
-                got = f"{type(error).__name__}: {str(error).splitlines()[0]:.120}"
+                got = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.120}"
                 expected, remedy = "a step that a CUDA graph can record", "train without capture"
                 raise TrialError(name, expected, got, remedy) from error
     finally:

@@ -8,17 +8,17 @@ best balanced one is kept; no score takes part in that choice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from gitract_core.errors import DataError, RunError
-from gitract_core.files import write_json
+from gitract_core.files import read_json, write_json
 from gitract_core.organs import ORGANS
 from gitract_core.spec import digest
 
@@ -43,6 +43,15 @@ ORGANIZERS_BLACKLIST = (
     "case83_day11",
     "case13_day0",
 )
+
+
+class _Plan(TypedDict):
+    """What is read of ``folds.json``."""
+
+    n_splits: Annotated[int, Meta(ge=2, le=10_000)]
+    seed: int
+    fingerprint: str
+    fold_of_case: dict[Annotated[str, Meta(pattern="^[0-9]{1,9}$")], int]
 
 
 @dataclass(frozen=True)
@@ -161,16 +170,14 @@ class FoldPlan:
         Raises:
             RunError: unreadable, or changed by hand so that its fingerprint no longer fits.
         """
+        remedy = "start a new run directory"
+        values = read_json(path, _Plan, remedy)
+        of_case = {int(c): f for c, f in values["fold_of_case"].items()}
         try:
-            values = json.loads(path.read_text())
-            plan = cls(
-                {int(c): int(f) for c, f in values["fold_of_case"].items()},
-                int(values["n_splits"]),
-                int(values["seed"]),
-            )
-            stated = values["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-            raise RunError(path, "a fold plan", error, "start a new run directory") from None
+            plan = cls(of_case, values["n_splits"], values["seed"])
+        except DataError as error:
+            raise RunError(path, "a fold plan", error, remedy) from None
+        stated = values["fingerprint"]
         if stated != plan.fingerprint:
             expected, got = f"fingerprint {plan.fingerprint}", stated
             raise RunError(path, expected, got, "undo the change or start a new run directory")

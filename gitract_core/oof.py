@@ -67,7 +67,8 @@ class OofStore(Mapping[str, np.ndarray]):
         with zipfile.ZipFile(self.path) as archive, archive.open(f"{scan}.npy") as member:
             np.lib.format.read_magic(member)
             shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-        if len(shape) != 4 or dtype != np.uint8 or math.prod(shape) > _MOST_BYTES:
+        fits = len(shape) == 4 and min(shape) > 0 and math.prod(shape) <= _MOST_BYTES
+        if not fits or dtype != np.uint8:
             expected, got = "uint8 (organs, slices, size, size)", f"{dtype} {shape}"
             raise RunError(self.path, expected, got, "run the trial again")
 

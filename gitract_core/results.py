@@ -11,10 +11,13 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_bytes, write_json
+from gitract_core.organs import N_ORGANS
 from gitract_core.spec import TrialSpec
 
 
@@ -126,6 +129,63 @@ class EpochRecord:
             raise RunError("history", "epochs from 1", self.epoch, "remove the trial's directory")
 
 
+_NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
+_Sums = Annotated[
+    list[Annotated[float, Meta(ge=0)]], Meta(min_length=N_ORGANS, max_length=N_ORGANS)
+]
+_Facts = dict[str, str | int | float | None]
+
+
+class _CaseSums(TypedDict):
+    dice_sum: _Sums
+    dice_rows: _Sums
+    hausdorff_sum: _Sums
+    hausdorff_volumes: _Sums
+
+
+_Score = Annotated[float, Meta(ge=0, le=1)] | None
+
+
+class _OrganScores(TypedDict):
+    dice: _Score
+    hausdorff: _Score
+    score: _Score
+
+
+class _Scores(_OrganScores):
+    per_class: dict[str, _OrganScores]
+    rows: int
+    volumes: int
+
+
+class _History(TypedDict):
+    best_epoch: Annotated[int, Meta(ge=1)]
+    epochs: Annotated[int, Meta(ge=1)]
+    at_best: dict[str, float | None]
+    best: dict[str, float | None]
+
+
+class _Spec(TypedDict):
+    candidate: dict[str, str | int | float]
+    fold: int
+    n_folds: int
+    seed: int
+    data_fingerprint: str
+    folds_fingerprint: str
+
+
+class _Result(TypedDict):
+    """What ``result.json`` holds."""
+
+    key: str
+    spec: _Spec
+    scores: _Scores
+    per_case: dict[Annotated[str, Meta(pattern="^[0-9]{1,9}$")], _CaseSums]
+    history: _History
+    cost: _Facts
+    environment: _Facts
+
+
 @dataclass(frozen=True, slots=True)
 class TrialResult:
     """A finished trial.
@@ -164,19 +224,21 @@ class TrialResult:
         Raises:
             RunError: unreadable, incomplete, or its key is not that of its spec.
         """
-        values = read_json(path)
+        remedy = "remove the trial's directory and run the sweep again"
+        values = read_json(path, _Result, remedy)
+        for group, name in _NEEDED:
+            if not isinstance(values[group].get(name), int | float):  # type: ignore[literal-required]
+                got = repr(values[group].get(name))  # type: ignore[literal-required]
+                raise RunError(f"{path}, key {group}.{name}", "a number", got, remedy)
         try:
-            key = values.pop("key")
             known = expected is not None and values["spec"] == expected.to_json()
-            spec = expected if known else TrialSpec.from_json(values["spec"])
-            result = cls(**{**values, "spec": spec})
-        except (KeyError, TypeError, AttributeError, GitractError) as error:
-            remedy = "remove the trial's directory and run the sweep again"
+            spec = expected if known and expected else TrialSpec.from_json(values["spec"])
+        except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "a trial's result", f"{error!s:.200}", remedy) from None
-        if key != result.spec.key:
-            remedy = "remove the trial's directory and run the sweep again"
-            raise RunError(path, f"key {result.spec.key}", key, remedy)
-        return result
+        if values["key"] != spec.key:
+            raise RunError(path, f"key {spec.key}", values["key"], remedy)
+        parts = (values["scores"], values["per_case"], values["history"], values["cost"])
+        return cls(spec, *parts, values["environment"])
 
 
 def write_history(path: Path, records: Iterable[EpochRecord]) -> None:

@@ -79,7 +79,7 @@ class CandidateScores:
 
     def at_best(self, metric: str) -> float:
         """Mean over folds of an epoch metric at the best epoch."""
-        return _mean(r.history["at_best"][metric] for r in self.finished)
+        return _mean(r.history["at_best"].get(metric) for r in self.finished)
 
     @property
     def best_epoch(self) -> float:

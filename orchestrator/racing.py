@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -118,8 +119,8 @@ def write_log(
         The decisions with their times.
     """
     file = log_file(directory)
-    before = read_json(file).get("decisions", []) if file.is_file() else []
-    times = {(d.get("after_folds"), d.get("key"), d.get("dropped")): d.get("at") for d in before}
+    before = _logged(file) if file.is_file() else []
+    times = {(d["after_folds"], d["key"], d["dropped"]): d.get("at") for d in before}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     dated = [
         dataclasses.replace(d, at=d.at or times.get((d.after_folds, d.key, d.dropped)) or now)
@@ -127,6 +128,21 @@ def write_log(
     ]
     write_json(file, {"rule": asdict(rule), "decisions": [asdict(d) for d in dated]})
     return dated
+
+
+class _Logged(TypedDict):
+    after_folds: int
+    key: str
+    probability: float | None
+    dropped: bool
+    reason: str
+    at: NotRequired[str | None]
+
+
+class _Log(TypedDict):
+    """What is read of ``racing.json``."""
+
+    decisions: list[_Logged]
 
 
 def log_file(directory: SweepDirectory) -> Path:
@@ -143,16 +159,15 @@ def dropped(directory: SweepDirectory) -> dict[str, str]:
     file = log_file(directory)
     if not file.is_file():
         return {}
-    try:
-        decisions = [d for d in read_json(file)["decisions"] if d["dropped"]]
-        return {d["key"]: _reason(d) for d in decisions}
-    except (KeyError, TypeError) as error:
-        remedy = "remove the file; it is a log"
-        raise RunError(file, "a log of racing", repr(error), remedy) from None
+    return {d["key"]: _reason(d) for d in _logged(file) if d["dropped"]}
 
 
-def _reason(decision: Mapping[str, object]) -> str:
+def _logged(file: Path) -> list[_Logged]:
+    return read_json(file, _Log, "remove the file; it is a log")["decisions"]
+
+
+def _reason(decision: _Logged) -> str:
     probability = decision["probability"]
-    shown = f" {probability:.3f}" if isinstance(probability, float) else ""
+    shown = "" if probability is None else f" {probability:.3f}"
     folds = decision["after_folds"]
     return f"dropped by racing after {folds} folds: {decision['reason']}{shown}"

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+from msgspec import Meta
 
 from gitract_core import __version__
 from gitract_core.errors import GitractError, RunError
@@ -29,6 +31,23 @@ if TYPE_CHECKING:
     from gitract_core.trial import TrialData
 
 _FORMAT = 1
+
+
+class _Record(TypedDict):
+    """What is read of ``sweep.json``."""
+
+    format: Literal[1]
+    candidates: Annotated[list[dict[str, str | int | float]], Meta(min_length=1)]
+    n_folds: Annotated[int, Meta(ge=2, le=10_000)]
+    folds_fingerprint: str
+    seed: Annotated[int, Meta(ge=0, le=2**31)]
+    data_directory: str
+    data_fingerprint: Annotated[str, Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]
+    exclude: list[str]
+    spaces: list[str]
+    commands: list[str]
+    created: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -81,9 +100,7 @@ class SweepRecord:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SweepRecord:
         """A record from what ``to_json`` gave."""
-        values = dict(values)
-        if values.pop("format") != _FORMAT:
-            raise ValueError("a format of another version")
+        values = {name: value for name, value in values.items() if name != "format"}
         for name in ("exclude", "spaces", "commands"):
             values[name] = tuple(values[name])
         values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
@@ -138,11 +155,11 @@ class SweepDirectory:
         Raises:
             RunError: unreadable or not a sweep's record.
         """
-        values = read_json(self.record_file)
+        remedy = "restore the file or start a new run directory"
+        values = read_json(self.record_file, _Record, remedy)
         try:
-            return SweepRecord.from_json(values)
-        except (KeyError, TypeError, ValueError, AttributeError, GitractError) as error:
-            remedy = "restore the file or start a new run directory"
+            return SweepRecord.from_json(dict(values))
+        except (TypeError, GitractError) as error:
             raise RunError(self.record_file, "a sweep's record", error, remedy) from None
 
     def write(self, record: SweepRecord) -> None:

@@ -30,6 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(home)
         patch.setenv("GITRACT_CACHE", str(tmp_path_factory.getbasetemp() / "gitract-cache"))
         sweep = ("sweep", "--local", "--data", "tiny", "--space", "space.yaml", "--out", "run")
+        sweep += ("--cpus-per-trial", "1")  # as many threads when it is resumed
         assert run_cli(*sweep).code == 0
         assert run_cli("ensemble", "run", "--top", "1", "--images", "tiny/train").code == 0
     (home / "run/ensembles/top1-equal").rename(home / "run/ensembles/one")

@@ -64,13 +64,14 @@ def refused(home: Path, command: str, *, naming: str) -> str:
     return lines[0]
 
 
-def told_or_refused(home: Path, command: str, *, naming: str) -> None:
+def told_or_refused(home: Path, command: str, *, naming: str) -> Ended:
     """As ``refused``, for damage that a command may also do without noticing: no traceback."""
     ended = run_cli(*command.split())
     assert ended.code in (0, 1, 2), ended
     if ended.code == 2:
         assert len(ended.err.strip().splitlines()) == 1, ended.err
         assert naming in ended.err
+    return ended
 
 
 def snapshot(home: Path) -> dict[str, str]:

@@ -1,0 +1,234 @@
+"""The files of a run: result, record, folds, members, probabilities, weights, checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gitract_core.errors import RunError
+from tests.bad_input.refusing import refused, run_cli, told_or_refused
+
+Change = Callable[[bytes], bytes]
+REPORT, PREDICT = "report run", "predict run/ensembles/one --images tiny/train --out new.csv"
+ENSEMBLE = "ensemble run --top 1 --images tiny/train --out new.csv"
+CHECK = "check-submission run/ensembles/one/submission.csv --images tiny/train"
+RESUME = "sweep --local --data tiny --space space.yaml --out run --cpus-per-trial 1"
+
+DAMAGED: dict[str, Change] = {
+    "empty": lambda _: b"",
+    "cut short": lambda old: old[: len(old) // 2],
+    "bytes": lambda _: np.random.default_rng(0).bytes(3000),
+    "NUL": lambda _: bytes(100),
+    "a list": lambda _: b"[1, 2]",
+    "a number": lambda _: b"17",
+    "nothing in it": lambda _: b"{}",
+    "UTF-16": lambda old: old.decode().encode("utf-16"),
+    "latin-1": lambda old: old.replace(b'"', b'"\xe9', 1),
+    "nested 100,000 deep": lambda _: b'{"spec": ' + b"[" * 100_000,
+    "NaN": lambda old: old.replace(b": 0", b": NaN", 1).replace(b": 1", b": NaN", 1),
+    "a number of a megabyte": lambda _: b'{"fold": ' + b"9" * 10**6 + b"}",
+}
+VALUES: dict[str, Any] = {
+    "null": None,
+    "text": "x",
+    "huge": 1e308,
+    "of 30 digits": 10**30,
+    "a list": [],
+    "a way out": "../../../x",
+}
+
+
+def result_file(home: Path) -> Path:
+    """Of a member of the ensemble, so that all commands read it."""
+    members = json.loads((home / "run/ensembles/one/members.json").read_text())["members"]
+    return home / "run/trials" / members[0]["trial"] / "result.json"
+
+
+def file_of(home: Path, name: str) -> Path:
+    return result_file(home) if name == "result.json" else home / name
+
+
+FILES = {
+    "result.json": REPORT,
+    "run/sweep.json": REPORT,
+    "run/folds.json": ENSEMBLE,
+    "run/ensembles/one/members.json": PREDICT,
+    "run/ensembles/one/oof_score.json": CHECK,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("name", FILES)
+def test_whole_file(home: Path, name: str, damage: str) -> None:
+    file = file_of(home, name)
+    file.write_bytes(DAMAGED[damage](file.read_bytes()))
+    refused(home, FILES[name], naming=file.name)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place of a JSON value; of lists, and of organs and cases, only the first."""
+    yield path
+    if isinstance(value, dict):
+        alike = all(isinstance(v, dict) for v in value.values()) and path
+        for key in list(value)[: 1 if alike else None]:
+            yield from places(value[key], (*path, key))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*path, 0))
+
+
+def changed(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """A copy with another value at one place; without it where ``new`` is Ellipsis."""
+    made = copy.deepcopy(value)
+    at = made
+    for step in path[:-1]:
+        at = at[step]
+    if new is ...:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = new
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_every_key(home: Path, name: str) -> None:
+    """One key at a time: other types, huge numbers, missing. Refused in one line, or no matter."""
+    file = file_of(home, name)
+    good = json.loads(file.read_text())
+    refusals = 0
+    for path in places(good):
+        for new in [*VALUES.values(), ...] if path else []:
+            file.write_text(json.dumps(changed(good, path, new)))
+            ended = told_or_refused(home, FILES[name], naming="")
+            refusals += ended.code == 2
+            (home / "new.csv").unlink(missing_ok=True)
+    assert refusals > 15
+
+
+class Owning:
+    """Pickled, it writes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def array_file(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=True)
+    return content.getvalue()
+
+
+def claim(shape: str) -> bytes:
+    """An .npy file that claims a shape and holds nothing."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+def archive(old: Path, content: bytes) -> bytes:
+    """An .npz file with the same names and other content."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(old) as before, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as after:
+        for name in before.namelist():
+            after.writestr(name, content)
+    return made.getvalue()
+
+
+def test_probabilities(home: Path) -> None:
+    file = result_file(home).with_name("oof.npz")
+    owned = home / "owned"
+    good = file.read_bytes()
+    variants = {
+        "empty": b"",
+        "cut short": good[: len(good) // 2],
+        "bytes": b"PK\3\4" + bytes(1000),
+        "pickled objects": archive(file, array_file(np.array([Owning(owned)], dtype=object))),
+        "another type": archive(file, array_file(np.zeros((3, 6, 32, 32)))),
+        "other axes": archive(file, array_file(np.zeros(5, np.uint8))),
+        "a terabyte claimed": archive(file, claim("(1024, 1024, 1024, 1024)")),
+        "a shape that is none": archive(file, claim("(-1, 2, 3, 4)")),
+        "a bomb": archive(file, claim("(3, 5, 32, 32)") + bytes(10**8)),
+    }
+    for content in variants.values():
+        file.write_bytes(content)
+        if content is variants["a bomb"]:
+            told_or_refused(home, ENSEMBLE, naming="oof.npz")
+        else:
+            refused(home, ENSEMBLE, naming="oof.npz")
+        assert not owned.exists()
+
+
+def test_weights(home: Path) -> None:
+    """The manifest's SHA-256 is a first guard; here it is passed, as who forges would."""
+    trial = result_file(home).parent
+    weights, owned = trial / "best.safetensors", home / "owned"
+    good = weights.read_bytes()
+    header = json.loads(good[8 : 8 + struct.unpack("<Q", good[:8])[0]])
+    first = next(name for name in header if name != "__metadata__")
+    bent = {**header, first: {**header[first], "shape": [2**40, 2**40]}}
+    other = {**header, "more": header[first]}
+    variants = {
+        "empty": b"",
+        "cut short": good[: len(good) // 2],
+        "a pickle": pickle.dumps(Owning(owned)),
+        "a header of a terabyte": struct.pack("<Q", 2**40) + good[8:],
+        "a shape of a yottabyte": with_header(bent, good),
+        "one tensor more": with_header(other, good),
+    }
+    for content in variants.values():
+        weights.write_bytes(content)
+        refused(home, f"predict {trial} --images tiny/train --out new.csv", naming=weights.name)
+        assert not owned.exists()
+
+
+def with_header(header: dict[str, Any], old: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + old[8 + struct.unpack("<Q", old[:8])[0] :]
+
+
+@pytest.mark.parametrize("damage", ["pickled object", "pickled module", "plain pickle", "empty"])
+def test_checkpoint_runs_no_code_and_the_trial_starts_anew(home: Path, damage: str) -> None:
+    trial, owned = result_file(home).parent, home / "owned"
+    before = (trial / "best.safetensors").read_bytes()
+    (trial / "result.json").unlink()
+    (trial / "last.pt").unlink(missing_ok=True)
+    checkpoint = trial / "checkpoint.pt"
+    if damage == "pickled object":
+        torch.save({"network": Owning(owned)}, checkpoint)
+    elif damage == "pickled module":
+        torch.save(torch.nn.Linear(2, 2), checkpoint)
+    else:
+        checkpoint.write_bytes(pickle.dumps(Owning(owned)) if "plain" in damage else b"")
+    assert run_cli(*RESUME.split()).code == 0
+    assert not owned.exists()
+    assert (trial / "best.safetensors").read_bytes() == before
+
+
+def test_the_owning_pickle_would_have_worked(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Owning(tmp_path / "owned")))
+    assert (tmp_path / "owned").exists()
+
+
+def test_a_run_that_is_none(home: Path) -> None:
+    for name in ("tiny", "missing", "space.yaml"):
+        refused(home, f"report {name}", naming=name)
+        refused(home, f"status {name}", naming=name)
+
+
+def test_errors_stay_short() -> None:
+    error = RunError("x" * 10**6, "y\n" * 10**5, b"z" * 10**6, "w")
+    assert len(str(error)) < 2500
+    assert "\n" not in str(error)
