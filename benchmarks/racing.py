@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def wilcoxon(sums: CaseSums, random: np.random.Generator) -> tuple[int, int]:
                 raise optuna.TrialPruned
         return float(folds[candidate].mean())
 
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.1)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     study.optimize(objective, n_trials=len(sums.names))

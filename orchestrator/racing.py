@@ -84,7 +84,7 @@ def decide(sums: CaseSums, rule: RacingRule, n_folds: int) -> np.ndarray:
     shrunk by its root.
 
     The luck of training is not drawn on top: what it does inside finished folds is part of the
-    final mean too. What it will do in folds to come is left out; with it racing saved 2 to 3 % less
+    final mean too. What it will do in folds to come is left out; with it racing saved 2 to 4 % less
     at the same regret (``benchmarks/results/racing.md``).
 
     Returns:
