@@ -33,10 +33,12 @@ def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
     log = jobs.files(spec.key).directory / NAME
     with captured(log, jobs.slots.device):
         for event in attempt(spec, jobs):
-            if event.kind != "epoch":
-                _say_how_it_ended(event)
-            shorten(log)
-            yield event
+            if event.kind == "epoch":
+                shorten(log)
+                yield event
+        _say_how_it_ended(event)
+        shorten(log)
+    yield event  # outside: what the executor prints from here on is not the trial's
 
 
 @contextlib.contextmanager
