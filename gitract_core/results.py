@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -149,13 +149,16 @@ _Score = Annotated[float, Meta(ge=0, le=1)] | None
 class _OrganScores(TypedDict):
     dice: _Score
     hausdorff: _Score
+    score: NotRequired[_Score]
+
+
+class _Scores(TypedDict):
+    dice: _Score
+    hausdorff: _Score
     score: _Score
-
-
-class _Scores(_OrganScores):
-    per_class: dict[str, _OrganScores]
-    rows: int
-    volumes: int
+    per_class: NotRequired[dict[str, _OrganScores]]
+    rows: NotRequired[int]
+    volumes: NotRequired[int]
 
 
 class _History(TypedDict):

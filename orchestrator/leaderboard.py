@@ -75,7 +75,8 @@ class CandidateScores:
 
     def organ_mean(self, organ: str, metric: str) -> float:
         """Mean over folds of one organ's ``dice`` or ``hausdorff``."""
-        return _mean(r.scores["per_class"][organ][metric] for r in self.finished)
+        per_class = (r.scores.get("per_class", {}) for r in self.finished)
+        return _mean(organs[organ][metric] if organ in organs else None for organs in per_class)
 
     def at_best(self, metric: str) -> float:
         """Mean over folds of an epoch metric at the best epoch."""

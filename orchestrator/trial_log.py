@@ -31,12 +31,14 @@ _STREAMS = (1, 2)  # descriptors of standard output and error
 def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
     """As ``attempt``, in a worker process: what it prints goes to the trial's log."""
     log = jobs.files(spec.key).directory / NAME
-    with captured(log, jobs.slots.device), contextlib.closing(attempt(spec, jobs)) as events:
-        for event in events:
-            if event.kind != "epoch":
-                _say_how_it_ended(event)
-            shorten(log)
-            yield event
+    with captured(log, jobs.slots.device):
+        for event in attempt(spec, jobs):
+            if event.kind == "epoch":
+                shorten(log)
+                yield event
+        _say_how_it_ended(event)
+        shorten(log)
+    yield event  # outside: what the executor prints from here on is not the trial's
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def test_other_images_and_a_missing_note_are_told(made: Path, own_tiny: Path) ->
     with pytest.raises(RunError, match=r"submission\.provenance\.json"):
         verify(lone)
     note_of(lone).write_text('{"format": 1}')
-    with pytest.raises(RunError, match="a submission's note"):
+    with pytest.raises(RunError, match="a whole record"):
         verify(lone)
 
 

@@ -162,8 +162,8 @@ def test_widths_by_name_and_by_text():
     ("widths", "depth", "message"),
     [
         ("papr", 4, "got 'papr'; did you mean 'paper'"),
-        ("16,32", 2, "expected 3 numbers of 1 or more, since network.depth is 2, got '16,32'"),
-        ("16,0,8", 2, "numbers of 1 or more"),
+        ("16,32", 2, "expected 3 numbers from 1 to 9999, since network.depth is 2, got '16,32'"),
+        ("16,0,8", 2, "numbers from 1 to 9999"),
         ("16,-1,8", 2, "a preset's name or widths"),
         ("", 2, "a preset's name or widths"),
         ("paper", 6, "expected at most 5, since network.widths is 'paper', got 6"),

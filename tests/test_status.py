@@ -38,7 +38,7 @@ def finish(spec: TrialSpec, files: TrialFiles, epochs: int = EPOCHS, micro_batch
     write_history(files.history, records(epochs))
     TrialResult(
         spec,
-        scores={"score": 0.75, "dice": 0.5},
+        scores={"score": 0.75, "dice": 0.5, "hausdorff": 0.9},
         per_case={},
         history={"epochs": epochs},
         cost={"seconds": 2.0 * epochs},

@@ -162,5 +162,5 @@ def test_damaged_result_is_refused(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected key"):
         TrialResult.load(file)
     file.write_text(text[:200])
-    with pytest.raises(RunError, match="a JSON object"):
+    with pytest.raises(RunError, match="expected JSON"):
         TrialResult.load(file)
