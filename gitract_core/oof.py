@@ -81,7 +81,8 @@ class OofStore(Mapping[str, np.ndarray]):
     @contextmanager
     def _reading(self) -> Iterator[Any]:
         try:
-            with np.load(self.path, allow_pickle=False) as store:
+            # Opened here: of a damaged file NumPy leaves its own handle open.
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as store:
                 yield store
         except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             remedy = "remove this file; it is predicted anew from the weights"
