@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -78,22 +79,43 @@ def cache_directory(fingerprint: str, size: int, root: Path | None = None) -> Pa
     return (root or cache_root()) / f"{fingerprint}-{size}-{_FORMAT}"
 
 
+class CacheSource(Protocol):
+    """A machine that has a cache, for those that have neither a cache nor the data."""
+
+    def fetch(self, name: str, part: Path) -> None:
+        """Write the files of the cache directory called ``name`` into the directory ``part``."""
+
+
 def open_cache(
-    data: Path, fingerprint: str, size: int, *, exclude: tuple[str, ...] = ()
+    data: Path,
+    fingerprint: str,
+    size: int,
+    *,
+    exclude: tuple[str, ...] = (),
+    source: CacheSource | None = None,
 ) -> SliceCache:
     """Open the cache of a data set by its fingerprint; build it if this machine has none.
+
+    Where the folder is not to be seen, the cache is fetched from a source, once for all trials of
+    this machine.
 
     Args:
         data: the contest folder, read only if there is no cache yet.
         fingerprint: content hash that the data set must have.
         size: side in pixels.
         exclude: scans left out of the index.
+        source: gives the cache if the folder is missing.
 
     Raises:
-        DataError: there is no cache and the folder is missing, faulty or another data set.
+        DataError: there is no cache and no source, and the folder is missing, faulty or another
+            data set.
     """
     directory = cache_directory(fingerprint, size)
     if directory.is_dir():
+        return SliceCache(directory, data, size)
+    if source and not data.is_dir():
+        fetch = source.fetch
+        written_once(directory, lambda part: fetch(directory.name, part))
         return SliceCache(directory, data, size)
     index = SliceIndex.from_directory(data).without(exclude)
     if index.fingerprint != fingerprint:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gitract_core.cache import SliceCache, open_cache
+from gitract_core.cache import CacheSource, SliceCache, open_cache
 from gitract_core.checkpoint import Checkpoints, restore
 from gitract_core.device import (
     DeviceSlices,
@@ -53,20 +53,23 @@ class TrialData:
     """Where a trial finds its data; small, so that it can be sent to any node.
 
     Attributes:
-        directory: the contest folder, seen under this path by every node.
+        directory: the contest folder; a node that sees it under this path can build its cache.
         fingerprint: content hash that it must have, with ``exclude`` left out.
         plan: the folds.
         exclude: scans left out.
+        source: gives the cache to a node that does not see the folder.
     """
 
     directory: Path
     fingerprint: str
     plan: FoldPlan
     exclude: tuple[str, ...] = ()
+    source: CacheSource | None = None
 
     def cache(self, size: int) -> SliceCache:
-        """The node's cache at one size, built if need be."""
-        return open_cache(self.directory, self.fingerprint, size, exclude=self.exclude)
+        """The node's cache at one size, built or fetched if need be."""
+        wanted = (self.fingerprint, size)
+        return open_cache(self.directory, *wanted, exclude=self.exclude, source=self.source)
 
     def check(self, spec: TrialSpec) -> None:
         """Refuse a trial of other data or other folds.

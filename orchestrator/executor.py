@@ -23,6 +23,7 @@ from gitract_core.results import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
 
 if TYPE_CHECKING:
+    from gitract_core.cache import CacheSource
     from gitract_core.trial import TrialData
     from orchestrator.slots import Slots
 
@@ -54,6 +55,10 @@ class Jobs:
     keep_oof: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
+
+    def reading_from(self, source: CacheSource) -> Jobs:
+        """The same jobs; nodes without the data fetch the cache from a source."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, source=source))
 
     def files(self, key: str) -> TrialFiles:
         """The files of the trial with this key."""

@@ -14,10 +14,11 @@ import json
 import logging
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 # Nothing leaves the machine unless the user turns usage statistics on; read when Ray is imported.
@@ -29,14 +30,17 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is the sweep
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # trials are the work, not the background
 
+import numpy as np
 import ray
 from ray import tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import AuthenticationError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util import ActorPool
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from gitract_core.cache import cache_root
 from gitract_core.device import gpu_memory_sizes
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.results import EpochRecord
@@ -56,7 +60,8 @@ from orchestrator.trial_log import logged_attempt
 
 T = TypeVar("T")
 
-_OBJECT_STORE_BYTES = 128 * 2**20  # data go through the cache's files, not through Ray
+_OBJECT_STORE_BYTES = 128 * 2**20  # of an own session: its one machine has the data
+_PIECE_BYTES = 32 * 2**20
 _dashboard = ""
 
 
@@ -65,7 +70,13 @@ class RayExecutor:
 
     def run(self, jobs: Jobs, on_event: OnEvent, course: Course | None = None) -> None:
         """Run the jobs; Ray starts a trial again whose process or node is lost."""
-        course = course or Everything()
+        feed = _start_feed()
+        try:
+            self._run(jobs.reading_from(RayCacheSource(feed)), on_event, course or Everything())
+        finally:
+            ray.kill(feed)
+
+    def _run(self, jobs: Jobs, on_event: OnEvent, course: Course) -> None:
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(jobs.slots.count)
         trainable = tune.with_resources(
             tune.with_parameters(_TrialActor, jobs=dataclasses.replace(jobs, specs=())),
@@ -109,6 +120,59 @@ class RayExecutor:
         finally:
             for worker in workers:
                 ray.kill(worker)
+
+
+class CacheFeed:
+    """A process on the driver's machine that hands out its cache, piece by piece."""
+
+    def __init__(self, root: str) -> None:
+        self.root, self.given = Path(root), Counter[str]()
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """Bytes of each file of a cache directory."""
+        self.given[name] += 1
+        return {path.name: path.stat().st_size for path in (self.root / name).iterdir()}
+
+    def piece(self, name: str, file: str, start: int) -> np.ndarray:
+        """Bytes of a file from a place on; its only copy lies in the object store."""
+        path = self.root / name / file
+        return np.fromfile(path, np.uint8, count=_PIECE_BYTES, offset=start)
+
+    def asked(self) -> dict[str, int]:
+        """How often each cache was begun to be fetched."""
+        return dict(self.given)
+
+
+@dataclass(frozen=True)
+class RayCacheSource:
+    """The driver's cache for nodes that have no data: a ``CacheSource`` through Ray's objects.
+
+    Two pieces are on their way at a time, so that a small object store does not overflow; a piece
+    leaves the store as soon as it is on the node's disk.
+    """
+
+    feed: Any
+
+    def fetch(self, name: str, part: Path) -> None:
+        """Copy the files of the driver's cache directory ``name`` into ``part``."""
+        sizes: dict[str, int] = ray.get(self.feed.sizes.remote(name))
+        for file, size in sizes.items():
+            starts = range(0, size, _PIECE_BYTES)
+            waiting = deque(self._ask(name, file, start) for start in starts[:2])
+            with (part / file).open("wb") as out:
+                for ahead in (*starts[2:], None, None)[: len(starts)]:
+                    out.write(ray.get(waiting.popleft()).data)
+                    if ahead is not None:
+                        waiting.append(self._ask(name, file, ahead))
+
+    def _ask(self, name: str, file: str, start: int) -> Any:
+        return self.feed.piece.remote(name, file, start)
+
+
+def _start_feed() -> Any:
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    feed = ray.remote(CacheFeed).options(num_cpus=0, scheduling_strategy=here, max_restarts=2)
+    return feed.remote(str(cache_root().resolve()))
 
 
 class _MapActor:
@@ -287,7 +351,8 @@ def connect(address: str | None = None) -> list[Node]:
         address: as ``ray.init`` takes it (``auto``, ``host:port``); None for an own session.
 
     Raises:
-        GitractError: there is no cluster at that address.
+        GitractError: there is no cluster at that address, it does not let us in, or no machine of it
+            offers a processor; machines without any are left out.
     """
     global _dashboard
     own = address is None
@@ -299,17 +364,25 @@ def connect(address: str | None = None) -> list[Node]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    except AuthenticationError as error:
+        got = str(error).partition(". ")[0]
+        remedy = "copy ~/.ray/auth_token of the cluster's head here, or unset RAY_AUTH_MODE"
+        raise GitractError("RAY_AUTH_MODE", "the cluster's token", got, remedy) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         got = str(error).splitlines()[0]
         remedy = "start the cluster (ray start --head) or leave --address out"
         raise GitractError("--address", "a Ray cluster", got, remedy) from None
     _dashboard = session.dashboard_url or ""
     memory = min(gpu_memory_sizes(), default=0)  # other nodes are taken to be like the driver's
-    return [
+    nodes = [
         Node(int(r.get("CPU", 0)), int(r.get("GPU", 0)), memory)
         for r in (n["Resources"] for n in ray.nodes() if n["Alive"])  # type: ignore[no-untyped-call]
         if r.get("CPU", 0) >= 1
     ]
+    if not nodes:
+        remedy = "add a machine to the cluster, or start it without --num-cpus=0"
+        raise GitractError("--address", "a machine that runs trials", "no processors", remedy)
+    return nodes
 
 
 def dashboard() -> str:

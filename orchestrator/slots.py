@@ -68,8 +68,14 @@ def choose_slots(
     Slots(count=8, cpus=1, gpus=0.0, device='cpu')
     >>> choose_slots([Node(cpus=32, gpus=4, gpu_memory_bytes=24 * 2**30)], n_trials=50)
     Slots(count=12, cpus=2, gpus=0.3333, device='cuda')
+
+    Raises:
+        GitractError: no node has a processor; those without one are left out.
     """
     n_trials = max(n_trials, 1)
+    nodes = [node for node in nodes if node.cpus]
+    if not nodes:
+        raise GitractError("slots", "a machine with a processor", "none", "add one to the cluster")
     if any(node.gpus for node in nodes):
         with_gpus = [node for node in nodes if node.gpus]
         share = trials_per_gpu or _share(with_gpus, n_trials, measured_share)

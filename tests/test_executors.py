@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from gitract_core.errors import RunError, TrialError
+from gitract_core.errors import GitractError, RunError, TrialError
 from gitract_core.files import read_json
 from gitract_core.spec import TrialSpec
 from orchestrator.executor import Executor, Jobs, TrialEvent
 from orchestrator.local_executor import LocalExecutor
 from orchestrator.slots import Node, Slots, choose_slots
 from orchestrator.sweep import PreparedSweep
+from tests.tiny_contest import write_tiny_contest
 from tests.tiny_sweep import prepare_tiny
 
 
@@ -275,3 +278,34 @@ def test_slots_follow_machine_and_flags() -> None:
     mixed = choose_slots([Node(8), Node(8, 2, 16 * 2**30)], 50)
     assert (mixed.count, mixed.gpus, mixed.cpus) == (4, 0.5, 2)
     assert choose_slots([Node(8, 2, 80 * 2**30)], 2).gpus == 1.0
+
+
+def test_machines_without_processors_are_left_out() -> None:
+    assert choose_slots([Node(0), Node(4)], 50) == Slots(4, 1)
+    assert choose_slots([Node(0, 1), Node(8, 1, 16 * 2**30)], 50).count == 2
+    for nodes in ([], [Node(0)], [Node(0, 1)]):
+        with pytest.raises(GitractError, match="slots: expected a machine with a processor"):
+            choose_slots(nodes, 50)
+
+
+@pytest.mark.ray
+def test_missing_token_is_said_in_one_line(tmp_path: Path) -> None:
+    """In a process of its own: Ray reads the mode once."""
+    code = "from orchestrator.cli import main; main()"
+    keys = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    environment = {name: value for name, value in os.environ.items() if name not in keys}
+    environment |= {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+    data = write_tiny_contest(tmp_path / "data")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "sweep", "--address", "127.0.0.1:1", "--data", str(data)],
+        env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("gitract-cv: RAY_AUTH_MODE: expected the cluster's token, got "), last
+    assert "copy ~/.ray/auth_token" in last
+    assert "Traceback" not in done.stderr
