@@ -155,6 +155,7 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     try:
         lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
     finally:
+        gc.freeze()  # nor is it later, in the statistics
         gc.enable()
     rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
     ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())

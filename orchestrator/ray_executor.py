@@ -351,7 +351,7 @@ def connect(address: str | None = None) -> list[Node]:
         address: as ``ray.init`` takes it (``auto``, ``host:port``); None for an own session.
 
     Raises:
-        GitractError: there is no cluster at that address, it does not let us in, or no machine of it
+        GitractError: no cluster at that address, it does not let us in, or none of its machines
             offers a processor; machines without any are left out.
     """
     global _dashboard
