@@ -20,7 +20,7 @@ from gitract_core.spec import TrialSpec
 
 def remember_training(spec: TrialSpec, files: TrialFiles) -> None:
     """Note that this trial's files hold its training."""
-    note = _note(spec, files)
+    note = training_note(spec, files)
     if not note.is_file():
         write_bytes(note, files.directory.name.encode())
 
@@ -32,7 +32,7 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
         That trial's result; None if there is none, or what there is is damaged.
     """
     try:
-        other = TrialFiles(files.directory.parent / _note(spec, files).read_text())
+        other = TrialFiles(files.directory.parent / training_note(spec, files).read_text())
         result = TrialResult.load(other.result)
         if result.spec.key == spec.key or _training(result.spec) != _training(spec):
             return None
@@ -49,7 +49,8 @@ def _training(spec: TrialSpec) -> TrialSpec:
     return dataclasses.replace(spec, candidate=spec.candidate.trained)
 
 
-def _note(spec: TrialSpec, files: TrialFiles) -> Path:
+def training_note(spec: TrialSpec, files: TrialFiles) -> Path:
+    """The file that names a finished trial of the same training."""
     return files.directory.parent / ".trained" / _training(spec).key
 
 

@@ -6,16 +6,20 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import click
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import ExitStack
+    from pathlib import Path
 
     from rich.console import Console
 
     from orchestrator.executor import Executor
+    from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Node
+    from orchestrator.sweep_directory import SweepDirectory
 
 app = typer.Typer(
     name="gitract-cv",
@@ -95,6 +99,59 @@ def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Execut
     with console(stderr=True).status("starting Ray"):
         nodes = connect(address)
     return RayExecutor(), nodes
+
+
+def take_run(out: Path | None) -> RemoteRun | None:
+    """Hold a run in an object store for the rest of the command; None for a local directory.
+
+    Its mirror is brought up to date; what is new in it is stored when the command ends.
+    """
+    from orchestrator.remote_run import RemoteRun
+
+    store = RemoteRun.of(out)
+    if store:
+        store.check()
+        context = click.get_current_context()
+        context.with_resource(store.lease())
+        store.pull()
+        context.call_on_close(lambda: _store(store))
+    return store
+
+
+def _store(store: RemoteRun) -> None:
+    store.push_rest()
+    print(f"stored in {store.uri}", file=sys.stderr)
+
+
+def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
+    """An existing run directory; what a command adds to one in an object store is stored there.
+
+    Args:
+        run: a directory or a URI; None for the newest directory under ``runs/``.
+        bulky: whether weights and probabilities are needed.
+
+    Raises:
+        RunError: there is none.
+    """
+    from gitract_core.errors import RunError
+    from orchestrator.remote_run import RemoteRun
+    from orchestrator.sweep_directory import SweepDirectory
+
+    store = RemoteRun.of(run)
+    if store is None:
+        return SweepDirectory.existing(run)
+    path = store.pull(bulky=bulky)
+    if not (path / "sweep.json").is_file():
+        remedy = "pass the --out of a gitract-cv sweep"
+        raise RunError(store.uri, "a run directory (with sweep.json)", "none", remedy)
+
+    def push() -> None:
+        for name in ("report", "ensembles"):
+            if (path / name).is_dir():
+                store.push(name)
+
+    click.get_current_context().call_on_close(push)
+    return SweepDirectory(path)
 
 
 def print_json(value: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.app import app, console, print_json, progress_bar, reach
+from orchestrator.cli.app import app, console, print_json, progress_bar, reach, take_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gitract_core.spec import TrialSpec
     from orchestrator.executor import Executor
     from orchestrator.leaderboard import Leaderboard
+    from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Slots
     from orchestrator.sweep import PreparedSweep
     from orchestrator.sweep_directory import SweepDirectory
@@ -51,7 +52,9 @@ def sweep(
 
     changes = (exclude or [], set_knob or [], precision)
     folder = (options.DEMO_DATA if data is None else data, data is None)
-    request = options.sweep_request(folder, space, out, folds, changes)
+    store = take_run(out)
+    where = store.mirror if store else out
+    request = options.sweep_request(folder, space, where, folds, changes)
     if data is None:
         _make_demo_data()
     bar, progress = progress_bar("cache")
@@ -74,7 +77,9 @@ def sweep(
             slots = options.choose_packing(nodes, pending, prepared.index, flags, say)
             say.print(_slots_line(slots, local=local))
             further = (retries, oof == "keep")
-            failed = _run(executor, prepared, (slots, further), race_keep if race else None)
+            failed = _run(
+                executor, prepared, (slots, (*further, store)), race_keep if race else None
+            )
     written = _show_outcome(prepared, as_json=as_json)
     if failed:
         print(
@@ -104,7 +109,7 @@ def _slots_line(slots: Slots, *, local: bool) -> str:
 def _run(
     executor: Executor,
     prepared: PreparedSweep,
-    how: tuple[Slots, tuple[int, bool]],
+    how: tuple[Slots, tuple[int, bool, RemoteRun | None]],
     race_keep: int | None,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
@@ -114,6 +119,7 @@ def _run(
 
     failed: set[str] = set()
     slots, further = how
+    store = further[-1]
     trials = prepared.directory.trials.resolve()  # workers have other working directories
     with SweepProgress(console(stderr=True), prepared.directory, prepared.specs) as progress:
 
@@ -121,8 +127,12 @@ def _run(
             progress(event)
             if event.kind == "failed":
                 failed.add(event.key)
+            if store and event.kind in ("finished", "failed"):
+                store.collect(event.key)
 
         def run(specs: Sequence[TrialSpec]) -> None:
+            if store:
+                store.push_rest()
             executor.run(Jobs(specs, prepared.data, trials, slots, *further), on_event)
 
         try:
