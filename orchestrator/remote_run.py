@@ -131,6 +131,7 @@ class RemoteRun:
         found = self.listing()
         if "sweep.json" not in found:  # a mirror of a run that is there no longer
             shutil.rmtree(self.mirror, ignore_errors=True)
+            return self.mirror
         self._forget_deleted(found)
         busy = self._busy()
         wanted = {
@@ -382,8 +383,10 @@ def _open(uri: str) -> tuple[Any, str]:
     """The file system of a URI and the path in it, once a process."""
     from pyarrow.fs import FileSystem
 
+    options = "allow_delayed_open=true"  # small objects in one request, whole or not at all
+    full = uri if not uri.startswith("s3:") else f"{uri}{'&' if '?' in uri else '?'}{options}"
     try:
-        system, path = FileSystem.from_uri(uri)
+        system, path = FileSystem.from_uri(full)
     except (OSError, ValueError) as error:
         remedy = "write s3://BUCKET/FOLDER"
         raise RunError(uri, "the address of a store", _brief(str(error)), remedy) from None

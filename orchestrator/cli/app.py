@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import click
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import ExitStack
     from pathlib import Path
 
     from rich.console import Console
@@ -33,6 +32,8 @@ app = typer.Typer(
     epilog="--debug after any command shows tracebacks. Start with: gitract-cv sweep",
 )
 
+_AT_END = ExitStack()  # what a command leaves to be done when it ends, however it ends
+
 
 def main() -> None:
     """Run the command line: exit 0 on success, 1 on a failed job, 2 on wrong use."""
@@ -53,12 +54,14 @@ def main() -> None:
     )
 
     if debug:
-        app()
+        with _AT_END:
+            app()
         return
     from gitract_core.errors import GitractError, TrialError
 
     try:
-        app()
+        with _AT_END:
+            app()
     except GitractError as error:
         _print_error(error)
         sys.exit(1 if isinstance(error, TrialError) else 2)
@@ -111,10 +114,9 @@ def take_run(out: Path | None) -> RemoteRun | None:
     store = RemoteRun.of(out)
     if store:
         store.check()
-        context = click.get_current_context()
-        context.with_resource(store.lease())
+        _AT_END.enter_context(store.lease())
         store.pull()
-        context.call_on_close(lambda: _store(store))
+        _AT_END.callback(_store, store)
     return store
 
 
@@ -150,7 +152,7 @@ def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
             if (path / name).is_dir():
                 store.push(name)
 
-    click.get_current_context().call_on_close(push)
+    _AT_END.callback(push)
     return SweepDirectory(path)
 
 
