@@ -22,17 +22,19 @@ from orchestrator.remote_run import RemoteRun, StoreError, local_members, split_
 
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = """
-base:
-  network.widths: "4,8"
-  network.depth: 1
-  input.size: 32
-  input.channels: 1
-  optimizer.learning_rate: 0.01
-  optimizer.batch_size: 4
-  training.epochs: 3
-grid:
-  loss: [bce, dice]
 folds: 2
+network:
+  widths: "4,8"
+  depth: 1
+input:
+  size: 32
+  channels: 1
+loss: [bce, dice]
+optimizer:
+  learning_rate: 0.01
+  batch_size: 4
+training:
+  epochs: 3
 """
 
 
