@@ -171,7 +171,11 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Iterator[TrialEvent]:
     from gitract_core.trial import iterate_trial
 
     runtime = Runtime(jobs.slots.device, jobs.slots.cpus, jobs.keep_oof)
-    stored = jobs.store and jobs.store.trial(spec)
+    stored = None
+    if jobs.store:
+        from orchestrator.remote_trial import StoredTrial
+
+        stored = StoredTrial(jobs.store, spec)
     try:
         if stored:
             stored.begin()

@@ -4,46 +4,32 @@ Truth is in the store. Each machine has a mirror of it under its cache folder, w
 read and written as in any run directory: a trial's files are fetched before it starts and stored
 after each epoch, ``result.json`` last, so that a trial is finished exactly if its result is in the
 store. Objects are stored whole, or not at all. A mirror may be removed at any time.
-
-An object store has no locks. A *lease*, an object that a sweep renews while it runs, keeps a second
-sweep out of the run; it is asked for, written and read again, which two sweeps that start within
-the same second could both pass.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
-import socket
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from gitract_core.cache import cache_root
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files import replacing
-from gitract_core.results import TrialFiles
-from gitract_core.reuse import training_note
-
-if TYPE_CHECKING:
-    from gitract_core.spec import TrialSpec
 
 T = TypeVar("T")
 Stamp = tuple[int, int]
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
-_LEASE = "sweep.lease.json"
-_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)  # on top of the client's own retries
-_RENEW_SECONDS, _LEASE_SECONDS, _SETTLE_SECONDS = 20.0, 90.0, 1.0
+LEASE = "sweep.lease.json"
+_PAUSES_SECONDS = (1.0, 4.0)  # on top of the client's own retries
 _PIECE_BYTES = 8 * 2**20
 _BULKY = re.compile(r"(best\.safetensors|oof.*\.npz)$")
 _OF_WORKERS = re.compile(r"(^|/)(checkpoint\.pt|\.lock|\..*\.part|sweep\.lease\.json)$")
@@ -89,7 +75,7 @@ class RemoteRun:
         name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         return cache_root().resolve() / "runs" / name / self.uri.partition("?")[0].split("/")[-1]
 
-    def listing(self, below: str = "") -> dict[str, Stamp]:
+    def listing(self, below: str = "", *, patient: bool = True) -> dict[str, Stamp]:
         """Size and time of each object below a folder of the run, by name within the run.
 
         Raises:
@@ -101,7 +87,7 @@ class RemoteRun:
         system, root = _open(self.uri)
         place = f"{root}/{below}".rstrip("/")
         selector = FileSelector(place, allow_not_found=True, recursive=True)
-        found = self._patiently(lambda: system.get_file_info(selector))
+        found = self._patiently(lambda: system.get_file_info(selector), patient=patient)
         return {
             info.path.removeprefix(f"{root}/"): (info.size, info.mtime_ns or 0)
             for info in found
@@ -161,7 +147,7 @@ class RemoteRun:
         """Bring a finished trial here, or why it failed to the store; at the end, if not now."""
         name = f"trials/{key}"
         with suppress(StoreError, RunError):
-            known = self.listing(name)
+            known = self.listing(name, patient=False)
             if f"{name}/result.json" in known:
                 self.fetch(known)
             elif (self.mirror / name / "failure.json").is_file():
@@ -192,7 +178,7 @@ class RemoteRun:
             if done or (trial / "failure.json").is_file():
                 self.push(name, known=known)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, patient: bool = True) -> None:
         """Remove an object; it may be gone."""
         system, root = _open(self.uri)
 
@@ -200,66 +186,7 @@ class RemoteRun:
             with suppress(FileNotFoundError):
                 system.delete_file(f"{root}/{name}")
 
-        self._patiently(remove)
-
-    def trial(self, spec: TrialSpec) -> StoredTrial:
-        """The files of a trial, in the process that runs it."""
-        return StoredTrial(self, spec)
-
-    @contextmanager
-    def lease(self) -> Iterator[None]:
-        """Hold the run alone.
-
-        Raises:
-            RunError: another sweep holds it.
-        """
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
-        self._refuse_second(mine)
-        stop = threading.Event()
-        self.write_text(_LEASE, json.dumps(mine))
-        stop.wait(_SETTLE_SECONDS)
-        if self._lease()[0].get("token") != mine["token"]:
-            raise self._held(self._lease()[0], "wait for it to end")
-
-        def renew() -> None:
-            while not stop.wait(_RENEW_SECONDS):
-                with suppress(StoreError, RunError):
-                    self.write_text(_LEASE, json.dumps(mine))
-
-        thread = threading.Thread(target=renew, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            with suppress(StoreError, RunError):
-                self.delete(_LEASE)
-
-    def _refuse_second(self, mine: dict[str, Any]) -> None:
-        lease, age = self._lease()
-        if not lease or age > _LEASE_SECONDS:
-            return
-        if lease.get("host") == mine["host"] and not _lives(int(lease.get("pid", 0))):
-            return
-        left = _LEASE_SECONDS - age
-        raise self._held(lease, f"wait for it to end; if it was killed, wait {left:.0f} s")
-
-    def _held(self, lease: dict[str, Any], remedy: str) -> RunError:
-        got = f"the one of process {lease.get('pid')} on {lease.get('host')}"
-        return RunError(self.uri, "no other sweep into this run", got, remedy)
-
-    def _lease(self) -> tuple[dict[str, Any], float]:
-        """What the lease says, and its age in seconds by the store's own clock."""
-        try:
-            lease = json.loads(self.read_text(_LEASE))
-        except (FileNotFoundError, ValueError):
-            return {}, 0.0
-        self.write_text(f"{_LEASE}.clock", "")
-        stamps = self.listing()
-        self.delete(f"{_LEASE}.clock")
-        written, now = (stamps.get(name, (0, 0))[1] for name in (_LEASE, f"{_LEASE}.clock"))
-        return dict(lease), (now - written) / 1e9
+        self._patiently(remove, patient=patient)
 
     def read_text(self, name: str) -> str:
         """A small object.
@@ -308,9 +235,9 @@ class RemoteRun:
             if name not in found and (result.parent / ".stored").exists():
                 shutil.rmtree(result.parent)
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _patiently(self, ask: Callable[[], T], *, patient: bool = True) -> T:
         """What the store answers, asked again a few times if it does not."""
-        for pause in (*_PAUSES_SECONDS, None):
+        for pause in (*_PAUSES_SECONDS * patient, None):
             try:
                 return ask()
             except FileNotFoundError:
@@ -332,52 +259,6 @@ class RemoteRun:
         raise AssertionError
 
 
-@dataclass(frozen=True)
-class StoredTrial:
-    """One trial of a run in a store, on the machine that runs it."""
-
-    run: RemoteRun
-    spec: TrialSpec
-
-    @property
-    def name(self) -> str:
-        """The trial's folder within the run."""
-        return f"trials/{self.spec.key}"
-
-    def begin(self) -> None:
-        """Fetch what the store has of the trial, and of one whose training it can take over.
-
-        A result that only could not be stored stays; all else that the store does not have goes.
-        """
-        files = TrialFiles(self.run.mirror / self.name)
-        known = self.run.listing(self.name)
-        if f"{self.name}/result.json" not in known and files.is_finished():
-            return
-        for file in files.directory.glob("[!.]*"):
-            if f"{self.name}/{file.name}" not in known:
-                file.unlink()
-        self.run.fetch(known)
-        note = training_note(self.spec, files).relative_to(self.run.mirror).as_posix()
-        with suppress(FileNotFoundError):
-            twin = self.run.read_text(note)
-            self.run.fetch(self.run.listing("trials/.trained"))
-            self.run.fetch(self.run.listing(f"trials/{twin}"))
-
-    def save(self) -> None:
-        """Store what changed; remove what the trial has removed; ``result.json`` goes last."""
-        known = self.run.listing(self.name)
-        self.run.push(self.name, known=known)
-        folder = self.run.mirror / self.name
-        for name in known:
-            if not (self.run.mirror / name).exists():
-                self.run.delete(name)
-        if (folder / "result.json").is_file():
-            (folder / ".stored").touch()
-            note = training_note(self.spec, TrialFiles(folder))
-            if note.is_file():
-                self.run.push(note.relative_to(self.run.mirror).as_posix())
-
-
 @cache
 def _open(uri: str) -> tuple[Any, str]:
     """The file system of a URI and the path in it, once a process."""
@@ -395,42 +276,6 @@ def _open(uri: str) -> tuple[Any, str]:
     return system, path.strip("/")
 
 
-def split_members(path: Path) -> tuple[RemoteRun, str] | None:
-    """The run and the folder within it of ``s3://.../RUN/ensembles/NAME`` or ``.../trials/KEY``."""
-    whole = RemoteRun.of(path)
-    found = whole and re.match(
-        r"(.*?)/((?:ensembles|trials)/[^/?]+)(?:/members\.json)?(\?.*)?$", whole.uri
-    )
-    if not whole or not found:
-        return None
-    return replace(whole, uri=found[1] + (found[3] or "")), found[2]
-
-
-def local_members(path: Path) -> Path:
-    """Members on this machine: the path itself, or what was fetched from a store.
-
-    Raises:
-        RunError, StoreError: see ``RemoteRun.listing``; or the path is no ensemble's or trial's.
-    """
-    if RemoteRun.of(path) is None:
-        return path
-    parts = split_members(path)
-    if parts is None:
-        expected = "RUN/ensembles/NAME or RUN/trials/KEY"
-        raise RunError(RemoteRun.of(path), expected, "neither", "pass one of them")
-    run, folder = parts
-    run.fetch(run.listing(folder))
-    manifest = run.mirror / folder / "members.json"
-    if manifest.is_file():
-        members = json.loads(manifest.read_text())["members"]
-        for member in members:
-            place = os.path.normpath(f"{folder}/{member['weights']}")
-            if place.startswith("trials/"):
-                found = run.listing(os.path.dirname(place))
-                run.fetch({name: stamp for name, stamp in found.items() if name == place})
-    return run.mirror / folder
-
-
 def _order(file: Path) -> tuple[int, str]:
     return (_LAST.index(file.name) if file.name in _LAST else -1), str(file)
 
@@ -438,7 +283,7 @@ def _order(file: Path) -> tuple[int, str]:
 def _hidden(name: str) -> bool:
     """Locks and files that are being written; notes of trainings are kept."""
     parts = name.split("/")
-    return parts[-1].startswith(".") or parts[-1] == _LEASE
+    return parts[-1].startswith(".") or parts[-1] == LEASE
 
 
 def _stamp(file: Path) -> Stamp | None:
@@ -453,16 +298,6 @@ def _date(file: Path, time_ns: int | None) -> None:
     """Equal times say that a file and its object are the same."""
     if time_ns:
         os.utime(file, ns=(time_ns, time_ns))
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process > 0
 
 
 def _brief(text: str) -> str:

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from gitract_core.errors import RunError
-from orchestrator.remote_run import RemoteRun, StoreError, local_members, split_members
+from orchestrator.remote_lease import lease
+from orchestrator.remote_members import local_members, split_members
+from orchestrator.remote_run import RemoteRun, StoreError
 
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = """
@@ -354,9 +356,9 @@ def test_lease_is_taken_over_from_the_dead_alone(server: Server) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     run_.write_text("sweep.lease.json", json.dumps({"host": host, "pid": dead.pid, "token": "x"}))
-    with run_.lease(), pytest.raises(RunError, match="no other sweep"), run_.lease():
+    with lease(run_), pytest.raises(RunError, match="no other sweep"), lease(run_):
         pass
     assert "sweep.lease.json" not in run_.listing()
     run_.write_text("sweep.lease.json", json.dumps({"host": "far", "pid": 1, "token": "x"}))
-    with pytest.raises(RunError, match=r"process 1 on far; .* wait (90|8\d) s"), run_.lease():
+    with pytest.raises(RunError, match=r"process 1 on far; .* wait (90|8\d) s"), lease(run_):
         pass

@@ -109,12 +109,13 @@ def take_run(out: Path | None) -> RemoteRun | None:
 
     Its mirror is brought up to date; what is new in it is stored when the command ends.
     """
+    from orchestrator.remote_lease import lease
     from orchestrator.remote_run import RemoteRun
 
     store = RemoteRun.of(out)
     if store:
         store.check()
-        _AT_END.enter_context(store.lease())
+        _AT_END.enter_context(lease(store))
         store.pull()
         _AT_END.callback(_store, store)
     return store

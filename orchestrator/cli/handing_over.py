@@ -68,7 +68,7 @@ def export(
     from gitract_core.device import Runtime
     from gitract_core.slices import SliceIndex
     from orchestrator.bundle import LIMIT_SECONDS, bundle_json, write_bundle
-    from orchestrator.remote_run import local_members
+    from orchestrator.remote_members import local_members
 
     index = SliceIndex.from_directory(images) if images else None
     made = write_bundle(

@@ -107,7 +107,7 @@ def predict(
     from gitract_core.device import Runtime
     from gitract_core.members import Members, manifest_path
     from gitract_core.slices import SliceIndex
-    from orchestrator.remote_run import local_members
+    from orchestrator.remote_members import local_members
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
     Members.load(manifest)  # what is wrong with it is said before images are read
