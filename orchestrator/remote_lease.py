@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.remote_run import RemoteRun
 
 _RENEW_SECONDS, _LEASE_SECONDS, _SETTLE_SECONDS = 20.0, 90.0, 1.0
+_ORPHANS_SECONDS = 8.0  # workers of a killed sweep end within these, and store nothing after
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def _refuse_second(run: RemoteRun, mine: dict[str, Any]) -> None:
     if not lease or age > _LEASE_SECONDS:
         return
     if lease.get("host") == mine["host"] and not _lives(int(lease.get("pid", 0))):
+        time.sleep(_ORPHANS_SECONDS)
         return
     left = _LEASE_SECONDS - age
     raise _held(run, lease, f"wait for it to end; if it was killed, wait {left:.0f} s")

@@ -225,7 +225,7 @@ def wait_for(server: Server, ending: str, process: subprocess.Popen[bytes]) -> N
 def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
-    epochs = ("--set", "training.epochs=25", "--set", "loss=bce")
+    epochs = ("--set", "training.epochs=25", "--set", "loss=bce", "--cpus-per-trial", "1")
     whole = run(*sweep(tiny, tmp_path, *epochs, out="s3://bucket/runs/whole"))
     assert whole.returncode == 0, whole.stderr
     begun = started_sweep(sweep(tiny, tmp_path, *epochs), tmp_path / "first")
@@ -245,8 +245,7 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
                 result = json.loads(stream.read())
             cost = result.pop("cost")
             results[out, result["key"]] = result
-            if out == "a":
-                assert cost["last_attempt_seconds"] > 0
+            assert cost["threads"] == 1, "sums of other threads differ in the last bits"
     keys = {key for _, key in results}
     assert len(keys) == 2
     for key in keys:
