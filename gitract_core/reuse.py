@@ -41,8 +41,7 @@ from gitract_core.spec import TrialSpec
 
 def remember_training(spec: TrialSpec, files: TrialFiles) -> None:
     """Note that this trial's files hold its training."""
-    trained = dataclasses.replace(spec, candidate=spec.candidate.trained)
-    note = _notes(spec, files) / trained.key
+    note = training_note(spec, files)
     if not note.is_file():
         write_bytes(note, files.directory.name.encode())
 
@@ -120,6 +119,12 @@ def _alike(
         another = result.spec.key != spec.key and _kind(result.spec) == _kind(spec)
         if another and len(records) == result.history["epochs"]:
             yield other, result, records
+
+
+def training_note(spec: TrialSpec, files: TrialFiles) -> Path:
+    """The file that names a finished trial of the same training."""
+    trained = dataclasses.replace(spec, candidate=spec.candidate.trained)
+    return _notes(spec, files) / trained.key
 
 
 def _kind(spec: TrialSpec) -> TrialSpec:

@@ -25,6 +25,7 @@ from gitract_core.spec import TrialSpec
 if TYPE_CHECKING:
     from gitract_core.cache import CacheSource
     from gitract_core.trial import TrialData
+    from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Slots
 
 
@@ -45,6 +46,7 @@ class Jobs:
         keep_oof: whether trials leave their out-of-fold probabilities behind.
         checkpoint_minutes, keep_state: when trials save their state, and whether they leave it; see
             ``gitract_core.device.Runtime``.
+        store: where the run lives if that is an object store; ``trials`` is then in its mirror.
     """
 
     specs: Sequence[TrialSpec]
@@ -55,6 +57,7 @@ class Jobs:
     keep_oof: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
+    store: RemoteRun | None = None
 
     def reading_from(self, source: CacheSource) -> Jobs:
         """The same jobs; nodes without the data fetch the cache from a source."""
@@ -62,7 +65,8 @@ class Jobs:
 
     def files(self, key: str) -> TrialFiles:
         """The files of the trial with this key."""
-        return TrialFiles(self.trials / key)
+        trials = self.store.mirror / "trials" if self.store else self.trials
+        return TrialFiles(trials / key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class TrialEvent:
             ``refused``: something given to us is wrong, or another process runs the trial;
             ``memory``: the device's or the machine's is full;
             ``disk``: no space left to write;
-            ``lost``: the process or its node ended;
+            ``lost``: the process or its node ended, or the store of the run does not answer;
             ``error``: anything else. Empty where nothing is wrong.
     """
 
@@ -101,7 +105,8 @@ class TrialEvent:
         Errors of our own say that something given to us is wrong or that a loss diverged: the next
         attempt would end alike.
         """
-        ours, fault = isinstance(error, GitractError), _fault(error)
+        fault = _fault(error)
+        ours = isinstance(error, GitractError) and fault != "lost"
         detail = "".join(traceback.format_exception(error))
         return cls(key, "error", None, _message(error, fault), detail, not ours, fault)
 
@@ -112,6 +117,8 @@ class TrialEvent:
 
 
 def _fault(error: BaseException) -> Fault:
+    if type(error).__name__ == "StoreError":
+        return "lost"
     if isinstance(error, GitractError):
         return "diverged" if getattr(error, "kind", "") == "diverged" else "refused"
     # By name: torch is not to be loaded for this.
@@ -228,9 +235,20 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
         checkpoint_minutes=jobs.checkpoint_minutes,
         keep_state=jobs.keep_state,
     )
+    stored = None
+    if jobs.store:
+        from orchestrator.remote_trial import StoredTrial
+
+        stored = StoredTrial(jobs.store, spec)
     try:
+        if stored:
+            stored.begin()
         for record in iterate_trial(spec, jobs.data, jobs.files(spec.key).directory, runtime):
+            if stored:
+                stored.save()
             yield TrialEvent(spec.key, "epoch", record)
+        if stored:
+            stored.save()
     except Exception as error:
         yield TrialEvent.from_exception(spec.key, error)
     else:

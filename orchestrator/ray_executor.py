@@ -351,8 +351,8 @@ def connect(address: str | None = None) -> list[Node]:
         address: as ``ray.init`` takes it (``auto``, ``host:port``); None for an own session.
 
     Raises:
-        GitractError: no cluster at that address, it does not let us in, or none of its machines
-            offers a processor; machines without any are left out.
+        GitractError: there is no cluster at that address, it does not let us in, or none of its
+            machines offers a processor; machines without any are left out.
     """
     global _dashboard
     own = address is None

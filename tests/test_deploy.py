@@ -87,7 +87,7 @@ def our_commands() -> list[list[str]]:
 
 def test_commands_are_found() -> None:
     named = [c[0] for c in our_commands()]
-    assert named.count("sweep") == 7
+    assert named.count("sweep") == 8
     assert {"plan", "status"} <= set(named)
     assert len(commands(console(PAGE.read_text()), "ray")) == 3
     assert len(commands(head_comment("ray-cluster.yaml"), "ray")) == 4

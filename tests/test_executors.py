@@ -296,8 +296,9 @@ def test_missing_token_is_said_in_one_line(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in keys}
     environment |= {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
     data = write_tiny_contest(tmp_path / "data")
+    options = ("--data", str(data), "--space", "smoke", "--folds", "2")
     done = subprocess.run(
-        [sys.executable, "-c", code, "sweep", "--address", "127.0.0.1:1", "--data", str(data)],
+        [sys.executable, "-c", code, "sweep", "--address", "127.0.0.1:1", *options],
         env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         cwd=tmp_path,
         capture_output=True,

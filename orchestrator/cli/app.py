@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import ExitStack
+    from pathlib import Path
 
     from rich.console import Console
 
     from orchestrator.executor import Executor
+    from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Node
+    from orchestrator.sweep_directory import SweepDirectory
 
 app = typer.Typer(
     name="gitract-cv",
@@ -28,6 +31,8 @@ app = typer.Typer(
     "Sweep candidates over folds, rank them, ensemble the best and write a submission.",
     epilog="--debug after any command shows tracebacks. Start with: gitract-cv sweep",
 )
+
+_AT_END = ExitStack()  # what a command leaves to be done when it ends, however it ends
 
 
 def main() -> None:
@@ -49,12 +54,14 @@ def main() -> None:
     )
 
     if debug:
-        app()
+        with _AT_END:
+            app()
         return
     from gitract_core.errors import GitractError, TrialError
 
     try:
-        app()
+        with _AT_END:
+            app()
     except GitractError as error:
         _print_error(error)
         sys.exit(1 if isinstance(error, TrialError) else 2)
@@ -97,6 +104,59 @@ def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Execut
     if dashboard():
         console(stderr=True).print(f"Ray's dashboard: {dashboard()}", soft_wrap=True)
     return RayExecutor(), nodes
+
+
+def take_run(out: Path | None) -> RemoteRun | None:
+    """Hold a run in an object store for the rest of the command; None for a local directory.
+
+    Its mirror is brought up to date; what is new in it is stored when the command ends.
+    """
+    from orchestrator.remote_lease import lease
+    from orchestrator.remote_run import RemoteRun
+
+    store = RemoteRun.of(out)
+    if store:
+        store.check()
+        _AT_END.enter_context(lease(store))
+        store.pull()
+        _AT_END.callback(_store, store)
+    return store
+
+
+def _store(store: RemoteRun) -> None:
+    store.push_rest()
+    print(f"stored in {store.uri}", file=sys.stderr)
+
+
+def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
+    """An existing run directory; what a command adds to one in an object store is stored there.
+
+    Args:
+        run: a directory or a URI; None for the newest directory under ``runs/``.
+        bulky: whether weights and probabilities are needed.
+
+    Raises:
+        RunError: there is none.
+    """
+    from gitract_core.errors import RunError
+    from orchestrator.remote_run import RemoteRun
+    from orchestrator.sweep_directory import SweepDirectory
+
+    store = RemoteRun.of(run)
+    if store is None:
+        return SweepDirectory.existing(run)
+    path = store.pull(bulky=bulky)
+    if not (path / "sweep.json").is_file():
+        remedy = "pass the --out of a gitract-cv sweep"
+        raise RunError(store.uri, "a run directory (with sweep.json)", "none", remedy)
+
+    def push() -> None:
+        for name in ("report", "ensembles"):
+            if (path / name).is_dir():
+                store.push(name)
+
+    _AT_END.callback(push)
+    return SweepDirectory(path)
 
 
 def print_json(value: object) -> None:

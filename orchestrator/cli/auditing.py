@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json, progress_bar
+from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from orchestrator.audit import Audit
@@ -34,9 +34,8 @@ def audit(
     from orchestrator.audit import audit_run, write_audit
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.oof_masks import OofAverage
-    from orchestrator.sweep_directory import SweepDirectory
 
-    directory = SweepDirectory.existing(run)
+    directory = open_run(run)
     board = build_leaderboard(directory)
     bar, progress = progress_bar("scans")
     with bar:

@@ -68,9 +68,12 @@ def export(
     from gitract_core.device import Runtime
     from gitract_core.slices import SliceIndex
     from orchestrator.bundle import LIMIT_SECONDS, bundle_json, write_bundle
+    from orchestrator.remote_members import local_members
 
     index = SliceIndex.from_directory(images) if images else None
-    made = write_bundle(members, out, index, Runtime(device, len(os.sched_getaffinity(0))))
+    made = write_bundle(
+        local_members(members), out, index, Runtime(device, len(os.sched_getaffinity(0)))
+    )
     if as_json:
         print_json(bundle_json(made))
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json, progress_bar
+from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +33,9 @@ def report(
     """Rank the candidates of a run: mean, standard deviation and every fold."""
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.report import leaderboard_view, table_rows, write_csv, write_markdown
-    from orchestrator.sweep_directory import SweepDirectory
     from orchestrator.verdict import judge
 
-    directory = SweepDirectory.existing(run)
+    directory = open_run(run, bulky=html is not None)
     board = build_leaderboard(directory)
     verdict = judge(board)
     written = [path for path in (csv, markdown, html) if path]

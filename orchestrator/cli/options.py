@@ -30,7 +30,7 @@ Space = Annotated[
     str | None,
     typer.Option(help="Name of a search space or a YAML file; demo without --data, or paper."),
 ]
-Out = Annotated[Path | None, typer.Option(help="Run directory; runs/SPACE if left out.")]
+Out = Annotated[Path | None, typer.Option(help="Run directory or s3://BUCKET/FOLDER; runs/SPACE.")]
 Folds = Annotated[int | None, typer.Option(help="Number of folds; the space's.")]
 Exclude = Annotated[
     list[str] | None,

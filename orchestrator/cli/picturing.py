@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json, progress_bar
+from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,9 +31,7 @@ def figures(
 
     An unfinished run is shown as far as its finished trials go.
     """
-    from orchestrator.sweep_directory import SweepDirectory
-
-    directory = SweepDirectory.existing(run)
+    directory = open_run(run)
     folder = out or directory.path / "report" / "figures"
     bar, progress = progress_bar("figures")
     with bar:

@@ -60,11 +60,14 @@ def plan(
     from orchestrator.budget import parse_budget
     from orchestrator.budget import write_space as write
     from orchestrator.planning import make_plan
+    from orchestrator.remote_run import RemoteRun
     from orchestrator.sweep import check
 
     budget_seconds = None if budget is None else parse_budget(budget)
     changes = (exclude or [], set_knob or [], precision)
     with _folder(data) as (path, extra_seconds):
+        store = RemoteRun.of(out)
+        out = store.pull(bulky=False) if store else out
         request = options.sweep_request((path, data is None), space, out, folds, changes)
         checked = check(request)
         ray_seconds = 0.0 if local else _RAY_START_SECONDS

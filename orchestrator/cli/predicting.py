@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.app import app, console, print_json, progress_bar, reach
+from orchestrator.cli.app import app, console, open_run, print_json, progress_bar, reach
 
 if TYPE_CHECKING:
     from gitract_core.clinic.prediction import PredictedScan
@@ -55,9 +55,8 @@ def ensemble(
     from orchestrator.ensemble import make_ensemble
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.recipes import Method
-    from orchestrator.sweep_directory import SweepDirectory
 
-    directory = SweepDirectory.existing(run)
+    directory = open_run(run)
     board = build_leaderboard(directory)
     method = Method(top, weights, tune, flip)
     folder = images or board.record.data_directory / "test"
@@ -108,8 +107,9 @@ def predict(
     from gitract_core.device import Runtime
     from gitract_core.members import Members, manifest_path
     from gitract_core.slices import SliceIndex
+    from orchestrator.remote_members import local_members
 
-    manifest, runtime = manifest_path(members), Runtime(device, _cores())
+    manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
     Members.load(manifest)  # what is wrong with it is said before images are read
     kind = kind_of(images)
     wanted = format_of(images, kind, file_format)

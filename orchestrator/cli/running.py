@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.app import app, console, print_json, progress_bar, reach
+from orchestrator.cli.app import app, console, print_json, progress_bar, reach, take_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.executor import Executor
     from orchestrator.leaderboard import Leaderboard
+    from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Slots
     from orchestrator.sweep import PreparedSweep
     from orchestrator.sweep_directory import SweepDirectory
@@ -56,7 +57,9 @@ def sweep(
 
     changes = (exclude or [], set_knob or [], precision)
     folder = (options.DEMO_DATA if data is None else data, data is None)
-    request = options.sweep_request(folder, space, out, folds, changes)
+    store = take_run(out)
+    where = store.mirror if store else out
+    request = options.sweep_request(folder, space, where, folds, changes)
     check_trackers(mlflow)
     if data is None:
         _make_demo_data()
@@ -82,7 +85,7 @@ def sweep(
             flags, pending = (trials_per_gpu, cpus_per_trial), prepared.pending
             slots = options.choose_packing(nodes, pending, prepared.index, flags, say)
             say.print(_slots_line(slots, local=local))
-            further = (retries, oof == "keep", checkpoint_minutes, keep_state)
+            further = (retries, oof == "keep", checkpoint_minutes, keep_state, store)
             how = (slots, further, trackers)
             failed = _run(executor, prepared, how, race_keep if race else None)
     written = _show_outcome(prepared, as_json=as_json)
@@ -120,7 +123,7 @@ def _watch_line(prepared: PreparedSweep, *, tensorboard: bool) -> str:
 def _run(
     executor: Executor,
     prepared: PreparedSweep,
-    how: tuple[Slots, tuple[int, bool, float, bool], Sequence[Background]],
+    how: tuple[Slots, tuple[int, bool, float, bool, RemoteRun | None], Sequence[Background]],
     race_keep: int | None,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
@@ -131,6 +134,7 @@ def _run(
 
     failed: set[str] = set()
     slots, further, trackers = how
+    store = further[-1]
     trials = prepared.directory.trials.resolve()  # workers have other working directories
     with SweepProgress(console(stderr=True), prepared.directory, prepared.specs) as progress:
         pending, race = prepared.pending, None
@@ -145,9 +149,13 @@ def _run(
                 tracker(event)
             if event.kind == "failed":
                 failed.add(event.key)
+            if store and event.kind in ("finished", "failed"):
+                store.collect(event.key)
             if race:
                 race(event)
 
+        if store:
+            store.push_rest()
         jobs = Jobs(pending, prepared.data, trials, slots, *further)
         try:
             executor.run(jobs, on_event, race or Everything())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json
+from orchestrator.cli.app import app, console, open_run, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,9 +39,8 @@ def status(
     Dice and the age of the last epoch; "stopped": begun, and no process is at it.
     """
     from orchestrator.status import read_status
-    from orchestrator.sweep_directory import SweepDirectory
 
-    found = read_status(SweepDirectory.existing(run))
+    found = read_status(open_run(run, bulky=False))
     if as_json:
         print_json(found.to_json())
         return

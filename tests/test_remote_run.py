@@ -1,0 +1,363 @@
+"""Runs in an object store, through the command line, against a real S3 server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitract_core.errors import RunError
+from orchestrator.remote_lease import lease
+from orchestrator.remote_members import local_members, split_members
+from orchestrator.remote_run import RemoteRun, StoreError
+
+ROOT = Path(__file__).resolve().parent.parent
+SPACE = """
+folds: 2
+network:
+  widths: "4,8"
+  depth: 1
+input:
+  size: 32
+  channels: 1
+loss: [bce, dice]
+optimizer:
+  learning_rate: 0.01
+  batch_size: 4
+training:
+  epochs: 3
+"""
+
+
+@dataclass
+class Server:
+    """An S3 server that can be stopped; what it holds is then lost."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def start_server(port: int = 0) -> Server:
+    tool = shutil.which("moto_server", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if tool is None:
+        pytest.skip("moto_server is not installed")
+    if not port:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+    quiet = subprocess.DEVNULL
+    command = [tool, "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return Server(port, process)
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    raise AssertionError("no server")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    started = start_server()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "hidden",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{started.port}",
+        "GITRACT_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    make_bucket(started)
+    yield started
+    started.stop()
+
+
+def system(server: Server) -> Any:
+    from pyarrow.fs import S3FileSystem
+
+    where = f"127.0.0.1:{server.port}"
+    return S3FileSystem(scheme="http", endpoint_override=where, allow_bucket_creation=True)
+
+
+def make_bucket(server: Server) -> None:
+    system(server).create_dir("bucket")
+
+
+def names(server: Server, folder: str) -> list[str]:
+    from pyarrow.fs import FileSelector
+
+    found = system(server).get_file_info(FileSelector(f"bucket/{folder}", recursive=True))
+    return sorted(info.path.removeprefix(f"bucket/{folder}/") for info in found if info.is_file)
+
+
+def command(*arguments: str) -> list[str]:
+    code = "from orchestrator.cli import main; main()"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if cache:
+        environment["GITRACT_CACHE"] = str(cache)
+    return subprocess.run(
+        command(*arguments), env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE)
+    flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
+    return ["sweep", *flags, *more]
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+# Names
+
+
+def test_uris_survive_pathlib() -> None:
+    found = RemoteRun.of(Path("s3://bucket/runs/a?scheme=http&endpoint_override=127.0.0.1:9"))
+    assert found
+    assert found.uri == "s3://bucket/runs/a?scheme=http&endpoint_override=127.0.0.1:9"
+    assert found.mirror.name == "a"
+    for local in (None, Path("runs/a"), Path("/s3/a"), Path("c:/a")):
+        assert RemoteRun.of(local) is None
+    parts = split_members(Path("s3://bucket/runs/a/ensembles/top1-equal/members.json?scheme=http"))
+    assert parts == (RemoteRun("s3://bucket/runs/a?scheme=http"), "ensembles/top1-equal")
+    with pytest.raises(RunError, match="RUN/ensembles/NAME or RUN/trials/KEY"):
+        local_members(Path("s3://bucket/runs/a"))
+
+
+@pytest.mark.parametrize("uri", ["s3://key:word@bucket/a", "s3://bucket/a?secret_key=word"])
+def test_passwords_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(RunError, match="AWS_SECRET_ACCESS_KEY") as error:
+        RemoteRun.of(Path(uri))
+    assert "word" not in str(error.value).replace("password", "")
+
+
+# From one end to the other
+
+
+@pytest.mark.slow
+def test_sweep_report_ensemble_predict_and_another_machine(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    done = run(*sweep(tiny, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["leaderboard"]
+    stored = names(server, "runs/a")
+    results = [name for name in stored if name.endswith("result.json")]
+    assert len(results) == 4
+    assert {"sweep.json", "folds.json", "report/report.html"} <= set(stored)
+    assert not [name for name in stored if "checkpoint" in name or "lease" in name]
+    mirror = RemoteRun("s3://bucket/runs/a").mirror
+    for name in stored:
+        with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
+            assert stream.read() == (mirror / name).read_bytes(), name
+    assert "hidden" not in (mirror / "sweep.json").read_text()
+
+    other = tmp_path / "another machine"
+    again = run(*sweep(tiny, tmp_path), cache=other)
+    assert again.returncode == 0, again.stderr
+    assert "4 of them are finished already" in again.stderr
+    assert json.loads(again.stdout)["leaderboard"] == json.loads(done.stdout)["leaderboard"]
+
+    uri = "s3://bucket/runs/a"
+    table = run("report", uri, "--json", cache=tmp_path / "third")
+    assert json.loads(table.stdout)["leaderboard"] == json.loads(done.stdout)["leaderboard"]
+    state = run("status", uri, "--json", cache=tmp_path / "third")
+    assert json.loads(state.stdout)["counts"] == {"finished": 4}
+    images = str(tiny / "train")
+    made = run("ensemble", uri, "--top", "2", "--images", images, cache=tmp_path / "third")
+    assert made.returncode == 0, made.stderr
+    assert "ensembles/top2-equal/members.json" in names(server, "runs/a")
+    out = tmp_path / "masks.csv"
+    members = f"{uri}/ensembles/top2-equal"
+    where = ("--images", images, "--out", str(out))
+    predicted = run("predict", members, *where, cache=tmp_path / "fourth")
+    assert predicted.returncode == 0, predicted.stderr
+    ours = mirror.parent.parent.parent.parent / "third"
+    submission = next(ours.rglob("submission.csv"))
+    assert out.read_bytes() == submission.read_bytes()
+
+
+def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
+
+
+def wait_for(server: Server, ending: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if any(name.endswith(ending) for name in names(server, "runs/a")):
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"no {ending}")
+
+
+@pytest.mark.slow
+def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    epochs = ("--set", "training.epochs=25", "--set", "loss=bce", "--cpus-per-trial", "1")
+    whole = run(*sweep(tiny, tmp_path, *epochs, out="s3://bucket/runs/whole"))
+    assert whole.returncode == 0, whole.stderr
+    begun = started_sweep(sweep(tiny, tmp_path, *epochs), tmp_path / "first")
+    wait_for(server, "checkpoint.pt", begun)
+    second = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
+    assert second.returncode == 2
+    assert "expected no other sweep into this run, got the one of process" in last_line(second)
+    begun.kill()
+    begun.wait()
+    done = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    results = {}
+    for out in ("whole", "a"):
+        values = [name for name in names(server, f"runs/{out}") if name.endswith("result.json")]
+        for name in values:
+            with system(server).open_input_stream(f"bucket/runs/{out}/{name}") as stream:
+                result = json.loads(stream.read())
+            cost = result.pop("cost")
+            results[out, result["key"]] = result
+            assert cost["threads"] == 1, "sums of other threads differ in the last bits"
+    keys = {key for _, key in results}
+    assert len(keys) == 2
+    for key in keys:
+        assert results["whole", key] == results["a", key], "as if never interrupted"
+
+
+@pytest.mark.slow
+def test_lost_server_costs_nothing_that_is_finished(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    """The server forgets all when it is killed: what this machine has is stored again."""
+    epochs = ("--set", "training.epochs=40", "--retries", "0")
+    cache = tmp_path / "machine"
+    begun = subprocess.Popen(
+        command(*sweep(tiny, tmp_path, *epochs)),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(server, "checkpoint.pt", begun)  # type: ignore[arg-type]
+    server.process.send_signal(signal.SIGSTOP)
+    server.stop()
+    _, said = begun.communicate(timeout=250)
+    assert begun.returncode == 1
+    assert "Traceback" not in said, said
+    last = said.strip().splitlines()[-1]
+    assert "s3://bucket/runs/a: expected an answer" in last, said
+    assert "the same command goes on" in last
+    failures = [json.loads(f.read_text()) for f in cache.rglob("failure.json")]
+    assert failures
+    assert {failure["kind"] for failure in failures} == {"lost"}
+
+    new = start_server(server.port)
+    server.process = new.process
+    make_bucket(server)
+    done = run(*sweep(tiny, tmp_path, *epochs), cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert len([n for n in names(server, "runs/a") if n.endswith("result.json")]) == 4
+
+
+# What is wrong is said in one line
+
+
+def test_missing_bucket_and_run(server: Server, tiny: Path, tmp_path: Path) -> None:
+    done = run(*sweep(tiny, tmp_path, out="s3://nobody/runs/a"))
+    assert done.returncode == 2
+    assert "s3://nobody/runs/a: expected a bucket nobody, got none" in last_line(done)
+    done = run("report", "s3://bucket/runs/none")
+    assert done.returncode == 2
+    assert "expected a run directory (with sweep.json), got none" in last_line(done)
+    done = run("report", "s3://bucket")
+    assert done.returncode == 2
+    assert "write s3://BUCKET/FOLDER" in last_line(done)
+
+
+def test_no_server(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server.stop()
+    with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
+        RemoteRun(f"s3://bucket/none?endpoint_override=127.0.0.1:{server.port}&scheme=http").check()
+
+
+def test_objects_are_stored_in_order_and_only_if_changed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ = RemoteRun("s3://bucket/runs/b")
+    folder = run_.mirror / "trials" / "k"
+    folder.mkdir(parents=True)
+    kinds = ("result.json", "checkpoint.pt", "oof.npz", "history.csv", "best.safetensors")
+    for name in (*kinds, ".lock"):
+        (folder / name).write_text(name)
+    put: list[str] = []
+    original = RemoteRun._put
+
+    def noted(self: RemoteRun, name: str) -> None:
+        put.append(name.rpartition("/")[2])
+        original(self, name)
+
+    monkeypatch.setattr(RemoteRun, "_put", noted)
+    run_.push("trials/k")
+    assert put == ["oof.npz", "history.csv", "best.safetensors", "checkpoint.pt", "result.json"]
+    run_.push("trials/k")
+    assert len(put) == 5
+    (folder / "history.csv").write_text("longer than before")
+    run_.push("trials/k")
+    assert put[5:] == ["history.csv"]
+
+
+def test_mirror_follows_the_store(server: Server) -> None:
+    run_ = RemoteRun("s3://bucket/runs/c")
+    for name in ("sweep.json", "trials/k/result.json", "trials/k/checkpoint.pt"):
+        run_.write_text(name, name)
+    run_.pull()
+    assert (run_.mirror / "trials/k/result.json").read_text() == "trials/k/result.json"
+    assert not (run_.mirror / "trials/k/checkpoint.pt").exists(), "a worker's"
+    run_.write_text("sweep.json", "another")
+    run_.pull()
+    assert (run_.mirror / "sweep.json").read_text() == "another"
+    run_.delete("sweep.json")
+    run_.pull()
+    assert not (run_.mirror / "trials").exists(), "that run is there no longer"
+
+
+def test_lease_is_taken_over_from_the_dead_alone(server: Server) -> None:
+    run_ = RemoteRun("s3://bucket/runs/d")
+    host = socket.gethostname()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    run_.write_text("sweep.lease.json", json.dumps({"host": host, "pid": dead.pid, "token": "x"}))
+    with lease(run_), pytest.raises(RunError, match="no other sweep"), lease(run_):
+        pass
+    assert "sweep.lease.json" not in run_.listing()
+    run_.write_text("sweep.lease.json", json.dumps({"host": "far", "pid": 1, "token": "x"}))
+    with pytest.raises(RunError, match=r"process 1 on far; .* wait (90|8\d) s"), lease(run_):
+        pass
