@@ -299,6 +299,10 @@ class _InOrder(Searcher):
         self.waiting = waiting
         self.open: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its searcher; what decides in a race cannot be saved, and need not be."""
+        return {}
+
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         return True
 

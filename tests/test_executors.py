@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,9 +63,13 @@ def _results(sweep: PreparedSweep) -> dict[str, dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-    """Work that tells the name, its process and how often it began there; names can be faults."""
+    """Work that tells the name, its process and how often it began there; names can be faults.
+
+    With ``meeting``, a folder, a process goes on only when a second one has begun as well.
+    """
 
     once: Path | None = None
+    meeting: Path | None = None
 
     def begin(self) -> Callable[[str], tuple[str, int, int]]:
         begun = []
@@ -77,15 +82,19 @@ class Naming:
                 if self.once:
                     self.once.touch()
                 os._exit(3)
-            time.sleep(0.02)
+            if self.meeting:
+                (self.meeting / str(os.getpid())).touch()
+                deadline = time.monotonic() + 60
+                while len(list(self.meeting.iterdir())) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.02)
             return name, os.getpid(), len(begun)
 
         return made
 
 
-def test_work_is_shared_and_comes_back_in_order(executor: Executor) -> None:
+def test_work_is_shared_and_comes_back_in_order(executor: Executor, tmp_path: Path) -> None:
     names = [f"scan {number}" for number in range(24)]
-    found = list(executor.map(Naming(), names, Slots(2)))
+    found = list(executor.map(Naming(meeting=tmp_path), names, Slots(2)))
     assert [name for name, *_ in found] == names
     processes = {process for _, process, _ in found}
     assert len(processes) == 2
@@ -184,6 +193,7 @@ class Stopping:
 
     def __init__(self, dropped: set[str], added: list[TrialSpec]) -> None:
         self.to_drop, self.added = dropped, added
+        self.display = threading.RLock()  # a live table cannot be pickled either
         self.dropped: set[str] = set()
         self.events: list[TrialEvent] = []
 
