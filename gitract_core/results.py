@@ -129,11 +129,13 @@ class EpochRecord:
             raise RunError("history", "epochs from 1", self.epoch, "remove the trial's directory")
 
 
+_MOST = 1e15  # of seconds, bytes and parameters
 _NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
 _Sums = Annotated[
-    list[Annotated[float, Meta(ge=0)]], Meta(min_length=N_ORGANS, max_length=N_ORGANS)
+    list[Annotated[float, Meta(ge=0, le=1e9)]], Meta(min_length=N_ORGANS, max_length=N_ORGANS)
 ]
 _Facts = dict[str, str | int | float | None]
+_Figures = dict[str, Annotated[float, Meta(ge=-1e12, le=1e12)] | None]
 
 
 class _CaseSums(TypedDict):
@@ -162,10 +164,10 @@ class _Scores(TypedDict):
 
 
 class _History(TypedDict):
-    best_epoch: Annotated[int, Meta(ge=1)]
-    epochs: Annotated[int, Meta(ge=1)]
-    at_best: dict[str, float | None]
-    best: dict[str, float | None]
+    best_epoch: Annotated[int, Meta(ge=1, le=10**6)]
+    epochs: Annotated[int, Meta(ge=1, le=10**6)]
+    at_best: _Figures
+    best: _Figures
 
 
 class _Spec(TypedDict):
@@ -230,9 +232,10 @@ class TrialResult:
         remedy = "remove the trial's directory and run the sweep again"
         values = read_json(path, _Result, remedy)
         for group, name in _NEEDED:
-            if not isinstance(values[group].get(name), int | float):  # type: ignore[literal-required]
-                got = repr(values[group].get(name))  # type: ignore[literal-required]
-                raise RunError(f"{path}, key {group}.{name}", "a number", got, remedy)
+            value = values[group].get(name)  # type: ignore[literal-required]
+            if not isinstance(value, int | float) or not 0 <= value < _MOST:
+                expected_here = f"a number from 0 to {_MOST:.0e}"
+                raise RunError(f"{path}, key {group}.{name}", expected_here, repr(value), remedy)
         try:
             known = expected is not None and values["spec"] == expected.to_json()
             spec = expected if known and expected else TrialSpec.from_json(values["spec"])
