@@ -16,7 +16,8 @@ class Race:
 
     Args:
         directory: where results are read and the log is written.
-        specs: all trials of the sweep, finished ones included.
+        specs: all trials of the sweep, finished ones included. Where folds are repeated, those of
+            the first plan decide, and the other plans are for who is left.
         rule: when to drop.
         labels: of the candidates, for the log.
         on_drop: told every decision that drops a candidate.
@@ -31,7 +32,8 @@ class Race:
         on_drop: Callable[[Decision], None] = lambda decision: None,
     ) -> None:
         self.directory, self.rule, self.labels, self.on_drop = directory, rule, labels, on_drop
-        self.specs = {(s.candidate, s.fold): s for s in specs}
+        self.first_plan = [s for s in specs if s.folds_fingerprint == specs[0].folds_fingerprint]
+        self.specs = {(s.candidate, s.fold): s for s in self.first_plan}
         self.candidate_of = {s.key: s.candidate for s in specs}
         self.folds = sorted({s.fold for s in specs})
         self.racing = list(dict.fromkeys(s.candidate for s in specs))
@@ -39,13 +41,15 @@ class Race:
         self.failed: set[str] = set()
         self.decided = 0
         self.decisions: list[Decision] = []
-        for spec in specs:
+        for spec in self.first_plan:
             self._read(spec)
         self._advance()
 
     def order(self, pending: Sequence[TrialSpec]) -> list[TrialSpec]:
-        """Trials fold by fold, in the given order inside a fold."""
-        return sorted((s for s in pending if self.wanted(s.key)), key=lambda s: s.fold)
+        """Trials fold by fold, plan by plan, in the given order inside a fold."""
+        later = {s.key: s not in self.first_plan for s in pending}
+        wanted = (s for s in pending if self.wanted(s.key))
+        return sorted(wanted, key=lambda s: (later[s.key], s.fold))
 
     def wanted(self, key: str) -> bool:
         """Whether the trial's candidate is still racing."""

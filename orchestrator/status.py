@@ -21,7 +21,7 @@ from gitract_core.files import read_json
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator import trial_log
-from orchestrator.labels import candidate_labels
+from orchestrator.labels import candidate_labels, fold_numbers
 from orchestrator.racing import dropped
 from orchestrator.sweep_directory import SweepDirectory
 
@@ -86,12 +86,14 @@ class RunStatus:
         directory: its place.
         trials: candidate by candidate, fold by fold.
         labels: of the candidates.
+        folds: number of each trial's fold through all plans, by its key.
         at: when it was read, seconds since 1970.
     """
 
     directory: Path
     trials: tuple[TrialStatus, ...]
     labels: Mapping[Candidate, str] = field(repr=False)
+    folds: Mapping[str, int] = field(repr=False)
     at: float
 
     @property
@@ -131,7 +133,14 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        trials = [{"label": self.labels[t.spec.candidate], **t.to_json()} for t in self.trials]
+        trials = [
+            {
+                "label": self.labels[t.spec.candidate],
+                **t.to_json(),
+                "fold": self.folds[t.spec.key],
+            }
+            for t in self.trials
+        ]
         left = self.seconds_left
         run = {"run": str(self.directory), "alive": self.alive, "seconds_left": left}
         return {**run, "counts": self.counts, "trials": trials}
@@ -150,7 +159,8 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now)
         for spec in record.specs()
     )
-    return RunStatus(directory.path, trials, candidate_labels(record.candidates), now)
+    labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
+    return RunStatus(directory.path, trials, labels, folds, now)
 
 
 def _read_trial(
@@ -234,8 +244,8 @@ def is_locked(lock: Path) -> bool:
     return False
 
 
-def _training(spec: TrialSpec) -> tuple[Candidate, int]:
-    return spec.candidate.trained, spec.fold
+def _training(spec: TrialSpec) -> tuple[Candidate, str, int]:
+    return spec.candidate.trained, spec.folds_fingerprint, spec.fold
 
 
 def _share_of_epochs(finished: Sequence[TrialStatus]) -> float:

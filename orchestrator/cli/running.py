@@ -30,6 +30,7 @@ def sweep(
     space: options.Space = None,
     out: options.Out = None,
     folds: options.Folds = None,
+    repeats: options.Repeats = None,
     exclude: options.Exclude = None,
     set_knob: options.SetKnob = None,
     precision: options.Precision = None,
@@ -59,7 +60,7 @@ def sweep(
     folder = (options.DEMO_DATA if data is None else data, data is None)
     store = take_run(out)
     where = store.mirror if store else out
-    request = options.sweep_request(folder, space, where, folds, changes)
+    request = options.sweep_request(folder, space, where, (folds, repeats), changes)
     check_trackers(mlflow)
     if data is None:
         _make_demo_data()
@@ -67,9 +68,9 @@ def sweep(
     with bar:
         prepared = prepare(request, progress)
     say = console(stderr=as_json)
-    n_candidates, n_folds = len(prepared.specs) // prepared.record.n_folds, prepared.record.n_folds
+    n_candidates = len(prepared.specs) // prepared.record.total_folds
     say.print(
-        f"Fitting {n_folds} folds for each of {n_candidates} candidates, "
+        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
         f"totalling {len(prepared.specs)} trials"
     )
     done = len(prepared.specs) - len(prepared.pending)

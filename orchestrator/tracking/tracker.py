@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from gitract_core.errors import RunError
 from gitract_core.results import EpochRecord, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.labels import candidate_labels
+from orchestrator.labels import candidate_labels, fold_numbers
 from orchestrator.sweep_directory import SweepDirectory
 from search_spaces.loader import varying_knobs
 
@@ -43,6 +43,11 @@ class TrackedRun:
     def labels(self) -> Mapping[Candidate, str]:
         """Short names of the candidates."""
         return candidate_labels(tuple(dict.fromkeys(s.candidate for s in self.specs)))
+
+    @cached_property
+    def folds(self) -> Mapping[str, int]:
+        """The number of each trial's fold, by its key."""
+        return fold_numbers(self.specs)
 
     def knobs(self, candidate: Candidate) -> dict[str, Any]:
         """The knobs in which the candidates differ, and their values for this one."""
