@@ -20,7 +20,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gitract_core.cache import cache_root
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files import replacing
 
@@ -72,6 +71,8 @@ class RemoteRun:
     @property
     def mirror(self) -> Path:
         """The run directory's copy on this machine."""
+        from gitract_core.cache import cache_root  # loads pandas, which `report` does without
+
         name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         return cache_root().resolve() / "runs" / name / self.uri.partition("?")[0].split("/")[-1]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, ttest_1samp, wilcoxon
+from scipy.stats import binom, rankdata, ttest_1samp, wilcoxon
 
 from orchestrator.statistics import (
     CaseSums,
@@ -19,6 +19,7 @@ from orchestrator.statistics import (
     variance_components,
 )
 from orchestrator.statistics.comparisons import cheapest, wilcoxon_against
+from orchestrator.statistics.signed_rank import signed_rank_p
 
 WORKED = (0.010, 0.004, 0.012, 0.002, 0.009)
 
@@ -76,6 +77,32 @@ def test_signed_rank_is_scipys_without_missing_cases() -> None:
     known = np.arange(30) != 5
     assert p[2] == wilcoxon(scores[1][known], scores[2][known]).pvalue
     assert p[1] == p[3] == 1.0
+
+
+def every_sign(differences: np.ndarray) -> float:
+    """By the definition: among all patterns of signs, those as far from the middle."""
+    size, ranks = len(differences), rankdata(np.abs(differences))
+    signs = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
+    sums, observed = signs @ ranks, ranks[differences > 0].sum()
+    return min(2 * min(np.mean(sums <= observed), np.mean(sums >= observed)), 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 11, 50, 51, 85])
+def test_signed_rank_is_scipys(size: int) -> None:
+    random = np.random.default_rng(size)
+    for shift in (0.0, 0.3, -1.0, 20.0):
+        differences = random.normal(shift, 1, size)
+        expected = wilcoxon(differences).pvalue
+        assert signed_rank_p(differences) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_signed_rank_with_ties() -> None:
+    random = np.random.default_rng(3)
+    for size in (1, 3, 8, 12):
+        differences = random.choice([-3, -2, -1, 1, 2, 3], size).astype(float)
+        assert signed_rank_p(differences) == pytest.approx(every_sign(differences), rel=1e-12)
+    many = random.choice([-2.0, -1.0, 1.0, 2.0, 3.0], 90)
+    assert signed_rank_p(many) == pytest.approx(wilcoxon(many).pvalue, rel=1e-9)
 
 
 def tie_group(sums: CaseSums, draws: int = 500) -> np.ndarray:

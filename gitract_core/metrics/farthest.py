@@ -7,10 +7,10 @@ wrong (a ball inside a hollow shell).
 
 Volumes are cut into *cells* of 4 or 8 voxels a side, and a distance map between cells bounds the
 distance of every voxel. The most promising cell is measured exactly; its distance is a floor, and
-whatever is bounded by the floor is dropped: by cells, and by the triangle inequality within a cell.
-The few voxels left meet a KD-tree of those surface voxels of B that can be nearest to them. The map
-depends on the volume and not on the number of voxels set, so noise all over a prediction does no
-harm.
+whatever is bounded by the floor is dropped. Of each cell left, one voxel is measured against those
+surface voxels of B that can be nearest; the distance of its neighbors to the same voxel of B bounds
+theirs, and the few above the floor are measured too. The map depends on the volume and not on the
+number of voxels set, so noise all over a prediction does no harm.
 
 *Spacing* is the size of a voxel along the axes. Volumes here are boolean, come from ``Grid.cut``
 and so have a margin of one empty voxel on all sides: neighbors are steps in flat memory.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Grid", "farthest"]
 
 _SMALL_CELL, _LARGE_CELL = 4, 8
-_LARGE_VOLUME_VOXELS = 3_000_000  # above, the map between small cells would cost more than it saves
-_MOST_PAIRS = 2_000_000  # of cells whose distances are held at once: 16 MB
+_LARGE_VOLUME_VOXELS = 1_000_000  # above, a map between small cells costs more than it saves
+_MOST_PAIRS = 1_000_000  # whose distances are held at once: 8 MB
 _ROUNDING = 1e-9
 
 
@@ -156,13 +157,14 @@ class _Meeting:
     def measure(self, outside: Volume, cells: Integers, at_most: Floats, floor: float) -> float:
         """The largest distance of ``outside`` within ``cells``, or the floor; exact."""
         points, number = self.grid.voxels(outside, cells)
-        tree = KDTree(self._reachable(cells, at_most), balanced_tree=False, compact_nodes=False)
+        targets = _Targets(self._reachable(cells, at_most))
         first = np.flatnonzero(np.diff(number, prepend=-1))  # one voxel of each cell
-        of_first = np.asarray(tree.query(points[first])[0])
-        floor = max(floor, float(of_first.max()))
-        bound = of_first[number] + np.linalg.norm(points - points[first][number], axis=1)
-        rest = points[bound > floor - _ROUNDING]
-        return max(floor, float(np.max(tree.query(rest)[0]))) if len(rest) else floor
+        nearest = targets.nearest(points[first])
+        bound = np.linalg.norm(points - nearest[number], axis=1)  # exact for the first ones
+        floor = max(floor, float(bound[first].max()))
+        rest = points[bound > floor]
+        apart = np.linalg.norm(rest - targets.nearest(rest), axis=1)
+        return max(floor, float(apart.max(initial=0.0)))
 
     def _reachable(self, cells: Integers, at_most: Floats) -> Floats:
         """Surface voxels, float (n, 3), in cells that may hold the nearest to some given cell."""
@@ -172,6 +174,26 @@ class _Meeting:
             within = (at_most + self.grid.slack) * (1 + _ROUNDING)
             mine = mine[(cdist(cells * edge, mine * edge) <= within[:, None]).any(axis=0)]
         return self.grid.voxels(self.surface, mine)[0]
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """Voxels to measure to, float (n, 3)."""
+
+    places: Floats
+
+    def nearest(self, points: Floats) -> Floats:
+        """For each point the place nearest to it."""
+        if len(points) * len(self.places) <= _MOST_PAIRS:  # building a tree would take longer
+            number = cdist(points, self.places, "sqeuclidean").argmin(axis=1)
+        else:
+            number = self._tree.query(points)[1]
+        nearest: Floats = self.places[number]
+        return nearest
+
+    @cached_property
+    def _tree(self) -> KDTree:
+        return KDTree(self.places, balanced_tree=False, compact_nodes=False)
 
 
 def _widened(rows: Volume, step: int) -> Volume:

@@ -8,6 +8,7 @@
     bootstrap     intervals by redrawing cases and the luck of training
     corrected_t   the test over folds that knows that training sets overlap
     comparisons   who cannot be told from the first
+    signed_rank   Wilcoxon's test, without the weight of scipy.stats
     optimism      the winner's score without the luck of its choice
     effects       which knob matters
     plain_words   all of it in one paragraph

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import wilcoxon
 
 from orchestrator.statistics.bootstrap import Bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
+from orchestrator.statistics.signed_rank import signed_rank_p
 
 ALPHA = 0.05
 _NOTHING = 1e-12  # a difference or an error that is rounding alone
@@ -91,7 +91,7 @@ def wilcoxon_against(scores: Floats, first: int) -> Floats:
 def _signed_rank_p(differences: Floats) -> float:
     known = differences[np.isfinite(differences)]
     moved = known[np.abs(known) > _NOTHING]  # ties are left out, as usual
-    return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+    return signed_rank_p(moved)
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:

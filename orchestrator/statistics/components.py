@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gitract_core.errors import RunError
 from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE, CaseSums, Floats
@@ -272,7 +272,7 @@ def settle(
     two = sums.take(pair)
     first, second = two.fold_scores().mean(axis=1)
     difference = float(first - second)
-    target = (abs(difference) / float(norm.ppf(0.975) + norm.ppf(power))) ** 2
+    target = (abs(difference) / float(ndtri(0.975) + ndtri(power))) ** 2
     if smallest < 2 or math.isnan(components.training):
         nan = math.nan
         return Settling(difference, math.sqrt(target), nan, nan, nan, nan, power)

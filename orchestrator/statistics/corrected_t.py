@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,6 @@ def corrected_t(
             mean, *((0.0, 1.0) if zero else (math.copysign(math.inf, mean), 0.0)), mean, mean
         )
     error = math.sqrt(1 / count + ratio) * spread
-    p = 2 * float(student.sf(abs(mean) / error, count - 1))
-    half = float(student.ppf((1 + level) / 2, count - 1)) * error
+    p = 2 * float(stdtr(count - 1, -abs(mean) / error))
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * error
     return CorrectedT(mean, mean / error, p, mean - half, mean + half)

@@ -17,7 +17,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
 from orchestrator.statistics.case_sums import Floats
@@ -87,5 +86,7 @@ def _prior(squares: Floats, df: Floats) -> tuple[float, float]:
     beyond = float(np.var(logs, ddof=1) - polygamma(1, df / 2).mean())
     if beyond <= float(polygamma(1, _ALIKE / 2)):
         return float(np.exp(logs.mean())), math.inf
+    from scipy.optimize import brentq  # takes longer to load than all else here, and rarely used
+
     prior_df = 2 * float(brentq(lambda x: polygamma(1, x) - beyond, 1e-3, _ALIKE))
     return float(np.exp(logs.mean() + digamma(prior_df / 2) - np.log(prior_df / 2))), prior_df

@@ -16,8 +16,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from orchestrator.statistics.bootstrap import DRAWS, LEVEL
 from orchestrator.statistics.case_sums import CaseSums
@@ -104,8 +103,10 @@ def expected_optimism(n_candidates: int, fold_sd: float, n_folds: int) -> float:
         n_folds: folds that are averaged.
     """
 
+    from scipy.integrate import quad  # slow to load, and of no use to a report
+
     def density(x: float) -> float:
-        power = norm.cdf(x) ** (n_candidates - 1)
-        return float(x * n_candidates * norm.pdf(x) * power)
+        bell = math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+        return float(x * n_candidates * bell * ndtr(x) ** (n_candidates - 1))
 
     return float(quad(density, -10, 10)[0]) * fold_sd / math.sqrt(n_folds)
