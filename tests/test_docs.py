@@ -10,6 +10,8 @@ import importlib.util
 import re
 import shlex
 import shutil
+import tomllib
+from importlib.metadata import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -213,3 +215,25 @@ def test_every_knob_and_distribution_is_explained() -> None:
 def test_readme_names_every_command_and_no_other() -> None:
     table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `gitract-cv ([a-z-]+)", table, re.MULTILINE)) == set(options())
+
+
+def test_dependencies_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = re.findall(r"^\| ([\w\[\]-]+) \| ([\d.]+) \|", _page("dependencies.md"), re.MULTILINE)
+    assert [f"{name}>={least}" for name, least in told] == project["dependencies"]
+
+
+def test_the_installed_licences_allow_redistribution() -> None:
+    """Of what is always installed: permissive ones, by the packages' own words."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"]:
+        about = metadata(re.split(r"[\[>]", requirement)[0])
+        classified = [c for c in about.get_all("Classifier") or [] if "License" in c]
+        words = " ".join([about["License-Expression"] or about["License"] or "", *classified])
+        assert re.search(r"Apache|BSD|MIT|Python Software Foundation|matplotlib", words), (
+            requirement
+        )
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
