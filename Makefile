@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED ?= 0
 export RAY_USAGE_STATS_REPORT_URL ?= http://127.0.0.1:9/
 
-.PHONY: install demo test check bench
+.PHONY: install demo test check audit bench
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -26,6 +26,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# Known vulnerabilities of the pinned versions; asks an advisory database.
+audit: install
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # Every claim of speed, against the peers, in an environment of their own.
 BENCHMARKS := hausdorff fold_scoring rle cache batches augment training_step validation_epoch sweep report

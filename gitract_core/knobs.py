@@ -6,6 +6,7 @@ trial keys follow.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gitract_core.errors import SpaceError, suggestion
@@ -150,6 +151,17 @@ class OptimizerKnobs:
         require("optimizer.weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
         ok = 1 <= self.batch_size <= 4096
         require("optimizer.batch_size", ok, "1 to 4096", self.batch_size)
+
+    def rate(self, epoch: int, epochs: int) -> float:
+        """Step size in an epoch, counted from 0, of so many.
+
+        >>> [OptimizerKnobs(learning_rate=1.0, schedule="cosine").rate(e, 2) for e in (0, 1)]
+        [1.0, 0.5]
+        """
+        rate = self.learning_rate
+        if self.schedule == "cosine":
+            rate *= 0.5 * (1 + round(math.cos(math.pi * epoch / epochs), 12))
+        return rate
 
 
 @dataclass(frozen=True, slots=True)

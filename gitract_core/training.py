@@ -272,11 +272,8 @@ class Training:
         return self.loss(logits, masks), logits
 
     def _set_learning_rate(self) -> float:
-        knobs = self.candidate.optimizer
-        rate = knobs.learning_rate
-        if knobs.schedule == "cosine":
-            share = len(self.records) / self.candidate.training.epochs
-            rate *= 0.5 * (1 + torch.cos(torch.tensor(share * torch.pi)).item())
+        knobs = self.candidate
+        rate = knobs.optimizer.rate(len(self.records), knobs.training.epochs)
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(rate)  # a captured step reads this very tensor

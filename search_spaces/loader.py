@@ -30,6 +30,14 @@ _LARGEST_SEED = 2**31 - 1
 _OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
 
 Draw = Callable[[random.Random, Any], Any]
+DISTRIBUTIONS = {
+    "uniform": "`[low, high]`: a number between them",
+    "loguniform": "`[low, high]`: a number whose logarithm is uniform between theirs",
+    "randint": "`[low, high]`: a whole number from low to high, both included",
+    "choice": "`[a, b, c]`: one of the values",
+}
+"""What a knob's value may be drawn from, and its arguments."""
+
 _DRAWS: dict[str, Draw] = {
     "uniform": lambda r, ab: r.uniform(*ab),
     "loguniform": lambda r, ab: math.exp(r.uniform(math.log(ab[0]), math.log(ab[1]))),

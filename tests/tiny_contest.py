@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-SCANS = (  # case, day, height, width, slices
+Scan = tuple[int, int, int, int, int]
+SCANS: tuple[Scan, ...] = (  # case, day, height, width, slices
     (1, 0, 40, 48, 6),
     (1, 3, 40, 48, 5),
     (7, 0, 36, 36, 6),
@@ -18,10 +19,10 @@ SCANS = (  # case, day, height, width, slices
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
 
-def write_tiny_contest(root: Path) -> Path:
+def write_tiny_contest(root: Path, more: tuple[Scan, ...] = ()) -> Path:
     """Bright discs in noise: slices 2 to 4 hold organs, the second and third overlap."""
     rows: list[tuple[str, str, str]] = []
-    for case, day, height, width, slices in SCANS:
+    for case, day, height, width, slices in (*SCANS, *more):
         folder = root / "train" / f"case{case}" / f"case{case}_day{day}" / "scans"
         folder.mkdir(parents=True)
         random = np.random.default_rng(1000 * case + day)

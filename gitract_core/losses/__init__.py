@@ -2,14 +2,17 @@
 
 A term takes logits and targets, both (batch, classes, height, width), and gives a scalar to be
 minimized. Terms are in three files: `pixelwise` (bce, focal), `overlap` (dice, soft_dice, iou,
-tversky and kin) and `lovasz`. A newcomer is one function under ``@loss_term("name")``.
+tversky and kin) and `lovasz`. A newcomer is one function under ``@loss_term("name")``, in one of
+them or in a file of its own beside them.
 
 "Pooled" means: sums run over all pixels of all slices of the batch, per class, and the mean over
 classes is taken last. More than half of all slices are empty, so a per-slice ratio is often 0/0;
 pooling (or, where a term is per slice, the smoothing term) keeps value and gradient finite.
 """
 
-from gitract_core.losses import lovasz, overlap, pixelwise  # noqa: F401 (fill the registry)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from gitract_core.losses.supervision import supervise
 from gitract_core.losses.weighted_sum import (
     WeightedSum,
@@ -18,6 +21,9 @@ from gitract_core.losses.weighted_sum import (
     loss_term,
     normalize_expression,
 )
+
+for _file in iter_modules(__path__):  # every file here may register losses
+    import_module(f"{__name__}.{_file.name}")
 
 __all__ = [
     "WeightedSum",

@@ -46,6 +46,11 @@ def loss_names() -> tuple[str, ...]:
     return tuple(sorted(_TERMS))
 
 
+def term_of(name: str) -> LossTerm:
+    """The function of a registered loss."""
+    return _TERMS[_CANONICAL[name]]
+
+
 @dataclass(frozen=True, slots=True)
 class WeightedSum:
     """A weighted sum of registered losses; ``str()`` gives its normalized expression."""

@@ -1,15 +1,17 @@
 """Networks: a batch of images (batch, channels, height, width) in, logits of the same size out.
 
-``build_network`` makes one from the knobs of a candidate. A newcomer is one file: a function that
-takes ``(knobs, in_channels, out_channels)`` and returns a module, under ``@register("name")``, and
-an import of that file below. A network that judges itself at several depths leaves those logits in
-its list ``auxiliary_logits``; ``gitract_core.losses.supervise`` reads them.
+``build_network`` makes one from the knobs of a candidate. A newcomer is one file here: a function
+that takes ``(knobs, in_channels, out_channels)`` and returns a module, under ``@register("name")``.
+A network that judges itself at several depths leaves those logits in its list
+``auxiliary_logits``; ``gitract_core.losses.supervise`` reads them.
 
 Logits are not probabilities: organs overlap, so a sigmoid (never a softmax) turns each channel into
 a probability of its own.
 """
 
-from gitract_core.networks import monai_networks as _monai  # noqa: F401 (fills the registry)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from gitract_core.networks.original import MirroredUNet, OriginalUNet
 from gitract_core.networks.receptive_field import receptive_field_exact, receptive_field_paper
 from gitract_core.networks.registry import build_network, network_names, register
@@ -17,6 +19,9 @@ from gitract_core.networks.size import parameter_count
 from gitract_core.networks.unet import UNet
 from gitract_core.networks.unetpp import UNetPlusPlus
 from gitract_core.networks.widths import resolve_widths
+
+for _file in iter_modules(__path__):  # every file here may register networks
+    import_module(f"{__name__}.{_file.name}")
 
 __all__ = [
     "MirroredUNet",

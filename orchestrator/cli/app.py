@@ -35,12 +35,9 @@ app = typer.Typer(
 _AT_END = ExitStack()  # what a command leaves to be done when it ends, however it ends
 
 
-def main() -> None:
-    """Run the command line: exit 0 on success, 1 on a failed job, 2 on wrong use."""
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
-    from orchestrator.cli import (  # noqa: F401 (fill the app)
+def fill() -> None:
+    """Bring all commands into the app."""
+    from orchestrator.cli import (  # noqa: F401
         auditing,
         data,
         exploring,
@@ -53,6 +50,13 @@ def main() -> None:
         watching,
     )
 
+
+def main() -> None:
+    """Run the command line: exit 0 on success, 1 on a failed job, 2 on wrong use."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    fill()
     if debug:
         with _AT_END:
             app()

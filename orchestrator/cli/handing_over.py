@@ -13,7 +13,10 @@ from orchestrator.cli.app import app, console, print_json
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
-@app.command(epilog="Example: gitract-cv verify submission.csv --images uw-madison/test --scans 2")
+@app.command(
+    epilog="Example: gitract-cv verify runs/paper/ensembles/top3-equal/submission.csv "
+    "--images uw-madison/test --scans 2"
+)
 def verify(
     submission: Annotated[Path, typer.Argument(help="Its note lies beside it.")],
     images: Annotated[Path | None, typer.Option(help="The scans that it predicts.")] = None,
