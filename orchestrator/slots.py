@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,24 @@ class Slots:
         if self.count < 1 or self.cpus < 1 or not 0 <= self.gpus <= 1:
             expected = "one trial or more at once, on one processor or more each"
             raise GitractError("slots", expected, self, "lower --cpus-per-trial")
+
+    @property
+    def per_gpu(self) -> int:
+        """Trials that share a GPU; 0 without one.
+
+        >>> Slots(8, gpus=0.3333).per_gpu, Slots(8, gpus=1.0).per_gpu, Slots(8).per_gpu
+        (3, 1, 0)
+        """
+        return int(1 / self.gpus) if self.gpus else 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether a trial may have neighbors on its GPU."""
+        return self.per_gpu > 1
+
+    def alone(self) -> Slots:
+        """The same, a whole GPU a trial."""
+        return dataclasses.replace(self, gpus=1.0)
 
 
 def choose_slots(
