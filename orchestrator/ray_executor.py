@@ -95,9 +95,11 @@ class RayExecutor:
 
 
 def _resources(slots: Slots, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What a trial holds: its share of a GPU, or a whole one."""
+    """What a trial holds, and where not: its share of a GPU, or a whole one."""
     gpus = slots.alone().gpus if config.get("alone") else slots.gpus
-    return tune.PlacementGroupFactory([{"CPU": slots.cpus, "GPU": gpus}])
+    elsewhere = {"ray.io/node-id": f"!in({','.join(slots.avoid)})"} if slots.avoid else {}
+    bundle = {"CPU": slots.cpus, "GPU": gpus}
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[elsewhere])
 
 
 class _MapActor:

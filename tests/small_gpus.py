@@ -47,18 +47,22 @@ class SmallGpuData(TrialData):
 
     notes: Path = Path()
     holds: int = 0
+    meeting: int = 1  # a trial goes on only when so many processes have begun one
 
     @classmethod
-    def of(cls, data: TrialData, notes: Path, holds: int) -> SmallGpuData:
+    def of(cls, data: TrialData, notes: Path, holds: int, meeting: int = 1) -> SmallGpuData:
         notes.mkdir()
         values = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
-        return cls(**values, notes=notes, holds=holds)
+        return cls(**values, notes=notes, holds=holds, meeting=meeting)
 
     def check(self, spec: TrialSpec) -> None:
         """In the worker, before it looks at its device."""
         super().check(spec)
         Runtime.torch_device = _processor  # type: ignore[method-assign]
         gpu = _Gpu(self, spec.key)
+        deadline = time.monotonic() + 120
+        while len(list(self.notes.glob("*.held"))) < self.meeting and time.monotonic() < deadline:
+            time.sleep(0.05)
 
         def pretending(*arguments: Any) -> nn.Module:
             network = build_network(*arguments)
@@ -82,7 +86,8 @@ class _Gpu:
     """The GPU that this process was given."""
 
     def __init__(self, data: SmallGpuData, key: str) -> None:
-        self.data, self.key, self.name = data, key, os.environ["CUDA_VISIBLE_DEVICES"]
+        self.data, self.key = data, key
+        self.name = os.environ.get("NODE", "") + os.environ["CUDA_VISIBLE_DEVICES"]
         self.held = data.notes / f"gpu{self.name}-{os.getpid()}.held"
         self.held.write_text("0")
 
