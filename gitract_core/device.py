@@ -39,6 +39,8 @@ class Runtime:
         capture: replay whole training steps from a CUDA graph (see ``captured_step``).
         checkpoint_minutes: how long a trial goes on inside an epoch without saving its state; with
             0 it is saved after epochs alone.
+        split_batches: train a batch that does not fit the device's memory in two parts; without it
+            the attempt ends. Of no effect where memory suffices.
         keep_state: leave the last state of a trial behind that ran out of epochs, so that a sweep
             with more epochs goes on from there.
     """
@@ -49,6 +51,7 @@ class Runtime:
     capture: bool = False
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
+    split_batches: bool = True
 
     def torch_device(self) -> torch.device:
         """The device, with the thread count set.

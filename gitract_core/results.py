@@ -38,6 +38,11 @@ class TrialFiles:
         return self.directory / "failure.json"
 
     @property
+    def crowded(self) -> Path:
+        """Says that memory ran out beside other trials: from then on this one runs alone."""
+        return self.directory / "crowded.json"
+
+    @property
     def history(self) -> Path:
         """One row an epoch."""
         return self.directory / "history.csv"

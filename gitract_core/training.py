@@ -77,18 +77,26 @@ class Training:
         data: the fold's slices.
         device: where to train.
         capture: replay the steps of whole batches, see ``captured_step``.
+        split: train a batch that does not fit the device's memory in two parts.
 
     During an epoch nothing waits for the device; two figures and the counts are read at its end.
 
     A batch that does not fit the device's memory is split in two, once and for the rest of the
-    trial: gradients are accumulated over ``micro_batch`` slices, and a step is still one of
-    ``optimizer.batch_size``. It is not quite the same training: batch normalization sees the
-    statistics of smaller batches, and losses that pool over a batch (dice, say) pool over less.
-    The result's ``environment`` therefore tells ``micro_batch``.
+    trial (unless ``split`` is off, for there may be a place with more room): gradients are
+    accumulated over ``micro_batch`` slices, and a step is still one of ``optimizer.batch_size``.
+    It is not quite the same training: batch normalization sees the statistics of smaller batches,
+    and losses that pool over a batch (dice, say) pool over less. The result's ``environment``
+    therefore tells ``micro_batch``.
     """
 
     def __init__(
-        self, spec: TrialSpec, data: FoldSlices, device: torch.device, *, capture: bool = False
+        self,
+        spec: TrialSpec,
+        data: FoldSlices,
+        device: torch.device,
+        *,
+        capture: bool = False,
+        split: bool = True,
     ) -> None:
         self.candidate, self.data, self.device = spec.candidate, data, device
         self.precision = resolve_precision(self.candidate.training.precision, device)
@@ -104,7 +112,7 @@ class Training:
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
         self.micro_batch = self.candidate.optimizer.batch_size
-        self.capture = capture
+        self.capture, self.split = capture, split
         self._captured: CapturedStep | None = None
 
     @property
@@ -127,7 +135,7 @@ class Training:
 
         Raises:
             DivergedError: the loss is no longer finite.
-            torch.OutOfMemoryError: half a batch does not fit the device either.
+            torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried.
             TrialError: the step is to be captured and cannot be.
         """
         self.prepare()
@@ -232,7 +240,8 @@ class Training:
         try:
             return self._gradients(images, masks)
         except torch.OutOfMemoryError:
-            if not self.micro_batch == self.candidate.optimizer.batch_size > 1:
+            whole = self.micro_batch == self.candidate.optimizer.batch_size > 1
+            if not (self.split and whole):
                 raise
         # Outside of "except": a caught error keeps the memory of its frames.
         self.micro_batch = (self.micro_batch + 1) // 2

@@ -152,7 +152,8 @@ def iterate_trial(
         start_measuring(device)
         slices = slices_on(cache, device)
         data_of_fold = fold_slices(cache, slices, data.plan_of(spec), spec.fold)
-        make = partial(Training, spec, data_of_fold, device, capture=runtime.capture)
+        how = {"capture": runtime.capture, "split": runtime.split_batches}
+        make = partial(Training, spec, data_of_fold, device, **how)
         training = _resumed(make, files.checkpoint)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         while not training.finished:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import re
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.slots import Slots
 
 
-Fault = Literal["diverged", "refused", "memory", "disk", "lost", "error"]
+Fault = Literal["diverged", "refused", "memory", "crowded", "disk", "lost", "error"]
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -63,6 +64,10 @@ class Jobs:
         """The same jobs; nodes without the data fetch the cache from a source."""
         return dataclasses.replace(self, data=dataclasses.replace(self.data, source=source))
 
+    def alone(self) -> Jobs:
+        """The same jobs, each on a whole GPU."""
+        return dataclasses.replace(self, slots=self.slots.alone())
+
     def files(self, key: str) -> TrialFiles:
         """The files of the trial with this key."""
         trials = self.store.mirror / "trials" if self.store else self.trials
@@ -85,6 +90,7 @@ class TrialEvent:
             ``diverged``: the loss is no longer finite;
             ``refused``: something given to us is wrong, or another process runs the trial;
             ``memory``: the device's or the machine's is full;
+            ``crowded``: the device's is full, and other trials share it: to be run again alone;
             ``disk``: no space left to write;
             ``lost``: the process or its node ended, or the store of the run does not answer;
             ``error``: anything else. Empty where nothing is wrong.
@@ -99,13 +105,20 @@ class TrialEvent:
     fault: Fault | Literal[""] = ""
 
     @classmethod
-    def from_exception(cls, key: str, error: BaseException) -> TrialEvent:
+    def from_exception(cls, key: str, error: BaseException, *, shared: bool = False) -> TrialEvent:
         """The event of an attempt that ended with an exception.
 
         Errors of our own say that something given to us is wrong or that a loss diverged: the next
         attempt would end alike.
+
+        Args:
+            key: the trial's.
+            error: what was raised.
+            shared: whether the trial may have had neighbors on its GPU.
         """
         fault = _fault(error)
+        if shared and _of_device_memory(error):
+            fault = "crowded"
         ours = isinstance(error, GitractError) and fault != "lost"
         detail = "".join(traceback.format_exception(error))
         return cls(key, "error", None, _message(error, fault), detail, not ours, fault)
@@ -121,11 +134,18 @@ def _fault(error: BaseException) -> Fault:
         return "lost"
     if isinstance(error, GitractError):
         return "diverged" if getattr(error, "kind", "") == "diverged" else "refused"
-    # By name: torch is not to be loaded for this.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or _of_device_memory(error):
         return "memory"
     full = isinstance(error, OSError) and error.errno in _DISK_FULL
     return "disk" if full else "error"
+
+
+def _of_device_memory(error: BaseException) -> bool:
+    """Whether a device's memory ran out: in PyTorch's allocator, or in CUDA and its libraries."""
+    if type(error).__name__ == "OutOfMemoryError":  # by name: torch is not to be loaded for this
+        return True
+    cuda = isinstance(error, RuntimeError) and re.search("CUDA|CUBLAS|CUDNN", str(error))
+    return bool(cuda and re.search("out of memory|ALLOC_FAILED", str(error)))
 
 
 def _message(error: BaseException, fault: Fault) -> str:
@@ -135,6 +155,8 @@ def _message(error: BaseException, fault: Fault) -> str:
     if fault == "disk" and isinstance(error, OSError):
         where = error.filename or "the run directory or the cache"
         return f"{where}: expected room to write, got {error.strerror}; free some space"
+    if fault == "crowded":
+        return f"out of memory beside other trials: {first}; runs again alone on a whole GPU"
     if fault == "memory":
         return f"out of memory, with half the micro-batch too: {first}; run fewer trials at a time"
     return f"{type(error).__name__}: {first}"
@@ -234,6 +256,7 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
         keep_oof=jobs.keep_oof,
         checkpoint_minutes=jobs.checkpoint_minutes,
         keep_state=jobs.keep_state,
+        split_batches=not jobs.slots.shared,
     )
     stored = None
     if jobs.store:
@@ -250,7 +273,7 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
         if stored:
             stored.save()
     except Exception as error:
-        yield TrialEvent.from_exception(spec.key, error)
+        yield TrialEvent.from_exception(spec.key, error, shared=jobs.slots.shared)
     else:
         yield TrialEvent(spec.key, "finished")
 

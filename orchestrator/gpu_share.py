@@ -23,13 +23,12 @@ from gitract_core.probe import ProbeScan, probe_rate, shape_of
 from gitract_core.spec import Candidate
 from orchestrator.children import end_with_parent
 from orchestrator.probing import middle_scans
-from orchestrator.slots import Node, smallest_gpu_bytes, useful_share
+from orchestrator.slots import MEMORY_SHARE, Node, useful_share
 
 if TYPE_CHECKING:
     from gitract_core.slices import SliceIndex
 
 CROWDS = (1, 2, 4, 8)
-MEMORY_SHARE = 0.9  # of a GPU that trials may fill; the rest is for what allocators lose
 NEAR_BEST = 0.95  # fewer trials that train nearly as fast are better: less to lose, more memory
 _SECONDS = 1.5
 _PATIENCE_SECONDS = 300.0
@@ -43,10 +42,12 @@ class Share:
     Attributes:
         trials: best number; None where nothing was measured and memory has to decide.
         reason: a line for people.
+        trial_bytes: what the largest trial takes of a GPU; 0 where nothing was measured.
     """
 
     trials: int | None
     reason: str
+    trial_bytes: int = 0
 
 
 class ShareMeter(Protocol):
@@ -70,8 +71,8 @@ def measured_share(
     Args:
         candidates: of the trials, one for each trial or each candidate.
         index: the annotated data set.
-        nodes: the sweep's machines. Only this one's GPU is measured; the smallest GPU of all is
-            the limit of memory.
+        nodes: the sweep's machines. Only this one's GPU is measured; the smallest GPU that holds
+            the largest trial is the limit of memory.
         n_trials: how many are to run.
 
     Raises:
@@ -83,10 +84,10 @@ def measured_share(
         return Share(None, "trials a GPU by memory alone: this machine has no GPU to measure on")
     slices = len(index.table)
     scan = middle_scans(index)[0]
-    most, smallest = useful_share(nodes, n_trials), smallest_gpu_bytes(nodes)
+    most, sizes = useful_share(nodes, n_trials), [n.gpu_memory_bytes for n in nodes if n.gpus]
     try:
         with ProcessMeter(Runtime("cuda"), scan, slices) as meter:
-            return find_share(candidates, meter, most, smallest)
+            return find_share(candidates, meter, most, sizes)
     except GitractError:
         raise
     except Exception as error:  # CUDA and dying processes raise many kinds; a guess is no loss
@@ -96,7 +97,7 @@ def measured_share(
 
 
 def find_share(
-    candidates: Sequence[Candidate], meter: ShareMeter, most: int, smallest_bytes: int = 0
+    candidates: Sequence[Candidate], meter: ShareMeter, most: int, sizes_bytes: Sequence[int] = ()
 ) -> Share:
     """Measure what is needed, no more, and choose.
 
@@ -104,19 +105,20 @@ def find_share(
         candidates: the most common shape among them is the one whose speed is measured.
         meter: measures.
         most: larger numbers are of no use.
-        smallest_bytes: memory of the sweep's smallest GPU, if it is known.
+        sizes_bytes: memory of the sweep's GPUs; 0 for one that is not known.
     """
     shapes = Counter(shape_of(c) for c in candidates)
     free, total = meter.room_bytes()
-    room = int(min(free, MEMORY_SHARE * min(total, smallest_bytes or total)))
     memory = max(meter.memory_bytes(shape) for shape in shapes)
+    large = [size for size in sizes_bytes if MEMORY_SHARE * size >= memory]  # others get none
+    room = int(min(free, MEMORY_SHARE * min([total, *large])))
     common = shapes.most_common(1)[0][0]
     useful = [n for n in CROWDS if n == 1 or (n <= most and n * memory <= room)]
     rates = {n: meter.rate(common, n) for n in useful}
     told = ", ".join(f"{n}: {rate:,.0f}" for n, rate in rates.items())
     each = f"{memory / 2**30:.1f} GiB each"
     best = best_share(rates, memory, room)
-    return Share(best, f"trials a GPU: {best} ({each}; slices/s measured for {told})")
+    return Share(best, f"trials a GPU: {best} ({each}; slices/s measured for {told})", memory)
 
 
 def best_share(rates: Mapping[int, float], memory_bytes: int, room_bytes: int) -> int:

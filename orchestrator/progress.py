@@ -33,6 +33,7 @@ class _Cell:
     failed: str = ""  # how it failed for good, in a word
     dropped: bool = False  # by racing
     micro_batch: int = 0
+    alone: bool = False  # on a whole GPU, since memory ran out beside others
 
 
 class SweepProgress:
@@ -54,6 +55,7 @@ class SweepProgress:
         self.cells = {spec.key: _Cell() for spec in specs}
         for spec in specs:
             self._read_score(spec)
+            self.cells[spec.key].alone = directory.trial(spec).crowded.is_file()
         self.start, self.work_at_start = time.monotonic(), self._work_done()
         self.live = Live(get_renderable=self._table, console=console, refresh_per_second=4)
 
@@ -73,6 +75,7 @@ class SweepProgress:
             cell.epochs, cell.dice = event.record.epoch, event.record.dice
         if event.kind == "finished":
             self._read_score(spec)
+        cell.alone = cell.alone or event.fault == "crowded"
         if event.kind == "failed":
             cell.failed = "diverged" if event.fault == "diverged" else "failed"
         if event.kind in ("error", "failed") or not self.console.is_terminal:
@@ -179,9 +182,10 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
         return Text(cell.failed, style="bold red")
     if cell.dropped:
         return Text("dropped", style="dim")
+    alone = "alone " * cell.alone
     if cell.epochs:
-        return Text(f"{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
-    return Text("-", style="dim")
+        return Text(f"{alone}{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
+    return Text(alone or "-", style="dim")
 
 
 def format_seconds(seconds: float) -> str:

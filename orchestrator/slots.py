@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gitract_core.errors import GitractError
 
 _MEMORY_PER_TRIAL_BYTES = 8 * 2**30  # paper widths, batch 16, 128x128, and the cache's share
 _MOST_TRIALS_PER_GPU = 8
+MEMORY_SHARE = 0.9  # of a GPU that trials may fill; the rest is for what allocators lose
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,13 @@ class Node:
         cpus: processors.
         gpus: number of GPUs.
         gpu_memory_bytes: of its smallest GPU; 0 if not known.
+        name: by which a cluster knows it; empty for a machine alone.
     """
 
     cpus: int
     gpus: int = 0
     gpu_memory_bytes: int = 0
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,37 @@ class Slots:
         cpus: processors a trial holds; also its threads.
         gpus: share of a GPU a trial holds, 0 without one.
         device: ``cpu`` or ``cuda``.
+        avoid: names of machines that take no trials.
     """
 
     count: int
     cpus: int = 1
     gpus: float = 0.0
     device: str = "cpu"
+    avoid: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.cpus < 1 or not 0 <= self.gpus <= 1:
             expected = "one trial or more at once, on one processor or more each"
             raise GitractError("slots", expected, self, "lower --cpus-per-trial")
+
+    @property
+    def per_gpu(self) -> int:
+        """Trials that share a GPU; 0 without one.
+
+        >>> Slots(8, gpus=0.3333).per_gpu, Slots(8, gpus=1.0).per_gpu, Slots(8).per_gpu
+        (3, 1, 0)
+        """
+        return int(1 / self.gpus) if self.gpus else 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether a trial may have neighbors on its GPU."""
+        return self.per_gpu > 1
+
+    def alone(self) -> Slots:
+        """The same, a whole GPU a trial."""
+        return dataclasses.replace(self, gpus=1.0)
 
 
 def choose_slots(
@@ -56,6 +80,7 @@ def choose_slots(
     trials_per_gpu: int | None = None,
     cpus_per_trial: int | None = None,
     measured_share: int | None = None,
+    trial_bytes: int = 0,
 ) -> Slots:
     """The default packing, unless flags say otherwise.
 
@@ -63,6 +88,8 @@ def choose_slots(
     without one, as memory holds, eight at most; and no more than spread the trials over all GPUs.
     Without, one trial a processor: on two cores two trials with a thread each are 1.1 to 1.5 times
     as fast as one with two threads; processors left over when there are few trials become threads.
+    Where there are GPUs, machines without one take no trials, nor do those whose GPUs are smaller
+    than the largest trial (``trial_bytes``) while others are not; see ``left_out``.
 
     >>> choose_slots([Node(cpus=8)], n_trials=50)
     Slots(count=8, cpus=1, gpus=0.0, device='cpu')
@@ -77,14 +104,50 @@ def choose_slots(
     if not nodes:
         raise GitractError("slots", "a machine with a processor", "none", "add one to the cluster")
     if any(node.gpus for node in nodes):
-        with_gpus = [node for node in nodes if node.gpus]
-        share = trials_per_gpu or _share(with_gpus, n_trials, measured_share)
-        return _on_gpus(with_gpus, n_trials, share, cpus_per_trial)
+        large = _large_enough(nodes, trial_bytes)
+        share = trials_per_gpu or _share(large, n_trials, measured_share)
+        slots = _on_gpus(large, n_trials, share, cpus_per_trial)
+        avoid = tuple(n.name for n in nodes if n.gpus and n not in large and n.name)
+        return dataclasses.replace(slots, avoid=avoid)
     total = sum(node.cpus for node in nodes)
     smallest = min(node.cpus for node in nodes)
     cpus = cpus_per_trial or max(1, min(total // n_trials, smallest))
     count = sum(node.cpus // cpus for node in nodes)
     return Slots(min(count, n_trials), cpus)
+
+
+def left_out(nodes: Sequence[Node], trial_bytes: int = 0) -> list[str]:
+    """Lines about the machines that ``choose_slots`` leaves out.
+
+    >>> left_out([Node(cpus=64), Node(cpus=8, gpus=1)])
+    ['left out: 1 machine without a GPU (64 processors)']
+    """
+    lines = []
+    bare = [node for node in nodes if not node.gpus]
+    if bare and len(bare) < len(nodes):
+        cpus = sum(node.cpus for node in bare)
+        lines.append(f"left out: {_machines(bare)} without a GPU ({cpus} processors)")
+    large = _large_enough(nodes, trial_bytes)
+    small = [node for node in nodes if node.gpus and node not in large]
+    if small:
+        sizes = f"{_gib(smallest_gpu_bytes(small))} GiB, the largest trial {_gib(trial_bytes)}"
+        lines.append(f"left out: {_machines(small)} with smaller GPUs than trials need ({sizes})")
+    return lines
+
+
+def _large_enough(nodes: Sequence[Node], trial_bytes: int) -> list[Node]:
+    """Machines whose GPUs hold a trial; where none does, all that have GPUs."""
+    with_gpus = [node for node in nodes if node.gpus]
+    known = [n for n in with_gpus if not 0 < n.gpu_memory_bytes * MEMORY_SHARE < trial_bytes]
+    return known or with_gpus
+
+
+def _machines(nodes: Sequence[Node]) -> str:
+    return f"{len(nodes)} machine{'s' * (len(nodes) > 1)}"
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f}"
 
 
 def useful_share(nodes: Sequence[Node], n_trials: int) -> int:

@@ -8,6 +8,7 @@ Nothing here loads torch or Ray.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import time
 from collections import Counter
@@ -52,6 +53,7 @@ class TrialStatus:
         detail: the last lines of a failed trial's log, of its traceback where it has none.
         log: where everything that it printed is; empty if there is no such file.
         micro_batch: slices at once, if memory ran out and batches were split; else 0.
+        alone: whether memory ran out beside others, so that it runs, or ran, alone on a GPU.
     """
 
     spec: TrialSpec
@@ -65,6 +67,7 @@ class TrialStatus:
     detail: tuple[str, ...] = ()
     log: str = ""
     micro_batch: int = 0
+    alone: bool = False
 
     @property
     def epochs(self) -> int:
@@ -156,7 +159,10 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     left_out = dropped(directory)
     now = time.time()
     trials = tuple(
-        _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now)
+        dataclasses.replace(
+            _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now),
+            alone=directory.trial(spec).crowded.is_file(),
+        )
         for spec in record.specs()
     )
     labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())

@@ -17,7 +17,7 @@ from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
 from orchestrator import gpu_share
 from orchestrator.gpu_share import ProcessMeter, Share, best_share, find_share, measured_share
-from orchestrator.slots import Node, choose_slots
+from orchestrator.slots import Node, choose_slots, left_out
 from tests.tiny_sweep import KNOBS
 
 GIB = 2**30
@@ -92,6 +92,7 @@ class MadeUp:
         ((50 * GIB, 140 * GIB), 50, 0, [1, 2, 4]),  # someone else uses the rest
         ((40 * GIB, 40 * GIB), 50, 0, [1, 2]),  # 4 would fill it to the last byte
         ((140 * GIB, 140 * GIB), 50, 24 * GIB, [1, 2]),  # another node's GPU is smaller
+        ((140 * GIB, 140 * GIB), 50, 11 * GIB, [1, 2, 4, 8]),  # too small for any trial: left out
         ((5 * GIB, 5 * GIB), 50, 0, [1]),
     ],
 )
@@ -99,7 +100,7 @@ def test_only_what_fits_and_helps_is_measured(
     room: tuple[int, int], most: int, smallest: int, crowds: list[int]
 ) -> None:
     meter = MadeUp(room)
-    share = find_share([SMALL, LARGE, SMALL], meter, most, smallest)
+    share = find_share([SMALL, LARGE, SMALL], meter, most, [smallest])
     assert meter.rates == [(shape_of(SMALL), n) for n in crowds], "the most common shape alone"
     assert meter.memories == [shape_of(SMALL), shape_of(LARGE)], "each shape once"
     assert share.trials == crowds[-1]
@@ -125,6 +126,21 @@ def test_slots_follow_the_probe_unless_a_flag_is_given() -> None:
     assert choose_slots(nodes, 3, measured_share=8).count == 3
     assert choose_slots([Node(16, 1, 8 * GIB)], 50, measured_share=4).count == 4
     assert choose_slots([Node(8)], 50, measured_share=4) == choose_slots([Node(8)], 50)
+
+
+def test_machines_that_are_of_no_use_are_left_out_and_named() -> None:
+    large, small, bare = Node(8, 2, 80 * GIB, "L"), Node(8, 1, 8 * GIB, "S"), Node(64, name="B")
+    slots = choose_slots([bare, large, small], 50, measured_share=8, trial_bytes=9 * GIB)
+    assert (slots.count, slots.gpus, slots.avoid) == (16, 0.125, ("S",))
+    assert left_out([bare, large, small], 9 * GIB) == [
+        "left out: 1 machine without a GPU (64 processors)",
+        "left out: 1 machine with smaller GPUs than trials need (8.0 GiB, the largest trial 9.0)",
+    ]
+    fits = choose_slots([bare, large, small], 50, measured_share=3, trial_bytes=2 * GIB)
+    assert (fits.count, fits.gpus, fits.avoid) == (9, 0.3333, ())
+    assert choose_slots([small], 50, measured_share=1, trial_bytes=9 * GIB).count == 1, "try it"
+    assert choose_slots([large, replace(small, gpu_memory_bytes=0)], 50, trial_bytes=1).avoid == ()
+    assert left_out([bare]) == left_out([large], GIB) == []
 
 
 def test_without_a_gpu_here_memory_decides_and_it_is_said(

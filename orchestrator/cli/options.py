@@ -150,23 +150,32 @@ def choose_packing(
         GitractError: neither ``auto`` nor a number above 0.
     """
     from gitract_core.errors import GitractError
-    from orchestrator.slots import choose_slots
+    from orchestrator.slots import choose_slots, left_out
 
     per_gpu, cpus = flags
     if per_gpu != "auto":
         if not per_gpu.isdecimal() or int(per_gpu) == 0:
             expected = "auto or a number above 0"
             raise GitractError("--trials-per-gpu", expected, repr(per_gpu), "leave it out")
+        _say_all(say, left_out(nodes))
         return choose_slots(nodes, len(specs), trials_per_gpu=int(per_gpu), cpus_per_trial=cpus)
-    share = None
+    found = None
     if specs and any(node.gpus for node in nodes):
         from orchestrator.gpu_share import measured_share
 
         with say.status("measuring how many trials a GPU does best with"):
             found = measured_share([s.candidate for s in specs], index(), nodes, len(specs))
-        say.print(found.reason)
-        share = found.trials
-    return choose_slots(nodes, len(specs), cpus_per_trial=cpus, measured_share=share)
+        _say_all(say, [found.reason])
+    share, size = (found.trials, found.trial_bytes) if found else (None, 0)
+    _say_all(say, left_out(nodes, size))
+    return choose_slots(
+        nodes, len(specs), cpus_per_trial=cpus, measured_share=share, trial_bytes=size
+    )
+
+
+def _say_all(say: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        say.print(line, soft_wrap=True)
 
 
 def default_space(name: str | None, *, is_demo: bool) -> str:

@@ -82,9 +82,12 @@ def _cell(trial: TrialStatus) -> Text:
 
     text: str = trial.state
     if trial.state == "finished":
-        text = f"{trial.score:.4f}" + (f" (parts of {trial.micro_batch})" * bool(trial.micro_batch))
+        steps = ["alone"] * trial.alone + [f"parts of {trial.micro_batch}"] * (
+            trial.micro_batch > 0
+        )
+        text = f"{trial.score:.4f}" + f" ({', '.join(steps)})" * bool(steps)
     elif trial.state == "running":
-        text = f"epoch {trial.epoch}/{trial.epochs}"
+        text = f"{'alone, ' * trial.alone}epoch {trial.epoch}/{trial.epochs}"
         if trial.epoch:
             text += f" {trial.dice:.2f}, {format_seconds(trial.age_seconds)} ago"
     elif trial.state == "stopped":
@@ -105,6 +108,9 @@ def _summary(found: RunStatus) -> list[str]:
         lines.append("all is done")
     else:
         lines.append("no trial is running; the same sweep command goes on from here")
+    alone = sum(trial.alone for trial in found.trials)
+    if alone:
+        lines.append(f"memory ran out beside others in {alone} trials; each gets a GPU alone")
     split = sum(trial.micro_batch > 0 for trial in found.trials)
     if split:
         lines.append(f"memory ran out in {split} trials; their batches went in smaller parts")

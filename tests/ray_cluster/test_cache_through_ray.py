@@ -13,9 +13,10 @@ import pytest
 
 from gitract_core.cache import cache_directory, open_cache
 from gitract_core.errors import GitractError
-from orchestrator import ray_executor
+from orchestrator import ray_cache, ray_executor
 from orchestrator.executor import Jobs, TrialEvent
-from orchestrator.ray_executor import RayCacheSource, RayExecutor, connect, disconnect
+from orchestrator.ray_cache import RayCacheSource
+from orchestrator.ray_executor import RayExecutor, connect, disconnect
 from orchestrator.slots import Node, Slots, choose_slots
 from tests.tiny_contest import write_tiny_contest
 from tests.tiny_sweep import prepare_tiny
@@ -68,9 +69,9 @@ def test_trials_of_a_node_without_data_share_one_cache(two_nodes: Path, tmp_path
         return feeds[0]
 
     events: list[TrialEvent] = []
-    begin = ray_executor._start_feed
+    begin = ray_cache.start_feed
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray_executor, "_start_feed", start)
+        patch.setattr(ray_executor, "start_feed", start)
         slots = choose_slots([Node(2)], len(sweep.pending))
         assert slots == Slots(2)
         RayExecutor().run(Jobs(sweep.pending, sweep.data, sweep.directory.trials, slots), on_event)
@@ -94,7 +95,7 @@ def test_a_cache_larger_than_the_object_store_arrives_whole(
     content = np.random.default_rng(0).bytes(160 * 2**20 + 17)
     (here / "images.npy").write_bytes(content)
     (here / "masks.npy").write_bytes(b"")
-    feed = ray_executor._start_feed()
+    feed = ray_cache.start_feed()
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "third"))
     open_cache(tmp_path / "nowhere", "f" * 16, 32, source=RayCacheSource(feed))
     arrived = cache_directory("f" * 16, 32)
@@ -105,7 +106,7 @@ def test_a_cache_larger_than_the_object_store_arrives_whole(
 
 
 def test_lost_source_leaves_no_half_cache(two_nodes: Path, tmp_path: Path) -> None:
-    feed = ray_executor._start_feed()
+    feed = ray_cache.start_feed()
     with pytest.raises(Exception, match="No such file"):
         open_cache(tmp_path / "nowhere", "0" * 16, 32, source=RayCacheSource(feed))
     assert not cache_directory("0" * 16, 32).exists()

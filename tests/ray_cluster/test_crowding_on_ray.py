@@ -1,0 +1,78 @@
+"""Trials that ran out of memory get a whole GPU of a Ray cluster: logical GPUs that pretend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.executor import Everything, TrialEvent, Waiting
+from orchestrator.ray_executor import RayExecutor, _resources, connect, disconnect
+from orchestrator.ray_order import InOrder
+from tests.test_crowding import check_ladder, crowded_sweep, is_exact, jobs_of
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    # Ray's cluster for tests leaves pipes and sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def two_gpus() -> Iterator[None]:
+    """A node with two GPUs, says Ray."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 4, "num_gpus": 2, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": 2**27})
+    connect(nodes.address)
+    yield
+    disconnect()
+    nodes.shutdown()
+
+
+def test_memory_ladder_on_ray(two_gpus: None, tiny: Path, tmp_path: Path) -> None:
+    sweep, data = crowded_sweep(tiny, tmp_path)
+    events: list[TrialEvent] = []
+    RayExecutor().run(jobs_of(sweep, data), events.append)
+    check_ladder(sweep, data, events)
+    assert is_exact(sweep, tmp_path)
+
+
+def test_room_for_a_whole_gpu_is_made_by_starting_less(tiny: Path, tmp_path: Path) -> None:
+    """Tune's questions and our answers, without a cluster: two GPUs of two slots each."""
+    sweep, data = crowded_sweep(tiny, tmp_path)
+    jobs = jobs_of(sweep, data)
+    order = InOrder(Waiting(jobs.specs, Everything()), jobs)
+    expected = iter(jobs.specs)
+
+    def shared(name: str) -> bool:
+        answer = order.suggest(name)
+        return bool(answer) and (answer["key"], answer["alone"]) == (next(expected).key, False)
+
+    assert all(shared(name) for name in "abcd")
+    assert order.suggest("e") is None, "four slots"
+    for name in "abcd":
+        order.on_trial_result(name, {})
+    assert shared("e"), "one more waits, for a node that may join"
+    assert order.suggest("f") is None
+    crowded = jobs.specs[1]
+    order.again_alone(TrialEvent(crowded.key, "error", fault="crowded"), crowded)
+    order.on_trial_complete("b")
+    order.on_trial_result("e", {})
+    answer = order.suggest("f")
+    assert (answer["key"], answer["alone"]) == (crowded.key, True)
+    assert _resources(jobs.slots, answer).required_resources["GPU"] == 1.0
+    for name in ("a", "c"):
+        assert order.suggest("g") is None, f"{name} has to end first"
+        order.on_trial_complete(name)
+    assert order.suggest("g") is None, "two for the other GPU"
+    order.on_trial_complete("d")
+    assert shared("g"), "the other GPU goes on"
+    order.on_trial_complete("f")
+    order.on_trial_result("e", {})
+    order.on_trial_result("g", {})
+    assert all(shared(name) for name in ("h", "i")), "all slots again"

@@ -1,0 +1,67 @@
+"""A cluster of unlike machines: who takes trials, and how evenly. GPUs are logical, sizes told."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.executor import Jobs, TrialEvent
+from orchestrator.ray_executor import RayExecutor, connect, disconnect
+from orchestrator.slots import Node, choose_slots, left_out
+from tests.small_gpus import SmallGpuData
+from tests.tiny_sweep import prepare_tiny
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    # Ray's cluster for tests leaves pipes and sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+GIB = 2**30
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Iterator[list[Node]]:
+    """A head without a GPU, two machines with one of 80 GiB each, one with one of 8 GiB."""
+    from ray.cluster_utils import Cluster
+
+    common = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
+    head = {**common, "num_gpus": 0, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    for name, size in (("A", 80), ("B", 80), ("small", 8)):
+        nodes.add_node(**common, num_gpus=1, env_vars=variables(tmp_path / name, name, size))
+    nodes.wait_for_nodes()
+    yield connect(nodes.address)
+    disconnect()
+    nodes.shutdown()
+
+
+def variables(folder: Path, name: str, size_gib: int) -> dict[str, str]:
+    """The environment of a machine whose driver tells of such a GPU."""
+    folder.mkdir()
+    driver = folder / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\necho {size_gib * 1024}\n")
+    driver.chmod(0o755)
+    return {**os.environ, "NODE": name, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_every_large_gpu_takes_its_share_and_the_others_none(
+    mixed: list[Node], tiny: Path, tmp_path: Path
+) -> None:
+    sizes = sorted((node.gpus, node.gpu_memory_bytes) for node in mixed)
+    assert sizes == [(0, 0), (1, 8 * GIB), (1, 80 * GIB), (1, 80 * GIB)]
+    assert len(left_out(mixed, 10 * GIB)) == 2
+    slots = choose_slots(mixed, 4, measured_share=2, trial_bytes=10 * GIB)
+    assert (slots.count, slots.gpus, len(slots.avoid)) == (4, 0.5, 1)
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1}, {"loss": "dice"})
+    data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=4)
+    events: list[TrialEvent] = []
+    RayExecutor().run(Jobs(sweep.pending, data, sweep.directory.trials, slots), events.append)
+    assert sum(event.kind == "finished" for event in events) == 4
+    where = {step.process: step.gpu for step in data.steps()}
+    assert Counter(where.values()) == {"A0": 2, "B0": 2}

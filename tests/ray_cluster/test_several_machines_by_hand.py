@@ -1,0 +1,148 @@
+"""docs/clusters.md, "Several machines by hand", followed; and sweeps killed there and elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitract_core.results import TrialResult, read_history
+from gitract_core.trial import run_trial
+from orchestrator.status import is_locked
+from orchestrator.sweep import SweepRequest, prepare
+from search_spaces import load_space
+from tests.ray_cluster.by_hand import Home, blocks, free_port, substituted, wait_until
+from tests.test_deploy import PAGE, tool
+from tests.test_faults import SPACE, half_written, lock_holder, same_but_for_cost
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+LEFT_OUT = "case7_day0"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """Nothing of it is left over."""
+    tool("ray")
+    tool("gitract-cv")
+    ray = Path(tempfile.mkdtemp(prefix="gr"))
+    (tmp_path / "home").mkdir()
+    home = Home(tmp_path / "home", ray)
+    yield home
+    home.end()
+    shutil.rmtree(ray, ignore_errors=True)
+    assert not home.processes()
+
+
+@pytest.fixture
+def page(home: Home, tiny: Path) -> tuple[str, str, str, str]:
+    """The section's four blocks: password, head, other machines, sweep."""
+    port = free_port()
+    small = " --block --node-ip-address=127.0.0.1 --num-cpus=1 --object-store-memory=100000000"
+    names = {
+        "--port=6379": f"--port={port} --include-dashboard=false{small}",
+        "HEAD_ADDRESS:6379": f"127.0.0.1:{port}{small}",
+        "/shared/uw-madison": str(tiny),
+        "/shared/runs/paper": str(home.home / "run"),
+        "--space paper": "--space space.yaml",
+        "--exclude faulty": f"--exclude {LEFT_OUT}",
+    }
+    text = PAGE.read_text()
+    assert not [name for name in names if name not in text]
+    found = [substituted(block, names) for block in blocks(PAGE, "Several machines by hand")]
+    password, head, other, sweep = (
+        block.replace("/var/tmp/gitract-cache", str(home.home / f"cache{place}"))
+        for place, block in enumerate(found)
+    )
+    return password, head, other, sweep
+
+
+def test_the_page_followed_word_by_word(
+    home: Home, page: tuple[str, str, str, str], tiny: Path, tmp_path: Path
+) -> None:
+    password, head, other, sweep = page
+    (home.home / "space.yaml").write_text(SPACE + "training: {epochs: 80, patience: 80}\n")
+    home.run(password)
+    token = home.home / ".ray/auth_token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    home.start_node(head)
+    home.start_node(other)
+    done = home.run(sweep)
+    assert "2 trials at a time on Ray, each with 1 CPU" in done.stdout, "a processor of each node"
+    assert "2 trials: 2 finished" in done.stdout
+    assert "all is done" in done.stdout
+    logs = "".join(log.read_text() for log in home.home.glob("run/trials/*/trial.log"))
+    assert len(set(re.findall(r"pid (\d+)", logs))) == 2, "both machines took part"
+    caches = [home.home / f"cache{place}" for place in (1, 2, 3)]  # of the machines, the command
+    assert all(list(cache.glob("*/images.npy")) for cache in caches), "each has its own"
+    space = load_space(str(home.home / "space.yaml"))
+    here = prepare(SweepRequest(tiny, space, tmp_path / "here", (LEFT_OUT,)))
+    for spec in here.specs:
+        there = TrialResult.load(home.home / "run/trials" / spec.key / "result.json")
+        alone = run_trial(spec, here.data, here.directory.trial(spec).directory)
+        assert same_but_for_cost(there, alone)
+
+
+def check_killed_sweep_goes_on(home: Home, sweep: str, *, own_ray: bool) -> None:
+    """Kill a sweep of four trials, two at a time, when one is finished; give it again."""
+    (home.home / "space.yaml").write_text(
+        SPACE.replace("loss: bce", "loss: [bce, dice]") + "training: {epochs: 40, patience: 40}\n"
+    )
+    trials = home.home / "run/trials"
+    begun = home.begin(f"exec {sweep}")
+    wait_until(
+        lambda: (
+            begun.poll() is not None
+            or (list(trials.glob("*/result.json")) and list(trials.glob("*/checkpoint.pt")))
+        ),
+        300,
+    )
+    assert begun.poll() is None, begun.communicate()
+    holders = [lock_holder(lock) for lock in trials.glob("*/.lock") if is_locked(lock)]
+    os.kill(begun.pid, signal.SIGKILL)
+    begun.communicate()
+    wait_until(lambda: not any(is_locked(lock) for lock in trials.glob("*/.lock")), 60)
+    wait_until(lambda: not [h for h in holders if h and Path(f"/proc/{h}").exists()], 60)
+    if own_ray:
+        wait_until(lambda: not home.processes(), 60)
+    finished = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in trials.glob("*/result.json")}
+    before = {file: read_history(file) for file in trials.glob("*/history.csv")}
+    assert 0 < len(finished) < 4
+    home.run(sweep)
+    assert len(list(trials.glob("*/result.json"))) == 4
+    assert finished == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in finished}
+    for file, epochs in before.items():
+        after = read_history(file)[: len(epochs)]
+        assert after[:-1] == epochs[:-1], "seconds tell an epoch from its repetition"
+        # The kill may fall between the history and the checkpoint of an epoch: one is repeated.
+        last = [dataclasses.replace(records[-1], seconds=0) for records in (after, epochs)]
+        assert last[0] == last[1]
+    assert not half_written(home.home / "run")
+
+
+def test_killed_sweep_with_a_ray_of_its_own_leaves_nothing_and_goes_on(
+    home: Home, tiny: Path
+) -> None:
+    home.variables["GITRACT_CACHE"] = str(home.home / "cache")
+    command = f"gitract-cv sweep --data {tiny} --space space.yaml --out run"
+    check_killed_sweep_goes_on(home, command, own_ray=True)
+    wait_until(lambda: not home.processes(), 60)
+
+
+def test_killed_sweep_on_a_cluster_ends_its_trials_and_goes_on(
+    home: Home, page: tuple[str, str, str, str]
+) -> None:
+    password, head, other, sweep = page
+    home.run(password)
+    home.start_node(head)
+    home.start_node(other)
+    variables, command, _ = sweep.splitlines()
+    for name, value in re.findall(r"(\w+)=(\S+)", variables):
+        home.variables[name] = value
+    check_killed_sweep_goes_on(home, command, own_ray=False)
