@@ -55,7 +55,11 @@ def one_line(part: object) -> str:
     >>> len(one_line("x" * 10**6))
     403
     """
-    text = " ".join(str(part).split())
+    return printable(" ".join(str(part).split()))
+
+
+def printable(text: str) -> str:
+    """A line of a file of someone else's, for a terminal: not too long, without escapes."""
     text = text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
