@@ -13,13 +13,13 @@ from tests.fuzz.parsers import PARSERS
 CORPUS = Path(__file__).parent / "fuzz/corpus"
 _ORGANS = ("large_bowel,", "small_bowel,", "stomach,")
 _CSV = ("case1_day0_slice_0001,", *_ORGANS, "1 3", "24 1", "25 1", "\n", '"', ",", "\r", "\0", "é")
+_YAML = ("{learning_rate: ", "uniform: ", "samples: 3", "&a", "*a", ".nan", "!!int ", "? ", "| ")
 WORDS = {
     "rle": ["1", "2", " ", "  ", "63", "64", "0", "-1", "9" * 19, "+3", "1.0", "1e3", "\t", "٣"],
     "slice-id": ["case", "1", "0", "_day", "_slice_", "0001", "../", "\n", "٣", "9" * 10],
     "train-csv": ["id,class,segmentation\n", *_CSV],
     "submission": ["id,class,predicted\n", *_CSV],
-    "space": "loss~bce~dice~\n~folds: 2~- ~[~]~{~}~, ~: ~variants:~optimizer~learning_rate~"
-    "uniform~samples: 3~&a~*a~.nan~!!".split("~"),
+    "space": [*"[]{},:\n", "loss: ", "bce", "folds: 2", "- ", "variants:", "optimizer: ", *_YAML],
     "loss": ["bce", "dice", "+", "*", " ", ".5", "1e400", "0", "2.", "-", "(", "\n", "٣"],
 }
 

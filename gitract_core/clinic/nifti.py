@@ -58,7 +58,7 @@ def read_nifti(file: Path) -> Scan:
         _check_shape(file, image)
         _check_gzip(file)
         array = np.asanyarray(image.dataobj)
-    volume = array.reshape(array.shape[:3])
+    volume: np.ndarray = array.reshape(array.shape[:3])
     try:
         placing = Placing(volume.shape, np.asarray(image.affine, dtype=np.float64))
     except DataError as error:
