@@ -38,7 +38,7 @@ class GitractError(Exception):
         super().__init__(where, expected, got, remedy)
 
     def __str__(self) -> str:
-        where, expected, got, remedy = (_one_line(part) for part in self.args)
+        where, expected, got, remedy = (one_line(part) for part in self.args)
         return f"{where}: expected {expected}, got {got}; {remedy}"
 
     def within(self, where: object) -> Self:
@@ -47,10 +47,21 @@ class GitractError(Exception):
         return type(self)(f"{where}, {inner}", *rest)
 
 
-def _one_line(part: object) -> str:
-    """A part of an error as people can read it: what we were given may be a megabyte."""
-    text = " ".join(str(part).split())
-    return text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
+def one_line(part: object) -> str:
+    r"""What we were given as people can read it, who may see it on a terminal.
+
+    >>> one_line("a\n b\x1b[2J")
+    'a b\\x1b[2J'
+    >>> len(one_line("x" * 10**6))
+    403
+    """
+    return printable(" ".join(str(part).split()))
+
+
+def printable(text: str) -> str:
+    """A line of a file of someone else's, for a terminal: not too long, without escapes."""
+    text = text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class DataError(GitractError):

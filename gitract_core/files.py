@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -64,14 +65,21 @@ def read_json(path: Path, shape: Any = dict[str, Any], remedy: str = REMEDY) -> 
         RunError: the file is missing, cut short, no JSON, or of another shape; names the key.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
+        return msgspec.json.decode(_content(path), type=shape)
     except OSError as error:
         raise RunError(path, "a JSON file", error.strerror, "check the path") from None
     except msgspec.ValidationError as error:
         where, expected, got = _fault(str(error))
         raise RunError(f"{path}{where}", expected, got, remedy) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RunError(path, "JSON", error, remedy) from None
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file; devices and pipes may have no end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "a device or a pipe")
+    return path.read_bytes()
 
 
 def _fault(message: str) -> tuple[str, str, str]:

@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import nn
 
 from gitract_core import rle
@@ -61,10 +62,10 @@ class Member:
 
 
 class _Member(TypedDict):
-    trial: str
+    trial: Annotated[str, Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]  # names a file of a bundle
     fold: int
     candidate: dict[str, str | int | float]
-    weights: str
+    weights: Annotated[str, Meta(pattern=r"^[^/\0][^\0]*\.safetensors$")]
     sha256: str
     weight: float
 

@@ -19,6 +19,7 @@ _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _HEADER_BYTES, _TAIL_BYTES = 33, 20  # signature + IHDR chunk; Adler-32 + CRC + IEND chunk
 _GRAY = 0
 MOST_PIXELS = 2**24
+MOST_VOXELS = 2**27  # of a scan: 512 x 512 x 512; the contest's have 2**24
 """Pixels of the largest slice that is read: a file of some kilobytes can claim any number."""
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
 
 from gitract_core.announced import AnnouncedScores, read_announced
 from gitract_core.errors import GitractError, RunError
@@ -31,7 +33,7 @@ class _Note(TypedDict):
     """What is read of a note."""
 
     submission_sha256: str
-    manifest: str
+    manifest: Annotated[str, Meta(pattern=r"^[^\0]+$")]
     manifest_sha256: str | None
     weights_sha256: dict[str, str]
     images_fingerprint: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -134,6 +135,7 @@ class EpochRecord:
             raise RunError("history", "epochs from 1", self.epoch, "remove the trial's directory")
 
 
+_MOST_OF_A_CURVE = 1e100  # squares of it are numbers still
 _MOST = 1e15  # of seconds, bytes and parameters
 _NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
 _Sums = Annotated[
@@ -270,13 +272,18 @@ def read_history(path: Path) -> list[EpochRecord]:
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        return [
+        records = [
             EpochRecord(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()})
             for row in rows
         ]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        if [record.epoch for record in records] != list(range(1, len(records) + 1)):
+            raise ValueError("epochs that do not count from 1")
+        if any(_MOST_OF_A_CURVE < abs(v) < math.inf for r in records for v in astuple(r)):
+            raise ValueError(f"a number beyond {_MOST_OF_A_CURVE:.0e}")
+    except (OSError, KeyError, ValueError, TypeError, csv.Error, RunError) as error:
         remedy = "remove the trial's directory and run the sweep again"
         raise RunError(path, "one row an epoch", error, remedy) from None
+    return records
 
 
 def summarize_history(records: list[EpochRecord], best_epoch: int) -> dict[str, Any]:

@@ -5,13 +5,17 @@ A score of any set of cases follows from sums and counts, so nothing is ever a m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from pyarrow import ArrowException, parquet
 
+from gitract_core.errors import RunError
 from gitract_core.files import replacing
 from gitract_core.organs import ORGANS
 from gitract_core.slices import SliceIndex
@@ -19,6 +23,10 @@ from gitract_core.slices import SliceIndex
 if TYPE_CHECKING:
     from gitract_core.metrics.competition import ScanScore
 
+_MOST_ROWS = 2**23  # 60 times those of a fold of the contest
+_WORDS = ("level", "id", "class")
+_NUMBERS = ("intersection_px", "prediction_px", "truth_px", "dice", "hausdorff")
+_ID = r"case\d{1,9}_day\d{1,9}(_slice_\d{4,6})?"
 SUMS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
 
 
@@ -57,6 +65,30 @@ def per_case_sums(scores: Mapping[str, ScanScore]) -> dict[str, dict[str, list[f
         ):
             sums[name] = [a + float(b) for a, b in zip(sums[name], values, strict=True)]
     return cases
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """What ``write_scores`` wrote.
+
+    Raises:
+        RunError: unreadable, or not such a table.
+    """
+    try:
+        rows = parquet.read_metadata(path).num_rows
+        if not 0 < rows <= _MOST_ROWS:
+            raise ValueError(f"{rows} rows")
+        table = pd.read_parquet(path, columns=[*_WORDS, *_NUMBERS])
+        for name in _NUMBERS:
+            if not is_numeric_dtype(table[name]):
+                raise ValueError(f"{name} that are no numbers")
+        if not (table["class"].isin(ORGANS) & table["level"].isin(("slice", "scan"))).all():
+            raise ValueError("an unknown class or level")
+        if not table["id"].astype("string").fillna("").str.fullmatch(_ID, flags=re.ASCII).all():
+            raise ValueError("an id that names no slice and no scan")
+    except (OSError, ValueError, TypeError, KeyError, ArrowException) as error:
+        remedy = "run the trial again"
+        raise RunError(path, "a trial's scores", error, remedy) from None
+    return table
 
 
 def write_scores(path: Path, scores: Mapping[str, ScanScore], index: SliceIndex) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import ndimage
 
 from gitract_core import rle
-from gitract_core.errors import RleError, SubmissionError, suggestion
+from gitract_core.errors import RleError, SubmissionError, one_line, suggestion
 from gitract_core.files import replacing
 from gitract_core.organs import ORGANS
 
@@ -58,7 +58,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = "" if self.row is None else f"row {self.row}, "
-        return f"{place}{self.id or 'file'}: {self.message}"
+        return one_line(f"{place}{self.id or 'file'}: {self.message}")
 
 
 def write_submission(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:

@@ -21,7 +21,7 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, one_line
 from gitract_core.files import read_json, write_json
 from gitract_core.results import TrialResult
 from gitract_core.spec import Candidate
@@ -170,4 +170,4 @@ def _reason(decision: _Logged) -> str:
     probability = decision["probability"]
     shown = "" if probability is None else f" {probability:.3f}"
     folds = decision["after_folds"]
-    return f"dropped by racing after {folds} folds: {decision['reason']}{shown}"
+    return f"dropped by racing after {folds} folds: {one_line(decision['reason'])}{shown}"

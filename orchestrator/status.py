@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, one_line, printable
 from gitract_core.files import read_json
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
@@ -184,9 +184,10 @@ def _read_trial(
     failure = _read_failure(files.failure)
     if failure:
         state: State = "diverged" if failure.get("kind") == "diverged" else "failed"
-        why = str(failure.get("message", "unknown"))
+        why = one_line(failure.get("message", "unknown"))
         log = files.directory / trial_log.NAME
-        lines = trial_log.last_lines(log, _DETAIL_LINES) or _traceback_end(failure)
+        said = trial_log.last_lines(log, _DETAIL_LINES) or _traceback_end(failure)
+        lines = tuple(map(printable, said))
         where = str(log) if log.is_file() else ""
         return TrialStatus(spec, state, *epochs, reason=why, detail=lines, log=where)
     if left_out:

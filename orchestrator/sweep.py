@@ -16,6 +16,7 @@ from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import check_candidate
 from gitract_core.trial import TrialData
+from orchestrator.run_lock import LOCK
 from orchestrator.sweep_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from search_spaces import SearchSpace
 
@@ -235,6 +236,6 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
 
 
 def _refuse_foreign(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(p.name != LOCK for p in path.iterdir())):
         expected = "a new or empty directory, or a run's"
         raise RunError(path, expected, "something else", "pass another --out")

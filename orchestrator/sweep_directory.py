@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDic
 from msgspec import Meta
 
 from gitract_core import __version__
-from gitract_core.errors import GitractError, RunError
+from gitract_core.errors import GitractError, RunError, one_line
 from gitract_core.files import read_json, write_json
 from gitract_core.results import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
@@ -224,7 +224,12 @@ class SweepDirectory:
     def failure(self, spec: TrialSpec) -> str | None:
         """Why a trial failed, in one line, or None."""
         file = self.trial(spec).failure
-        return str(read_json(file).get("message", "unknown")) if file.is_file() else None
+        try:
+            return one_line(read_json(file).get("message", "unknown"))
+        except RunError:
+            if file.is_file():
+                raise
+            return None  # there is none, or a new attempt removed it just now
 
     def plans(self, record: SweepRecord) -> list[FoldPlan]:
         """The folds of every repeat, at least one.

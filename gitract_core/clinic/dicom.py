@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.pixels.processing import apply_rescale
 
 from gitract_core.clinic.placing import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
-from gitract_core.clinic.series import DAMAGE, first_line, read_series
+from gitract_core.clinic.series import DAMAGE, first_line, open_dicom, read_series
 from gitract_core.errors import DataError
 
 
@@ -36,19 +36,23 @@ def read_dicom(folder: Path, name: str) -> Scan:
 def _pixels(file: Path, shape: tuple[int, int]) -> np.ndarray:
     """Values of one image, (rows, columns): integers, or float64 if they are rescaled."""
     try:
-        dataset = dcmread(file)
+        dataset = open_dicom(file)
         syntax = dataset.file_meta.TransferSyntaxUID
     except DAMAGE as error:
         got = first_line(error)
         raise DataError(file, "a readable DICOM file", got, "restore the file") from None
     try:
-        values: np.ndarray = apply_rescale(dataset.pixel_array, dataset)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            values: np.ndarray = apply_rescale(dataset.pixel_array, dataset)
     except (*DAMAGE, RuntimeError) as error:
         expected = f"pixels in {syntax.name}"
         remedy = "restore the file"
         if syntax.is_compressed:
             remedy = "restore the file, or decompress it first (gdcmconv --raw, dcmdjpeg)"
         raise DataError(file, expected, first_line(error), remedy) from None
+    if not np.isfinite(values).all():
+        raise DataError(file, "finite pixels", "infinity or NaN", "export the series again")
     if values.shape != shape:
         raise DataError(file, f"pixels of shape {shape}", values.shape, "restore the file")
     return values

@@ -7,7 +7,11 @@ organ, because organs overlap: ``NAME_stomach.nii.gz``, uint8, 1 inside.
 from __future__ import annotations
 
 import gzip
+import math
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -23,8 +27,20 @@ from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.errors import DataError
 from gitract_core.files import write_bytes
 from gitract_core.organs import ORGANS
+from gitract_core.png_header import MOST_VOXELS
 
-_DAMAGE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+_CHUNK_BYTES = 2**20
+_MOST_CHUNKS = 16 * MOST_VOXELS // _CHUNK_BYTES  # no voxel has more bytes
+_DAMAGE = (
+    ImageFileError,
+    HeaderDataError,
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    KeyError,
+    zlib.error,
+)
 
 
 def read_nifti(file: Path) -> Scan:
@@ -34,16 +50,15 @@ def read_nifti(file: Path) -> Scan:
         DataError: damaged, not one gray volume of two slices or more, or of unknown orientation:
             neither a qform nor an sform says where right and left are.
     """
-    try:
+    with _damage_told(file), np.errstate(all="ignore"):
         image = nib.load(file)
-        array = np.asanyarray(image.dataobj) if isinstance(image, Nifti1Image) else None
-    except _DAMAGE as error:
-        got = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(file, "a readable NIfTI file", got, "restore the file") from None
-    if not isinstance(image, Nifti1Image) or array is None:
-        raise DataError(file, "a NIfTI file", type(image).__name__, "convert it")
-    _check_header(file, image.header)
-    volume = _one_volume(file, array)
+        if not isinstance(image, Nifti1Image):
+            raise DataError(file, "a NIfTI file", type(image).__name__, "convert it")
+        _check_header(file, image.header)
+        _check_shape(file, image)
+        _check_gzip(file)
+        array = np.asanyarray(image.dataobj)
+    volume: np.ndarray = array.reshape(array.shape[:3])
     try:
         placing = Placing(volume.shape, np.asarray(image.affine, dtype=np.float64))
     except DataError as error:
@@ -111,11 +126,35 @@ def _check_header(file: Path, header: Nifti1Header) -> None:
         raise DataError(file, "millimeters", unit, "convert the scan again")
 
 
-def _one_volume(file: Path, array: np.ndarray) -> np.ndarray:
-    volume = array.reshape(array.shape[:3]) if set(array.shape[3:]) == {1} else array
-    gray = np.issubdtype(volume.dtype, np.integer) or np.issubdtype(volume.dtype, np.floating)
-    if volume.ndim != 3 or min(volume.shape) < 2 or not gray:
+def _check_shape(file: Path, image: Nifti1Image) -> None:
+    """Raise unless the header claims one gray volume that fits into memory."""
+    shape, kind = image.shape, image.get_data_dtype()
+    gray = np.issubdtype(kind, np.integer) or np.issubdtype(kind, np.floating)
+    if len(shape) < 3 or min(shape[:3]) < 2 or not set(shape[3:]) <= {1} or not gray:
         expected = "one gray volume of at least 2 voxels a side"
-        got = f"{volume.dtype.name} of shape {array.shape}"
-        raise DataError(file, expected, got, "extract one volume")
-    return volume
+        raise DataError(file, expected, f"{kind.name} of shape {shape}", "extract one volume")
+    if math.prod(shape) > MOST_VOXELS:
+        expected = f"at most {MOST_VOXELS} voxels"
+        raise DataError(file, expected, f"shape {shape}", "restore or resample the scan")
+
+
+def _check_gzip(file: Path) -> None:
+    """Raise where a compressed file is not whole: nibabel stops before the checksum."""
+    if file.suffix == ".gz":
+        with gzip.open(file) as content:
+            for _ in range(_MOST_CHUNKS):
+                if not content.read(_CHUNK_BYTES):
+                    return
+        raise DataError(file, "a volume", "far more than one", "restore the file")
+
+
+@contextmanager
+def _damage_told(file: Path) -> Iterator[None]:
+    """Whatever nibabel finds wrong as one line; what it merely doubts is not said."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except _DAMAGE as error:
+        got = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(file, "a readable NIfTI file", got, "restore the file") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,7 +63,9 @@ def predict_sources(
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
         masks = predictor.masks_of({size: scan.at_size(size) for size in sizes}, scan.grid)
-        files = _WRITERS[file_format](scan, masks, folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
+            files = _WRITERS[file_format](scan, masks, folder)
         ml = masks.sum(axis=(1, 2, 3)) * (scan.grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
         made.append(PredictedScan(scan.name, names, volumes, scan.doubts))

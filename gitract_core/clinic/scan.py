@@ -21,6 +21,7 @@ FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of
 _UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 _LARGEST = np.iinfo(np.uint16).max
 _DARK_PERCENTILE = 1.0
+_HUGE = 1e300
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def to_16_bits(values: np.ndarray) -> np.ndarray:
     """
     if np.issubdtype(values.dtype, np.unsignedinteger) and values.dtype.itemsize <= 2:
         return values.astype(np.uint16)
-    floats = values.astype(np.float64)
-    finite = np.isfinite(floats)
+    finite = np.isfinite(values)
+    floats = np.clip(values.astype(np.float64), -_HUGE, _HUGE)  # differences are finite too
     if not finite.any():
         return np.zeros(values.shape, dtype=np.uint16)
     dark = min(0.0, float(np.percentile(floats[finite], _DARK_PERCENTILE)))

@@ -8,17 +8,21 @@ mix anatomy without anyone noticing.
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 
 from gitract_core.clinic.kinds import is_dicom
 from gitract_core.errors import DataError
+from gitract_core.png_header import MOST_PIXELS, MOST_VOXELS
 
 _SAME = 1e-3  # cosines and millimeters of numbers that should be equal
 _UNEVEN = 0.05  # of the slice distance: how far a slice may lie from its place
@@ -36,9 +40,12 @@ DAMAGE = (
     BytesLengthException,
     AttributeError,
     EOFError,
-    KeyError,
+    LookupError,
+    MemoryError,
     NotImplementedError,
     OSError,
+    OverflowError,
+    RecursionError,
     TypeError,
     ValueError,
     struct.error,
@@ -75,7 +82,7 @@ def read_series(folder: Path) -> Series:
     found = []
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         header = _header(file)
-        if "Rows" in header:
+        if "Rows" in header or _should_be_image(header):
             _check_image(file, header)
             found.append((file, header))
     if len(found) < 2:
@@ -93,11 +100,26 @@ def holds_images(folder: Path) -> bool:
     """Whether a DICOM file directly in a folder holds an image; a damaged one counts as one."""
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         try:
-            if "Rows" in dcmread(file, stop_before_pixels=True, specific_tags=["Rows"]):
+            if "Rows" in open_dicom(file, stop_before_pixels=True, specific_tags=["Rows"]):
                 return True
         except DAMAGE:
             return True
     return False
+
+
+def open_dicom(file: Path, **how: Any) -> FileDataset:
+    """``dcmread`` without its warnings, and without inflating a file that may be a bomb.
+
+    Raises:
+        ValueError: the whole file is deflated.
+        DAMAGE: whatever pydicom raises.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        syntax = read_file_meta_info(file).get("TransferSyntaxUID")
+        if syntax is not None and syntax.is_deflated:
+            raise ValueError("a deflated one; decompress it first (dcmconv +te)")
+        return dcmread(file, **how)
 
 
 def position(header: Dataset) -> np.ndarray:
@@ -126,10 +148,16 @@ def _directions(header: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def _header(file: Path) -> Dataset:
     try:
-        return dcmread(file, stop_before_pixels=True)
+        return open_dicom(file, stop_before_pixels=True)
     except DAMAGE as error:
         got = first_line(error)
         raise DataError(file, "a readable DICOM file", got, "restore the file") from None
+
+
+def _should_be_image(header: Dataset) -> bool:
+    """Whether a header without Rows is that of an image cut short, not of another object."""
+    uid = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
+    return not uid or uid.name.endswith("Image Storage")
 
 
 def _check_image(file: Path, header: Dataset) -> None:
@@ -148,6 +176,9 @@ def _check_image(file: Path, header: Dataset) -> None:
         for name in _NEEDED:
             if not header.get(name):
                 raise DataError(file, name, "none", "export the original images")
+        if int(header.Rows) * int(header.Columns) > MOST_PIXELS:
+            got = f"{header.Rows} x {header.Columns}"
+            raise DataError(file, f"at most {MOST_PIXELS} pixels", got, "export it again")
         places = np.concatenate([position(header), *axes_mm(header)])
         if len(places) != 9 or not np.isfinite(places).all():
             raise ValueError("a place in space that is not finite")
@@ -159,6 +190,15 @@ def _check_image(file: Path, header: Dataset) -> None:
 def _check_alike(folder: Path, found: list[tuple[Path, Dataset]]) -> None:
     """Raise unless all images are of one series, size, spacing, orientation and frame."""
     first_file, first = found[0]
+    if len(found) * int(first.Rows) * int(first.Columns) > MOST_VOXELS:
+        got = f"{len(found)} images of {first.Rows} x {first.Columns}"
+        raise DataError(folder, f"at most {MOST_VOXELS} voxels", got, "export the series again")
+    instances: dict[str, Path] = {}
+    for file, header in found:
+        other_file = instances.setdefault(str(header.SOPInstanceUID), file)
+        if other_file != file:
+            got = f"that of {other_file.name} too"
+            raise DataError(file, "a SOPInstanceUID of its own", got, "remove one of them")
     for file, header in found[1:]:
         if header.SeriesInstanceUID != first.SeriesInstanceUID:
             got = f"several: {first_file.name} and {file.name} differ"

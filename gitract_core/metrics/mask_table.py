@@ -16,7 +16,7 @@ import pandas as pd
 from gitract_core import rle
 from gitract_core.errors import RleError, SubmissionError, suggestion
 from gitract_core.organs import N_ORGANS, ORGANS
-from gitract_core.png_header import MOST_PIXELS
+from gitract_core.png_header import MOST_PIXELS, MOST_VOXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,6 +120,9 @@ def scans_of(table: pd.DataFrame) -> list[ScanSlices]:
             remedy = "give every slice of a scan one size"
             raise SubmissionError(f"truth, {name}", f"size {sizes[scan]}", size, remedy)
         members.setdefault(scan, []).append((int(match["number"]), name))
+        if len(members[scan]) * size[0] * size[1] > MOST_VOXELS:
+            expected, got = f"at most {MOST_VOXELS} voxels a scan", "more"
+            raise SubmissionError(f"truth, {name}", expected, got, "correct the sizes")
     ordered = {scan: tuple(name for _, name in sorted(pairs)) for scan, pairs in members.items()}
     return [ScanSlices(ids, *sizes[scan]) for scan, ids in ordered.items()]
 

@@ -81,15 +81,16 @@ def score(
     as_json: Json = False,
 ) -> None:
     """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score."""
+    from gitract_core.errors import RleError, SubmissionError
     from gitract_core.metrics import competition_score
     from gitract_core.submission import read_submission
 
-    result = competition_score(
-        read_submission(prediction),
-        _truth_with_sizes(truth, images),
-        empty=empty,
-        hausdorff_norm=hausdorff_norm,
-    )
+    given, expected = read_submission(prediction), _truth_with_sizes(truth, images)
+    try:
+        result = competition_score(given, expected, empty=empty, hausdorff_norm=hausdorff_norm)
+    except (SubmissionError, RleError) as error:
+        file = truth if str(error).startswith("truth") else prediction
+        raise error.within(file) from None
     if as_json:
         print_json(result.to_json())
     else:
@@ -157,7 +158,8 @@ def check_submission(
     expected = expected_score(file)
     if as_json:
         values = {"rows": 3 * len(index.table), "faults": [str(fault) for fault in faults]}
-        summary = summarize_submission(file)
+        without_columns = any(fault.row == 1 for fault in faults)
+        summary = {} if without_columns else summarize_submission(file)
         score = expected and {"score": expected["score"], "interval": expected["interval"]}
         print_json({**values, "summary": summary, "expected": score})
     else:

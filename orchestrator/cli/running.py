@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: gitract-cv sweep --data uw-madison --space paper --out runs/paper")
 def sweep(
+    context: typer.Context,
     data: options.Data = None,
     space: options.Space = None,
     out: options.Out = None,
@@ -53,6 +54,7 @@ def sweep(
     Run the same command again to resume: finished trials are kept, interrupted ones go on from
     where their state was last saved. More epochs, more candidates: what is there is reused.
     """
+    from orchestrator.run_lock import sole_sweep
     from orchestrator.sweep import prepare
     from orchestrator.tracking import TrackedRun, begin_tracking, check_trackers
 
@@ -61,6 +63,7 @@ def sweep(
     store = take_run(out)
     where = store.mirror if store else out
     request = options.sweep_request(folder, space, where, (folds, repeats), changes)
+    context.with_resource(sole_sweep(request.out))
     check_trackers(mlflow)
     if data is None:
         _make_demo_data()

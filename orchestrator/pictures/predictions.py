@@ -19,6 +19,7 @@ from gitract_core.oof import read_oof
 from gitract_core.organs import ORGANS
 from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import TrialResult
+from gitract_core.score_table import read_scores
 from gitract_core.slices import SliceIndex, SliceKey
 from gitract_core.volumes import scan_masks
 from orchestrator.leaderboard import CandidateScores
@@ -83,7 +84,7 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
     fold_of = {}
     tables = []
     for result in line.finished:
-        table = _scores(directory, result)
+        table = read_scores(directory.trial(result.spec).scores)
         fold_of.update(dict.fromkeys(table["id"], result))
         tables.append(table)
     chosen = choose_slices(pd.concat(tables, ignore_index=True))
@@ -105,15 +106,6 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
     patches = [Patch(color=ORGAN_COLORS[o], label=organ_name(o)) for o in ORGANS]
     figure.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     return figure
-
-
-def _scores(directory: SweepDirectory, result: TrialResult) -> pd.DataFrame:
-    file = directory.trial(result.spec).scores
-    try:
-        return pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        got = str(error).splitlines()[0]
-        raise RunError(file, "a trial's scores", got, "run the trial again") from None
 
 
 def _pictures(

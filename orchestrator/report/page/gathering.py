@@ -18,7 +18,7 @@ from orchestrator.report.page.curves import curve_values
 from orchestrator.report.page.document import BUDGET_BYTES, render_page
 from orchestrator.report.page.gallery import gallery_values
 from orchestrator.report.page.origins import fold_values, origin_values
-from orchestrator.report.page.places import place_values, read_scores
+from orchestrator.report.page.places import place_values, score_tables
 from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.statistics_section import statistics_section
 from orchestrator.sweep_directory import SweepDirectory
@@ -78,7 +78,7 @@ def page_values(
     """
     shown = shown_candidates(board)
     left_out: list[str] = []
-    tables = read_scores(directory, shown, left_out)
+    tables = score_tables(directory, shown, left_out)
     sections: dict[str, Callable[[], Any]] = {
         "run": lambda: _run(directory, board),
         "statistics": lambda: statistics_section(board, verdict),

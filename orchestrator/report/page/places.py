@@ -10,6 +10,7 @@ import pandas as pd
 
 from gitract_core.errors import DataError, RunError
 from gitract_core.organs import ORGANS
+from gitract_core.score_table import read_scores
 from orchestrator.leaderboard import CandidateScores
 from orchestrator.pictures.run_slices import run_index
 from orchestrator.sweep_directory import SweepDirectory, SweepRecord
@@ -19,7 +20,7 @@ ScoreTables = dict[str, pd.DataFrame]
 """By label: rows of ``scores.parquet`` of all finished folds."""
 
 
-def read_scores(
+def score_tables(
     directory: SweepDirectory, shown: Sequence[CandidateScores], left_out: list[str]
 ) -> ScoreTables:
     """The slices' and scans' scores of some candidates.
@@ -33,13 +34,10 @@ def read_scores(
     for line in shown:
         parts = []
         for result in line.finished:
-            file = directory.trial(result.spec).scores
             try:
-                parts.append(pd.read_parquet(file))
-            except (OSError, ValueError) as error:
-                got = str(error).splitlines()[0]
-                remedy = "run the trial again"
-                left_out.append(str(RunError(file, "a trial's scores", got, remedy)))
+                parts.append(read_scores(directory.trial(result.spec).scores))
+            except RunError as error:
+                left_out.append(str(error))
         if parts:
             tables[line.label] = pd.concat(parts, ignore_index=True)
     return tables
