@@ -61,12 +61,12 @@ def connect(address: str | None = None) -> list[Node]:
 
 
 def _nodes(found: Sequence[dict[str, Any]]) -> list[Node]:
-    """What some nodes have; those with GPUs are asked how large these are."""
-    here = min(gpu_memory_sizes(), default=0)
+    """What some nodes have; others than the driver's are asked how large their GPUs are."""
+    own, here = ray.get_runtime_context().get_node_id(), min(gpu_memory_sizes(), default=0)
     asked = {
         node["NodeID"]: _sizes_on(node["NodeID"])
         for node in found
-        if node["Resources"].get("GPU", 0) and len(found) > 1
+        if node["Resources"].get("GPU", 0) and node["NodeID"] != own
     }
     try:
         sizes = dict(zip(asked, ray.get([*asked.values()], timeout=_PATIENCE_SECONDS), strict=True))

@@ -89,6 +89,16 @@ def second_attempt(own: list[Step]) -> list[Step]:
     return own[refused + 1 :]
 
 
+def check_nothing_came_in_between(sweep: PreparedSweep, data: SmallGpuData) -> None:
+    """From the medium trial's refusal to its end no other one started on the GPU kept for it."""
+    steps = data.steps()
+    own = [step for step in steps if size_of(sweep, step.key) == MEDIUM]
+    alone = second_attempt(own)
+    refused = own[-len(alone) - 1]
+    begun = {step.key: step.at for step in reversed(steps) if step.gpu == alone[0].gpu}
+    assert not [at for at in begun.values() if refused.at < at < alone[-1].at]
+
+
 def is_exact(sweep: PreparedSweep, home: Path) -> bool:
     """Whether the medium trial ended as if nobody had been there."""
     medium = next(s for s in sweep.pending if size_of(sweep, s.key) == MEDIUM)
@@ -106,6 +116,7 @@ def test_memory_ladder_in_local_processes(
     events: list[TrialEvent] = []
     LocalExecutor().run(jobs_of(sweep, data), events.append)
     check_ladder(sweep, data, events)
+    check_nothing_came_in_between(sweep, data)
     assert is_exact(sweep, tmp_path)
 
 
