@@ -77,7 +77,7 @@ def read_json(path: Path, shape: Any = dict[str, Any], remedy: str = REMEDY) -> 
 
 def _content(path: Path) -> bytes:
     """The bytes of a regular file; devices and pipes may have no end."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if not path.is_file() and path.exists() and not path.is_dir():
         raise OSError(errno.EINVAL, "a device or a pipe")
     return path.read_bytes()
 

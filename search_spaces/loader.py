@@ -27,6 +27,7 @@ _DIRECTORY = Path(__file__).parent
 _MOST_CANDIDATES = 10_000
 _MOST_CHARACTERS = 200_000
 _LARGEST_SEED = 2**31 - 1
+_OF_TAGS = (ValueError, LookupError, AttributeError, TypeError)  # '!!int x', '!!bool x', ...
 _OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
 
 Draw = Callable[[random.Random, Any], Any]
@@ -209,7 +210,7 @@ def _parse(path: Path) -> dict[str, Any]:
             got = f"more than {_MOST_CHARACTERS} characters"
             raise SpaceError(path, "a space of a page or two", got, "pass a search space")
         values = yaml.load(text, _StrictLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, RecursionError, *_OF_TAGS) as error:
         got = " ".join(str(error).split())[:200]
         raise SpaceError(path, "YAML", got, "mend the file") from None
     if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):

@@ -28,6 +28,12 @@ BAD_TEXT: dict[str, bytes] = {
     "a Python name": b"loss: !!python/name:os.system\n",
     "a date": b"loss: 2001-01-01\n",
     "a set": b"loss: !!set {bce, dice}\n",
+    "an integer of nothing": b"folds: !!int\n",
+    "an integer of letters": b"folds: !!int x\n",
+    "a float of nothing": b"folds: !!float\n",
+    "a truth of letters": b"folds: !!bool x\n",
+    "a time of letters": b"folds: !!timestamp x\n",
+    "pairs of nothing": b"folds: !!omap x\n",
     "binary": b"loss: !!binary aGVsbG8=\n",
     "keys that are no text": b"1: 2\n",
 }
