@@ -1,6 +1,6 @@
 """Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945), two-sided.
 
-Written out because ``scipy.stats`` takes longer to import than all the rest of ``report``.
+Written out because importing ``scipy.stats`` costs every ``report`` half a second or more.
 """
 
 from __future__ import annotations
