@@ -89,7 +89,7 @@ class RayExecutor:
                 tune_config=tune.TuneConfig(
                     reuse_actors=True,
                     num_samples=-1,
-                    search_alg=_InOrder(Waiting(jobs.specs, course)),
+                    search_alg=_InOrder(Waiting(jobs.specs, course), jobs.slots.count),
                     scheduler=stopper,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                 ),
@@ -292,11 +292,15 @@ class _Relay(tune.Callback):
 
 
 class _InOrder(Searcher):
-    """Gives Tune the next trial when it has room for one; never one that is not wanted."""
+    """Gives Tune the next trial when it has room for one; never one that is not wanted.
 
-    def __init__(self, waiting: Waiting) -> None:
+    Tune asks ahead, so that processes start early; what waits is given to it, but nothing more is
+    thought of before a slot is free.
+    """
+
+    def __init__(self, waiting: Waiting, slots: int) -> None:
         super().__init__()
-        self.waiting = waiting
+        self.waiting, self.slots = waiting, slots
         self.open: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -307,7 +311,7 @@ class _InOrder(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        spec = self.waiting.next()
+        spec = self.waiting.next(further=len(self.open) < self.slots)
         if spec is None:
             return None if self.open else str(Searcher.FINISHED)
         self.open.add(trial_id)

@@ -153,6 +153,11 @@ class RemoteRun:
             elif (self.mirror / name / "failure.json").is_file():
                 self.push(f"{name}/failure.json", known=known)
 
+    def collect_record(self) -> None:
+        """Store ``sweep.json``, which a search has added to; at the end, if not now."""
+        with suppress(StoreError, RunError):
+            self.push("sweep.json", known={})
+
     def push(self, below: str = "", *, known: Mapping[str, Stamp] | None = None) -> None:
         """Store what differs below a folder of the mirror, results last."""
         folder = self.mirror / below

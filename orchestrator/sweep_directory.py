@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -48,6 +48,7 @@ class _Record(TypedDict):
     commands: list[str]
     created: str
     version: str
+    to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class SweepRecord:
         commands: command lines, oldest first.
         created: when, in UTC.
         version: of this package.
+        to_come: candidates that a search has yet to propose.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,6 +78,7 @@ class SweepRecord:
     commands: tuple[str, ...] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     version: str = __version__
+    to_come: int = 0
 
     def specs(self, candidates: Sequence[Candidate] | None = None) -> list[TrialSpec]:
         """All trials of the given candidates (by default of all), candidate by candidate."""

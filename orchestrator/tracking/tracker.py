@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 from gitract_core.errors import RunError
@@ -27,22 +25,26 @@ class Tracker(Protocol):
         """The sweep ends here, finished or not."""
 
 
-@dataclass(frozen=True)
 class TrackedRun:
-    """A run as trackers see it.
+    """A run as trackers see it, from their threads.
 
     Attributes:
         directory: its files.
         specs: the trials of this sweep, finished ones included.
+        labels: short names of the candidates.
     """
 
-    directory: SweepDirectory
-    specs: Sequence[TrialSpec]
+    def __init__(self, directory: SweepDirectory, specs: Sequence[TrialSpec]) -> None:
+        self.directory = directory
+        self.specs: Sequence[TrialSpec] = ()
+        self.labels: Mapping[Candidate, str] = {}
+        self.add(specs)
 
-    @cached_property
-    def labels(self) -> Mapping[Candidate, str]:
-        """Short names of the candidates."""
-        return candidate_labels(tuple(dict.fromkeys(s.candidate for s in self.specs)))
+    def add(self, specs: Sequence[TrialSpec]) -> None:
+        """Further trials of the sweep; nothing that a thread may be reading is changed."""
+        every = (*self.specs, *specs)
+        self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in every)))
+        self.specs = every
 
     def knobs(self, candidate: Candidate) -> dict[str, Any]:
         """The knobs in which the candidates differ, and their values for this one."""
