@@ -49,6 +49,8 @@ class Dimension:
             expected += " above 0" * (kind == "loguniform")
             expected += " in whole numbers" * (kind == "randint")
             raise SpaceError(f"knob {name}, {kind}", expected, repr(arguments), "mend the numbers")
+        if "uniform" in kind:  # which shows that it is not for a knob of whole numbers
+            arguments = [float(a) for a in arguments]
         return cls(name, kind, tuple(arguments))
 
     @property
