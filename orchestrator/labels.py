@@ -17,7 +17,7 @@ def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     ['bce', 'dice']
     """
     varying = varying_knobs(tuple(candidates)) or ("loss",)
-    for digits in (4, 17):  # drawn numbers may be close
+    for digits in (4, 8, 17):  # drawn numbers may be close
         labels = {
             c: ", ".join(_setting(name, c.knobs()[name], digits) for name in varying)
             for c in candidates

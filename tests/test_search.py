@@ -18,8 +18,9 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import check_candidate
 from orchestrator.leaderboard import build_leaderboard
 from orchestrator.race import Race
-from orchestrator.racing import RacingRule, dropped
+from orchestrator.racing import RacingRule, decide, dropped
 from orchestrator.searching import Searching, foreseen, starters
+from orchestrator.statistics import CaseSums
 from orchestrator.status import read_status
 from orchestrator.sweep import PreparedSweep, SweepRequest, check, prepare
 from orchestrator.tpe import Outcome, propose
@@ -240,10 +241,10 @@ def event(spec: TrialSpec, kind: Any, fault: Any = "") -> Any:
 
 
 def test_a_plan_counts_what_is_to_come(tiny: Path, tmp_path: Path) -> None:
-    found = search(9, loss=["bce", "dice", "focal"], **{"input.size": [32, 48, 64]})
+    found = search(9, loss=["bce", "dice", "focal"], **{"input.size": [32, 48, 64, 80, 96]})
     checked = check(SweepRequest(tiny, space(found), tmp_path / "run"))
     assert len(checked.specs) == 6
-    assert checked.sizes == [32, 48, 64], "caches of what may be proposed are built before"
+    assert checked.sizes == [32, 48, 64, 80, 96], "caches of what may be proposed are built before"
     plan = foreseen(checked)
     assert len({s.key for s in plan.pending}) == 18
     assert len(plan.record.candidates) == 9
@@ -311,6 +312,27 @@ def test_latecomers_race_on_the_folds_that_others_have_finished(tiny: Path, tmp_
         beaten = [c for c in tried(sweep) if quality(c) > quality(candidate)]
         assert len(beaten) >= 2
     assert len(executor.started) < 40
+
+
+def test_starters_race_among_themselves_and_a_latecomer_against_all_who_are_that_far(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[tuple[str, ...]] = []
+
+    def spy(sums: CaseSums, rule: RacingRule, n_folds: int) -> Any:
+        tables.append(sums.names)
+        return decide(sums, rule, n_folds)
+
+    monkeypatch.setattr("orchestrator.race.decide", spy)
+    sweep = prepared(tiny, tmp_path / "run", search(20))
+    first = {spec.candidate.key for spec in sweep.specs}
+    _, race = raced(sweep, slots=24)  # more than the starters need
+    assert set(tables[0]) == first
+    judged = [d.key for d in race.decisions]
+    assert len(judged) == len(set(judged)), "once each: there are two folds"
+    for names in tables[1:]:
+        assert first < set(names), "also those that are dropped by now"
+    assert any(decision.dropped and decision.key in first for decision in race.decisions)
 
 
 def test_who_was_dropped_stays_dropped_in_a_resumed_race(tiny: Path, tmp_path: Path) -> None:
