@@ -95,6 +95,8 @@ class SweepProgress:
         self.cells = {**{spec.key: _Cell() for spec in specs}, **self.cells}
         self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in every)))
         self.specs = every
+        for spec in specs:
+            self._read_score(spec)
         if not self.console.is_terminal:
             number, label = len(self.labels), self.labels[specs[0].candidate]
             self.console.print(Text(f"candidate {number} proposed: {label}"), soft_wrap=True)

@@ -55,8 +55,14 @@ class Searching:
 
     def more(self) -> Sequence[TrialSpec]:
         """The trials of the next candidate; none once all are proposed."""
-        if not self.to_come:
-            return ()
+        while self.to_come:
+            left = [spec for spec in self._propose() if spec.key not in self.scores]
+            if left:
+                return left
+        return ()
+
+    def _propose(self) -> Sequence[TrialSpec]:
+        """Propose a candidate, write it down, then tell the others."""
         known = {candidate: self._outcome(candidate) for candidate in self.trials}
         candidate = propose(self.search, known, check_candidate)
         self.to_come = self.to_come - 1 if candidate else 0
@@ -70,7 +76,7 @@ class Searching:
             self.race.add(specs)
         if specs:
             self.on_propose(specs)
-        return [spec for spec in specs if spec.key not in self.scores]
+        return specs
 
     def __call__(self, event: TrialEvent) -> None:
         """Take in one event."""

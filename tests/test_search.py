@@ -445,3 +445,16 @@ def test_losses_and_networks_of_a_search_are_checked_before_anything_runs(
 ) -> None:
     with pytest.raises(SpaceError, match="dice"):
         check(SweepRequest(tiny, space(search(9, loss=["bce", "dicee"])), tmp_path / "run"))
+
+
+def test_a_proposal_that_is_trained_already_does_not_end_the_search(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """A record that was put back to an older one: results are there that it does not name."""
+    sweep = prepared(tiny, tmp_path / "run", search(5))
+    older = sweep.directory.record()
+    run(sweep)
+    sweep.directory.write(older)
+    again = run(prepared(tiny, tmp_path / "run", search(5)))
+    assert not again.started
+    assert len(tried(sweep)) == 5
