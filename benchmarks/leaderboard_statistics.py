@@ -49,6 +49,8 @@ WORLDS = {
     "3 best, 7 worse by .02, 85 cases": World((0.0,) * 3 + (-0.02,) * 7),
     "10 equal, 85 cases, no luck of training": World(EQUAL_10, training_sd=0.0),
     "6 equal, 4 unreliable, 85 cases": World(UNRELIABLE, training_sd=UNRELIABLE_SD),
+    "10 equal, 85 cases, 3 fold plans": World(EQUAL_10, n_plans=3),
+    "10 equal, 20 cases, 3 fold plans": World(EQUAL_10, n_cases=20, n_plans=3),
     "6 equal, 4 unreliable, 20 cases": World(UNRELIABLE, n_cases=20, training_sd=UNRELIABLE_SD),
 }
 COVERAGE = {
@@ -87,7 +89,9 @@ def one_sweep(
     parts = variance_components(sums)
     anew, networks = bootstrap(sums, parts, *how), bootstrap(sums, None, *how)
     folds, gap = sums.fold_scores(), truth[0] - truth[-1]
-    fair, naive = (corrected_t(folds[0] - folds[-1], ratio) for ratio in (None, 0.0))
+    fair, naive = (
+        corrected_t(folds[0] - folds[-1], ratio) for ratio in (1 / (world.n_folds - 1), 0.0)
+    )
     comparisons = compare_with_first(sums, anew)
     best = truth == truth.max()
     others = best & (np.arange(len(best)) != comparisons.first)

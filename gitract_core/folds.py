@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gitract_core.slices import SliceIndex
 
 _SHUFFLES = 24
+_SEEDS_TRIED = 5  # a plan that is wanted; small data sets can be parted in few ways
 _SLICES_TOLERANCE, _SHARE_TOLERANCE = 0.04, 0.03
 
 # Scans that the field agrees, or the organizers say, are wrongly annotated.
@@ -123,6 +124,11 @@ class FoldPlan:
         return [case for case, f in self.fold_of_case.items() if f == fold]
 
     @property
+    def parts(self) -> frozenset[tuple[int, ...]]:
+        """The cases of each fold, whichever number it has."""
+        return frozenset(tuple(self.cases(fold)) for fold in range(self.n_splits))
+
+    @property
     def fingerprint(self) -> str:
         """Content hash of the plan."""
         return digest([[c, f] for c, f in self.fold_of_case.items()])
@@ -182,6 +188,30 @@ class FoldPlan:
             expected, got = f"fingerprint {plan.fingerprint}", stated
             raise RunError(path, expected, got, "undo the change or start a new run directory")
         return plan
+
+
+def further_plans(index: SliceIndex, plans: Sequence[FoldPlan], count: int) -> list[FoldPlan]:
+    """Plans of other parts, for repeated cross-validation: from the next seeds that give such.
+
+    Args:
+        index: the annotated data set.
+        plans: those that there are, at least one.
+        count: how many there shall be, these included.
+
+    Raises:
+        DataError: so few cases that there are not as many ways to part them.
+    """
+    found = list(plans)
+    seed, last = found[-1].seed + 1, found[-1].seed + _SEEDS_TRIED * (count + 1)
+    while len(found) < count:
+        if seed > last:
+            remedy = "ask for fewer repeats, or add cases"
+            raise DataError("--repeats", f"{count} different fold plans", len(found), remedy)
+        plan = FoldPlan.make(index, found[0].n_splits, seed)
+        if all(plan.parts != other.parts for other in found):
+            found.append(plan)
+        seed += 1
+    return found[len(plans) :]
 
 
 def _without_rare(label: np.ndarray, n_splits: int) -> np.ndarray:

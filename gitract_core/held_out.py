@@ -71,7 +71,9 @@ def open_oof(
         device = (runtime or Runtime()).torch_device()
         cache = data.cache(spec.candidate.input.size)
         network = load_network(spec.candidate, files.best, device)
-        rows = data.plan.rows(cache.index.table["case"].to_numpy(), spec.fold, held_out=True)
+        rows = data.plan_of(spec).rows(
+            cache.index.table["case"].to_numpy(), spec.fold, held_out=True
+        )
         scans = held_out_scans(cache, rows)
         with torch.inference_mode():
             found = predict_held_out(

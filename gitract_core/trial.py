@@ -46,6 +46,7 @@ from gitract_core.training import FoldSlices, Training
 from gitract_core.volumes import scan_masks
 
 _LOCK_PATIENCE_SECONDS = 60.0
+_OWN_DATA = "use the run's own data and folds, or start a new run"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class TrialData:
         plan: the folds.
         exclude: scans left out.
         source: gives the cache to a node that does not see the folder.
+        repeats: the folds again, parted otherwise, for repeated cross-validation.
     """
 
     directory: Path
@@ -65,6 +67,21 @@ class TrialData:
     plan: FoldPlan
     exclude: tuple[str, ...] = ()
     source: CacheSource | None = None
+    repeats: tuple[FoldPlan, ...] = ()
+
+    def plan_of(self, spec: TrialSpec) -> FoldPlan:
+        """The plan that a trial's fold is of.
+
+        Raises:
+            RunError: none of them.
+        """
+        plans = (self.plan, *self.repeats)
+        for plan in plans:
+            if plan.fingerprint == spec.folds_fingerprint:
+                return plan
+        expected = f"fold plan {spec.folds_fingerprint}"
+        got = " and ".join(plan.fingerprint for plan in plans)
+        raise RunError(f"trial {spec.key}", expected, got, _OWN_DATA)
 
     def cache(self, size: int) -> SliceCache:
         """The node's cache at one size, built or fetched if need be."""
@@ -77,13 +94,10 @@ class TrialData:
         Raises:
             RunError: a fingerprint differs.
         """
-        for what, expected, got in (
-            ("data set", spec.data_fingerprint, self.fingerprint),
-            ("fold plan", spec.folds_fingerprint, self.plan.fingerprint),
-        ):
-            if expected != got:
-                remedy = "use the run's own data and folds, or start a new run"
-                raise RunError(f"trial {spec.key}", f"{what} {expected}", got, remedy)
+        if spec.data_fingerprint != self.fingerprint:
+            expected = f"data set {spec.data_fingerprint}"
+            raise RunError(f"trial {spec.key}", expected, self.fingerprint, _OWN_DATA)
+        self.plan_of(spec)
 
 
 def run_trial(
@@ -137,7 +151,7 @@ def iterate_trial(
         device = runtime.torch_device()
         start_measuring(device)
         slices = slices_on(cache, device)
-        data_of_fold = fold_slices(cache, slices, data.plan, spec.fold)
+        data_of_fold = fold_slices(cache, slices, data.plan_of(spec), spec.fold)
         make = partial(Training, spec, data_of_fold, device, capture=runtime.capture)
         training = _resumed(make, files.checkpoint)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)

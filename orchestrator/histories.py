@@ -88,16 +88,16 @@ def read_histories(directory: SweepDirectory) -> RunHistories:
     for line in (*board.ranked, *rest):
         left_out += [f"{line.label}, {reason}" for reason in line.reasons]
         trials: list[TrialHistory] = []
-        for result in line.finished:
+        for number, result in line.numbered:
             try:
                 records = read_history(directory.trial(result.spec).history)
-                trials.append(TrialHistory(result.spec.fold, tuple(records)))
+                trials.append(TrialHistory(number, tuple(records)))
             except RunError as error:
-                left_out.append(f"{line.label}, fold {result.spec.fold}: {error}")
+                left_out.append(f"{line.label}, fold {number}: {error}")
         if trials:
             candidates.append(CandidateHistories(line, tuple(trials)))
     if not candidates:
-        total = len(board.record.candidates) * board.record.n_folds
+        total = len(board.record.candidates) * board.record.total_folds
         remedy = "let the sweep finish a trial first"
         raise RunError(directory.path, "a finished trial", f"none of {total}", remedy)
     return RunHistories(board.record, tuple(candidates), tuple(left_out))

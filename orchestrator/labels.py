@@ -1,10 +1,10 @@
-"""Short names of candidates: the knobs in which they differ, and nothing else."""
+"""Short names: of candidates the knobs in which they differ, of folds their number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gitract_core.spec import Candidate
+from gitract_core.spec import Candidate, TrialSpec
 from search_spaces.loader import varying_knobs
 
 
@@ -32,3 +32,9 @@ def _setting(name: str, value: object, digits: int) -> str:
     if isinstance(value, float):
         return f"{leaf} {value:.{digits}g}"
     return str(value) if name in ("loss", "augmentation.kinds") else f"{leaf} {value}"
+
+
+def fold_numbers(specs: Sequence[TrialSpec]) -> dict[str, int]:
+    """The fold of each trial by its key, numbered on through the fold plans, as they come."""
+    plans = list(dict.fromkeys(spec.folds_fingerprint for spec in specs))
+    return {s.key: plans.index(s.folds_fingerprint) * s.n_folds + s.fold for s in specs}

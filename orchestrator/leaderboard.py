@@ -31,7 +31,8 @@ class CandidateScores:
 
     Attributes:
         candidate, label: the setting, and the knobs by which it differs from the others.
-        results: one result a fold, None where there is none.
+        results: one result a fold, None where there is none; the folds of all plans, where they
+            are repeated.
         reasons: why folds are missing, one line each.
     """
 
@@ -44,6 +45,21 @@ class CandidateScores:
     def finished(self) -> list[TrialResult]:
         """The results that are there."""
         return [r for r in self.results if r]
+
+    @property
+    def numbered(self) -> list[tuple[int, TrialResult]]:
+        """The results that are there, each with the number of its fold."""
+        return [(number, r) for number, r in enumerate(self.results) if r]
+
+    @property
+    def per_case(self) -> dict[str, dict[str, list[float]]]:
+        """The sums of each case, over all fold plans."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for result in self.finished:
+            for case, sums in result.per_case.items():
+                before = found.get(case)
+                found[case] = sums if before is None else _added(before, sums)
+        return found
 
     @property
     def complete(self) -> bool:
@@ -132,7 +148,7 @@ class Leaderboard:
             best.setdefault(line.networks, line)
         if len(best) < least:
             got = f"{len(best)} of {len({c.trained for c in self.record.candidates})}"
-            expected = f"{least} trained candidates with all {self.record.n_folds} folds"
+            expected = f"{least} trained candidates with all {self.record.folds_in_words}"
             raise RunError("the run", expected, got, "finish the sweep or lower --top")
         return tuple(best.values())[:most]
 
@@ -172,11 +188,11 @@ def _line(
     label, left_out = named
     results: list[TrialResult | None] = []
     reasons: list[str] = []
-    for spec in record.specs([candidate]):
+    for number, spec in enumerate(record.specs([candidate])):
         results.append(directory.result(spec))
         if results[-1] is None:
             reason = directory.failure(spec)
-            reasons.append(f"fold {spec.fold}: {reason or 'not finished'}")
+            reasons.append(f"fold {number}: {reason or 'not finished'}")
     if reasons and candidate.key in left_out:
         reasons = [left_out[candidate.key]]
     return CandidateScores(candidate, label, tuple(results), tuple(reasons))
@@ -207,6 +223,12 @@ def _row(line: CandidateScores, rank: int | None) -> dict[str, Any]:
         "key": line.candidate.key,
         **_settings(line.candidate.knobs()),
     }
+
+
+def _added(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    return {n: [a + b for a, b in zip(first[n], second[n], strict=True)] for n in first}
 
 
 def _settings(knobs: Mapping[str, object]) -> dict[str, object]:

@@ -28,7 +28,7 @@ class OofScan:
 
     Attributes:
         scan: its name.
-        case, fold: where it belongs.
+        case, fold: where it belongs, in the first fold plan.
         rows: its rows of the slice index.
         probabilities: averaged over candidates, float32 in units of 1/255, (organs, slices, size,
             size).
@@ -89,6 +89,7 @@ class OofAverage:
         self.weights = weights or [1 / len(lines)] * len(lines)
         self.data = data = run.data(run.record())
         self.plan = data.plan
+        self.plans = (data.plan, *data.repeats)
         self.size = max(line.candidate.input.size for line in lines)
         self.cache = data.cache(self.size)
         self.index: SliceIndex = self.cache.index
@@ -115,12 +116,17 @@ class OofAverage:
         rows = self.index.rows_of_scan(name)
         case = int(rows["case"].iloc[0])
         fold = self.plan.fold_of_case[case]
-        each = []
-        for line in self.lines:
-            result = line.results[fold]
+        each = tuple(self._said(line, name, case) for line in self.lines)
+        return OofParts(name, case, fold, rows, each)
+
+    def _said(self, line: CandidateScores, name: str, case: int) -> np.ndarray:
+        """A candidate's mean over fold plans of what its network without this case said."""
+        total: np.ndarray = np.zeros(1, np.float32)
+        for number, plan in enumerate(self.plans):
+            result = line.results[number * plan.n_splits + plan.fold_of_case[case]]
             assert result is not None  # only complete candidates are averaged
-            each.append(at_size(self._store(result.spec)[name], self.size))
-        return OofParts(name, case, fold, rows, tuple(each))
+            total = total + at_size(self._store(result.spec)[name], self.size)
+        return total / np.float32(len(self.plans))
 
     def predict_missing(self) -> None:
         """Predict what was not kept, trial by trial; ``parts`` does it too when it has to."""

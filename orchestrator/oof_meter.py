@@ -53,16 +53,15 @@ class OofMeter:
         self.folds = np.array([self.source.plan.fold_of_case[case] for case in found])
         self._known: dict[tuple[Bag, int], np.ndarray] = {}
         for place, line in enumerate(self.lines):
-            if (
-                not flip and line.candidate.postprocess == self.rules[0]
-            ):  # measured when it was trained
+            of_training = not flip and len(self.source.plans) == 1  # measured already
+            if of_training and line.candidate.postprocess == self.rules[0]:
                 bag = tuple(int(place == other) for other in range(len(self.lines)))
                 self._known[bag, 0] = self._trained(line)
 
     def _trained(self, line: CandidateScores) -> np.ndarray:
-        per_case = {case: sums for r in line.finished for case, sums in r.per_case.items()}
+        found = line.per_case
         return np.array(
-            [[per_case[str(case)][name] for name in COLUMNS] for case in self.cases]
+            [[found[str(case)][name] for name in COLUMNS] for case in self.cases]
         ).swapaxes(1, 2)  # (cases, organs, 4)
 
     def sums(self, bag: Bag, rule: int = 0) -> np.ndarray:

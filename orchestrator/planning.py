@@ -19,7 +19,7 @@ from gitract_core.reuse import epochs_ready
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.labels import candidate_labels
 from orchestrator.slots import Slots
-from orchestrator.sweep import CheckedSweep, repeats, start_order
+from orchestrator.sweep import CheckedSweep, reusing, start_order
 
 if TYPE_CHECKING:
     from gitract_core.folds import FoldPlan
@@ -80,7 +80,8 @@ class Plan:
     Attributes:
         candidates: labels, in the order of the space; without what the budget leaves out.
         candidate_seconds: of each, all its pending trials one after the other.
-        folds, trials, finished: folds; trials in all; those of them that have a result.
+        folds, repeats: folds of a plan, and plans.
+        trials, finished: trials in all; those of them that have a result.
         shared: pending trials that reuse the weights of another one.
         slots: how trials share machines.
         seconds, least_seconds: from start to end, at most and at least.
@@ -95,6 +96,7 @@ class Plan:
     candidates: tuple[str, ...]
     candidate_seconds: tuple[float, ...]
     folds: int
+    repeats: int
     trials: int
     finished: int
     shared: int
@@ -146,7 +148,7 @@ class Outlook:
 
     def cost(self, spec: TrialSpec, *, trains: bool) -> TrialCost:
         """What one trial takes; epochs that a finished trial trained for it take nothing."""
-        size = self._sizes[spec.fold]
+        size = self._size(spec)
         candidate, step = spec.candidate, self.measured.step(spec.candidate)
         scoring = size.validation_pixels * self.measured.scoring(candidate)
         knobs, ready = candidate.training, self._ready.get(spec.key, 0)
@@ -159,9 +161,9 @@ class Outlook:
         least = max(min(knobs.epochs, knobs.patience + 1) - ready, 1)
         return TrialCost(once + (knobs.epochs - ready) * epoch, once + least * epoch)
 
-    def validation_slices(self, fold: int) -> int:
-        """Slices of a fold."""
-        return self._sizes[fold].validation_slices
+    def validation_slices(self, spec: TrialSpec) -> int:
+        """Slices of a trial's fold."""
+        return self._size(spec).validation_slices
 
     @cached_property
     def _ready(self) -> dict[str, int]:
@@ -171,7 +173,11 @@ class Outlook:
 
     @cached_property
     def _sizes(self) -> list[FoldSize]:
-        return fold_sizes(self.checked.index, self.checked.plan)
+        checked = self.checked
+        return [size for plan in checked.plans for size in fold_sizes(checked.index, plan)]
+
+    def _size(self, spec: TrialSpec) -> FoldSize:
+        return self._sizes[self.checked.record.fold_number(spec)]
 
 
 def fold_sizes(index: SliceIndex, plan: FoldPlan) -> list[FoldSize]:
@@ -205,8 +211,9 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
             for c in kept
         ),
         folds=outlook.checked.record.n_folds,
-        trials=len(kept) * outlook.checked.record.n_folds,
-        finished=len(kept) * outlook.checked.record.n_folds - len(pending),
+        repeats=len(outlook.checked.plans),
+        trials=len(kept) * outlook.checked.record.total_folds,
+        finished=len(kept) * outlook.checked.record.total_folds - len(pending),
         shared=sum(not cost.trained for cost in costs),
         slots=slots,
         seconds=_seconds(outlook, kept),
@@ -277,7 +284,7 @@ def _pending(
     specs = [s for s in checked.specs if s.candidate in wanted]
     left = set(checked.pending)
     pending = start_order(specs, [s for s in specs if s not in left])
-    again = repeats(specs)
+    again = reusing(specs)
     return pending, [outlook.cost(s, trains=s not in again) for s in pending]
 
 
@@ -317,7 +324,7 @@ def _disk(
         kept += _SMALL_FILES_BYTES
         if cost.trained:
             step = outlook.measured.step(spec.candidate)
-            oof = step.oof_bytes * outlook.validation_slices(spec.fold) * outlook.keep_oof
+            oof = step.oof_bytes * outlook.validation_slices(spec) * outlook.keep_oof
             kept += step.weights_bytes + oof
             if outlook.keep_state and spec.candidate.optimizer.schedule == "constant":
                 kept += step.checkpoint_bytes

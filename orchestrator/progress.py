@@ -17,7 +17,7 @@ from rich.text import Text
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.executor import TrialEvent
-from orchestrator.labels import candidate_labels
+from orchestrator.labels import candidate_labels, fold_numbers
 from orchestrator.racing import Decision
 from orchestrator.sweep_directory import SweepDirectory
 from orchestrator.trial_log import NAME, last_lines
@@ -55,6 +55,7 @@ class SweepProgress:
         self.console, self.directory, self.specs = console, directory, specs
         self.by_key = {spec.key: spec for spec in specs}
         self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in specs)))
+        self.folds = fold_numbers(specs)
         self.cells = {spec.key: _Cell() for spec in specs}
         self.total = len(specs) + to_come
         for spec in specs:
@@ -94,6 +95,7 @@ class SweepProgress:
         self.by_key = {spec.key: spec for spec in every}
         self.cells = {**{spec.key: _Cell() for spec in specs}, **self.cells}
         self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in every)))
+        self.folds = fold_numbers(every)
         self.specs = every
         for spec in specs:
             self._read_score(spec)
@@ -138,7 +140,7 @@ class SweepProgress:
         return self.directory.trial(spec).directory / NAME
 
     def _print(self, spec: TrialSpec, text: str, before: str = "") -> None:
-        name = f"{self.labels[spec.candidate]}, fold {spec.fold}"
+        name = f"{self.labels[spec.candidate]}, fold {self.folds[spec.key]}"
         self.console.print(Text(f"{before}{name}: {text}"), soft_wrap=True)
 
     def _work_done(self) -> float:
@@ -157,10 +159,9 @@ class SweepProgress:
         return f"{format_seconds((self.total - done) / pace)} left"
 
     def _table(self) -> RenderableType:
-        folds = self.specs[0].n_folds if self.specs else 0
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("candidate")
-        for fold in range(folds):
+        for fold in range(1 + max(self.folds.values(), default=-1)):
             table.add_column(f"fold {fold}", justify="right", min_width=8, no_wrap=True)
         rows: dict[Candidate, list[Text]] = {}
         for spec in self.specs:

@@ -17,7 +17,8 @@ class Race:
 
     Args:
         directory: where results are read and the log is written.
-        specs: all trials of the sweep, finished ones included.
+        specs: all trials of the sweep, finished ones included. Where folds are repeated, those of
+            the first plan decide, and the other plans are for who is left.
         rule: when to drop.
         labels: of the candidates, for the log.
         on_drop: told every decision that drops a candidate.
@@ -32,7 +33,9 @@ class Race:
         on_drop: Callable[[Decision], None] = lambda decision: None,
     ) -> None:
         self.directory, self.rule, self.labels, self.on_drop = directory, rule, labels, on_drop
-        self.specs = {(s.candidate, s.fold): s for s in specs}
+        self.first = specs[0].folds_fingerprint
+        self.first_plan = [s for s in specs if s.folds_fingerprint == self.first]
+        self.specs = {(s.candidate, s.fold): s for s in self.first_plan}
         self.candidate_of = {s.key: s.candidate for s in specs}
         self.judged: dict[Candidate, int] = {}  # latecomers: after how many folds
         self.folds = sorted({s.fold for s in specs})
@@ -41,7 +44,7 @@ class Race:
         self.failed: set[str] = set()
         self.decided = 0
         self.decisions: list[Decision] = []
-        for spec in specs:
+        for spec in self.first_plan:
             self._read(spec)
         self._advance()
 
@@ -53,17 +56,21 @@ class Race:
         As more finish, that chance only falls: who was dropped stays dropped in a resumed race.
         """
         for spec in specs:
-            self.specs[spec.candidate, spec.fold] = spec
             self.candidate_of[spec.key] = spec.candidate
             self.judged.setdefault(spec.candidate, 0)
-            self._read(spec)
+            if spec.folds_fingerprint == self.first:
+                self.first_plan.append(spec)
+                self.specs[spec.candidate, spec.fold] = spec
+                self._read(spec)
         self.racing += dict.fromkeys(spec.candidate for spec in specs)
         self.labels = candidate_labels(self._everyone())
         self._judge_latecomers()
 
     def order(self, pending: Sequence[TrialSpec]) -> list[TrialSpec]:
-        """Trials fold by fold, in the given order inside a fold."""
-        return sorted((s for s in pending if self.wanted(s.key)), key=lambda s: s.fold)
+        """Trials fold by fold, plan by plan, in the given order inside a fold."""
+        later = {s.key: s not in self.first_plan for s in pending}
+        wanted = (s for s in pending if self.wanted(s.key))
+        return sorted(wanted, key=lambda s: (later[s.key], s.fold))
 
     def wanted(self, key: str) -> bool:
         """Whether the trial's candidate is still racing."""

@@ -21,7 +21,7 @@ from gitract_core.files import read_json
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator import trial_log
-from orchestrator.labels import candidate_labels
+from orchestrator.labels import candidate_labels, fold_numbers
 from orchestrator.racing import dropped
 from orchestrator.sweep_directory import SweepDirectory
 
@@ -86,6 +86,7 @@ class RunStatus:
         directory: its place.
         trials: candidate by candidate, fold by fold.
         labels: of the candidates.
+        folds: number of each trial's fold through all plans, by its key.
         at: when it was read, seconds since 1970.
         to_come: candidates that a search has yet to propose; their trials are not counted.
     """
@@ -93,6 +94,7 @@ class RunStatus:
     directory: Path
     trials: tuple[TrialStatus, ...]
     labels: Mapping[Candidate, str] = field(repr=False)
+    folds: Mapping[str, int] = field(repr=False)
     at: float
     to_come: int = 0
 
@@ -136,7 +138,14 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        trials = [{"label": self.labels[t.spec.candidate], **t.to_json()} for t in self.trials]
+        trials = [
+            {
+                "label": self.labels[t.spec.candidate],
+                **t.to_json(),
+                "fold": self.folds[t.spec.key],
+            }
+            for t in self.trials
+        ]
         left = self.seconds_left
         run = {"run": str(self.directory), "alive": self.alive, "seconds_left": left}
         run["candidates_to_come"] = self.to_come
@@ -156,8 +165,8 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now)
         for spec in record.specs()
     )
-    labels = candidate_labels(record.candidates)
-    return RunStatus(directory.path, trials, labels, now, record.to_come)
+    labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
+    return RunStatus(directory.path, trials, labels, folds, now, record.to_come)
 
 
 def _read_trial(
@@ -241,8 +250,8 @@ def is_locked(lock: Path) -> bool:
     return False
 
 
-def _training(spec: TrialSpec) -> tuple[Candidate, int]:
-    return spec.candidate.trained, spec.fold
+def _training(spec: TrialSpec) -> tuple[Candidate, str, int]:
+    return spec.candidate.trained, spec.folds_fingerprint, spec.fold
 
 
 def _share_of_epochs(finished: Sequence[TrialStatus]) -> float:

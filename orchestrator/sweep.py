@@ -11,13 +11,13 @@ from typing import Any
 
 from gitract_core.cache import build_cache
 from gitract_core.errors import RunError
-from gitract_core.folds import FoldPlan
+from gitract_core.folds import FoldPlan, further_plans
 from gitract_core.probe import relative_cost
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import check_candidate
 from gitract_core.trial import TrialData
-from orchestrator.sweep_directory import SweepDirectory, SweepRecord
+from orchestrator.sweep_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.tpe import check_optuna
 from search_spaces import SearchSpace
 from search_spaces.search import Search
@@ -36,6 +36,8 @@ class SweepRequest:
         exclude: scans to leave out.
         overrides: knobs by dotted name that replace those of every candidate.
         command: the command line, for the record.
+        repeats: how often the cross-validation is done, each time with other folds; None: as often
+            as before in this run directory, once in a new one.
     """
 
     data: Path
@@ -44,6 +46,7 @@ class SweepRequest:
     exclude: tuple[str, ...] = ()
     overrides: tuple[tuple[str, Any], ...] = ()
     command: str = ""
+    repeats: int | None = None
 
     @property
     def search(self) -> Search | None:
@@ -112,8 +115,7 @@ class CheckedSweep:
         record: what is asked for in all, earlier sweeps into this directory included.
         specs: this request's trials.
         pending: those of them without a result, in the order in which they should start.
-        index, plan: the data set and its folds.
-        is_new: whether the run directory has no record yet.
+        index, plans: the data set, and its folds of every repeat.
         search: proposes ``record.to_come`` more candidates, or None.
     """
 
@@ -122,8 +124,7 @@ class CheckedSweep:
     specs: Sequence[TrialSpec]
     pending: Sequence[TrialSpec]
     index: SliceIndex
-    plan: FoldPlan
-    is_new: bool
+    plans: Sequence[FoldPlan]
     search: Search | None = None
 
     @property
@@ -141,6 +142,7 @@ def check(request: SweepRequest) -> CheckedSweep:
     Raises:
         GitractError: the space, the data set or the run directory is not as it should be.
     """
+    candidates = request.candidates()
     if request.search:
         check_optuna()
     index = SliceIndex.from_directory(request.data).without(request.exclude)
@@ -148,17 +150,18 @@ def check(request: SweepRequest) -> CheckedSweep:
     if directory.record_file.is_file():
         before = directory.record()
         _refuse_mixing(request, before, index)
-        plan = directory.plan(before)
+        plans = directory.plans(before)
     else:
         _refuse_foreign(request.out)
         before = None
-        plan = FoldPlan.make(index, request.space.folds, request.space.seed)
-    candidates = request.candidates(before.candidates if before else ())
-    record = _record(request, candidates, (index, plan, before))
+        plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
+    plans += further_plans(index, plans, _repeats(request, len(plans)))
+    if request.search and before:
+        candidates = request.candidates(before.candidates)
+    record = _record(request, candidates, (index, plans, before))
     specs = _trainings_first(record.specs(candidates))
     pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
-    found = (index, plan, before is None)
-    return CheckedSweep(directory, record, specs, pending, *found, request.search)
+    return CheckedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
 def prepare(request: SweepRequest, progress: Progress | None = None) -> PreparedSweep:
@@ -173,8 +176,9 @@ def prepare(request: SweepRequest, progress: Progress | None = None) -> Prepared
     for size in checked.sizes:
         build_cache(checked.index, size, progress=progress)
     directory, record = checked.directory, checked.record
-    if checked.is_new:
-        checked.plan.save(directory.folds_file, checked.index)
+    there = len(directory.record().plans) if directory.record_file.is_file() else 0
+    for number, plan in enumerate(checked.plans[there:], there + 1):
+        plan.save(directory.repeat_file(number), checked.index)
     directory.write(record)
     trials = (checked.specs, checked.pending)
     return PreparedSweep(directory, record, *trials, directory.data(record), checked.search)
@@ -186,17 +190,17 @@ def start_order(specs: Sequence[TrialSpec], finished: Collection[TrialSpec]) -> 
     Long trials start first, so that none of them is left running alone at the end. Trials that can
     reuse the weights of another one come last.
     """
-    again = repeats(specs)
+    again = reusing(specs)
     pending = [spec for spec in specs if spec not in finished]
     return sorted(pending, key=lambda s: (s in again, -relative_cost(s.candidate)))
 
 
-def repeats(specs: Sequence[TrialSpec]) -> set[TrialSpec]:
+def reusing(specs: Sequence[TrialSpec]) -> set[TrialSpec]:
     """Trials that can reuse the weights of one before them."""
-    seen: set[tuple[Candidate, int]] = set()
+    seen: set[tuple[Candidate, str, int]] = set()
     again: set[TrialSpec] = set()
     for spec in specs:
-        training = (spec.candidate.trained, spec.fold)
+        training = (spec.candidate.trained, spec.folds_fingerprint, spec.fold)
         if training in seen:
             again.add(spec)
         seen.add(training)
@@ -205,7 +209,7 @@ def repeats(specs: Sequence[TrialSpec]) -> set[TrialSpec]:
 
 def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     """Trials that can reuse the weights of another one, at the end."""
-    again = repeats(specs)
+    again = reusing(specs)
     return sorted(specs, key=lambda spec: spec in again)
 
 
@@ -220,12 +224,22 @@ def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, .
     return (*known, *drawn)
 
 
+def _repeats(request: SweepRequest, before: int) -> int:
+    """How many fold plans there shall be, of which some are there."""
+    if request.repeats is None:
+        return before
+    if not before <= request.repeats <= MOST_REPEATS:
+        expected = f"{before} to {MOST_REPEATS}" + (", as before or more" if before > 1 else "")
+        raise RunError("--repeats", expected, request.repeats, "pass such a number")
+    return request.repeats
+
+
 def _record(
     request: SweepRequest,
     candidates: tuple[Candidate, ...],
-    found: tuple[SliceIndex, FoldPlan, SweepRecord | None],
+    found: tuple[SliceIndex, Sequence[FoldPlan], SweepRecord | None],
 ) -> SweepRecord:
-    index, plan, before = found
+    index, (plan, *repeats), before = found
     new = SweepRecord(
         candidates=candidates,
         n_folds=plan.n_splits,
@@ -236,6 +250,7 @@ def _record(
         exclude=tuple(sorted(request.exclude)),
         spaces=(request.space.name,),
         commands=(request.command,),
+        repeats=tuple(Repeat(plan.seed, plan.fingerprint) for plan in repeats),
         to_come=max(request.search.total - len(candidates), 0) if request.search else 0,
     )
     if before is None:
@@ -244,6 +259,7 @@ def _record(
         before,
         candidates=tuple(dict.fromkeys((*before.candidates, *candidates))),
         data_directory=new.data_directory,
+        repeats=new.repeats,
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
         commands=(*before.commands, *new.commands),
         to_come=new.to_come,

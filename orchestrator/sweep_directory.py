@@ -3,7 +3,7 @@
 ::
 
     RUN/sweep.json      candidates, data and fold fingerprints, seed, versions, command
-    RUN/folds.json      case -> fold, with the audit
+    RUN/folds.json      case -> fold, with the audit; folds-2.json ... of further repeats
     RUN/trials/<key>/   see gitract_core.results.TrialFiles
     RUN/report/         tables
     RUN/ensembles/      one directory an ensemble
@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from gitract_core.trial import TrialData
 
 _FORMAT = 1
+MOST_REPEATS = 100
+
+
+class _Repeat(TypedDict):
+    seed: Annotated[int, Meta(ge=0, le=2**32)]
+    folds_fingerprint: str
 
 
 class _Record(TypedDict):
@@ -49,6 +55,15 @@ class _Record(TypedDict):
     created: str
     version: str
     to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
+    repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The whole cross-validation once more, with another seed and other folds."""
+
+    seed: int
+    folds_fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,7 @@ class SweepRecord:
         commands: command lines, oldest first.
         created: when, in UTC.
         version: of this package.
+        repeats: further fold plans; their folds are numbered on from those of the first.
         to_come: candidates that a search has yet to propose.
     """
 
@@ -79,6 +95,28 @@ class SweepRecord:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     version: str = __version__
     to_come: int = 0
+    repeats: tuple[Repeat, ...] = ()
+
+    @property
+    def plans(self) -> tuple[Repeat, ...]:
+        """Seed and fingerprint of every fold plan, the first included."""
+        return (Repeat(self.seed, self.folds_fingerprint), *self.repeats)
+
+    @property
+    def total_folds(self) -> int:
+        """Trials of a candidate: the folds of all plans."""
+        return self.n_folds * len(self.plans)
+
+    @property
+    def folds_in_words(self) -> str:
+        """``5 folds``, or ``2 x 5 folds`` where they are repeated."""
+        times = f"{len(self.plans)} x " if self.repeats else ""
+        return f"{times}{self.n_folds} folds"
+
+    def fold_number(self, spec: TrialSpec) -> int:
+        """A trial's fold, numbered through all plans from 0."""
+        fingerprints = [plan.folds_fingerprint for plan in self.plans]
+        return fingerprints.index(spec.folds_fingerprint) * self.n_folds + spec.fold
 
     def specs(self, candidates: Sequence[Candidate] | None = None) -> list[TrialSpec]:
         """All trials of the given candidates (by default of all), candidate by candidate."""
@@ -87,18 +125,21 @@ class SweepRecord:
                 candidate,
                 fold,
                 self.n_folds,
-                self.seed,
+                plan.seed,
                 self.data_fingerprint,
-                self.folds_fingerprint,
+                plan.folds_fingerprint,
             )
             for candidate in (self.candidates if candidates is None else candidates)
+            for plan in self.plans
             for fold in range(self.n_folds)
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""
         values = {**self.__dict__, "data_directory": str(self.data_directory)}
-        return {"format": _FORMAT, **values, "candidates": [c.knobs() for c in self.candidates]}
+        candidates = [c.knobs() for c in self.candidates]
+        repeats = [asdict(repeat) for repeat in self.repeats]
+        return {"format": _FORMAT, **values, "candidates": candidates, "repeats": repeats}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SweepRecord:
@@ -107,6 +148,7 @@ class SweepRecord:
         for name in ("exclude", "spaces", "commands"):
             values[name] = tuple(values[name])
         values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
+        values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
 
@@ -142,6 +184,10 @@ class SweepDirectory:
     def folds_file(self) -> Path:
         """``folds.json``."""
         return self.path / "folds.json"
+
+    def repeat_file(self, number: int) -> Path:
+        """``folds-2.json`` for the second plan, and so on; of the first ``folds.json``."""
+        return self.folds_file if number == 1 else self.path / f"folds-{number}.json"
 
     @cached_property
     def trials(self) -> Path:
@@ -183,24 +229,28 @@ class SweepDirectory:
         file = self.trial(spec).failure
         return str(read_json(file).get("message", "unknown")) if file.is_file() else None
 
-    def plan(self, record: SweepRecord) -> FoldPlan:
-        """The folds.
+    def plans(self, record: SweepRecord) -> list[FoldPlan]:
+        """The folds of every repeat, at least one.
 
         Raises:
-            RunError: ``folds.json`` is missing, damaged, or not the plan of this run.
+            RunError: a fold file is missing, damaged, or not the plan of this run.
         """
         from gitract_core.folds import FoldPlan
 
-        plan = FoldPlan.load(self.folds_file)
-        if plan.fingerprint != record.folds_fingerprint:
-            expected, got = f"fold plan {record.folds_fingerprint}", plan.fingerprint
-            raise RunError(self.folds_file, expected, got, "restore the file")
-        return plan
+        plans = []
+        for number, repeat in enumerate(record.plans, 1):
+            file = self.repeat_file(number)
+            plan = FoldPlan.load(file)
+            if plan.fingerprint != repeat.folds_fingerprint:
+                expected, got = f"fold plan {repeat.folds_fingerprint}", plan.fingerprint
+                raise RunError(file, expected, got, "restore the file")
+            plans.append(plan)
+        return plans
 
     def data(self, record: SweepRecord) -> TrialData:
         """Where this run's trials find their data."""
         from gitract_core.trial import TrialData
 
-        return TrialData(
-            record.data_directory, record.data_fingerprint, self.plan(record), record.exclude
-        )
+        plan, *repeats = self.plans(record)
+        where = (record.data_directory, record.data_fingerprint)
+        return TrialData(*where, plan, record.exclude, repeats=tuple(repeats))

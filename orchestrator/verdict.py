@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from gitract_core.results import TrialResult
 from orchestrator.leaderboard import CandidateScores, Leaderboard
-from orchestrator.statistics import CandidateStatistics, CaseSums, Statistics, analyse
+from orchestrator.statistics import (
+    CandidateStatistics,
+    CaseSums,
+    Statistics,
+    analyse,
+    repeated,
+)
 from search_spaces.loader import varying_knobs
 
 MOST_COMPARED = 60
@@ -71,9 +79,7 @@ def judge(board: Leaderboard) -> Verdict | None:
     lines = board.ranked[:MOST_COMPARED]
     if not lines:
         return None
-    folds = {case: result.spec.fold for result in lines[0].finished for case in result.per_case}
-    given = {line.label: per_case(line) for line in lines}
-    sums = CaseSums.from_results(given, folds, [line.networks for line in lines])
+    sums = case_sums(lines, board.record.n_folds)
     varying = varying_knobs(tuple(line.candidate for line in lines))
     settings = [line.candidate.knobs() for line in lines]
     statistics = analyse(
@@ -84,6 +90,23 @@ def judge(board: Leaderboard) -> Verdict | None:
     return Verdict(statistics, len(lines), len(board.ranked))
 
 
-def per_case(line: CandidateScores) -> dict[str, Any]:
-    """A candidate's sums by case, all folds together."""
-    return {str(case): sums for r in line.finished for case, sums in r.per_case.items()}
+def case_sums(lines: Sequence[CandidateScores], n_folds: int) -> CaseSums:
+    """The table of some complete candidates, of all fold plans.
+
+    Raises:
+        RunError: a candidate lacks a case that another one has.
+    """
+    networks, plans = [line.networks for line in lines], []
+    cases = list(lines[0].per_case)  # in one order in all plans
+    for start in range(0, len(lines[0].results), n_folds):
+        of_plan = {line.label: line.results[start : start + n_folds] for line in lines}
+        first = of_plan[lines[0].label]
+        of_case = {case: r.spec.fold for r in first if r for case in r.per_case}
+        folds = {case: of_case[case] for case in cases if case in of_case}
+        given = {name: _by_case(results) for name, results in of_plan.items()}
+        plans.append(CaseSums.from_results(given, folds, networks))
+    return repeated(plans)
+
+
+def _by_case(results: Sequence[TrialResult | None]) -> dict[str, Any]:
+    return {str(case): sums for r in results if r for case, sums in r.per_case.items()}

@@ -17,7 +17,9 @@ Quality = Callable[[Candidate], float]
 def write_result(sweep: PreparedSweep, spec: TrialSpec, value: float) -> None:
     """A result whose score is ``value``, the same for every case but for a little noise."""
     random = np.random.default_rng([spec.fold, int(spec.candidate.key, 16) % 2**32])
-    cases = [c for c, f in sweep.data.plan.fold_of_case.items() if f == spec.fold]
+    plans = (sweep.data.plan, *sweep.data.repeats)
+    (plan,) = (p for p in plans if p.fingerprint == spec.folds_fingerprint)
+    cases = plan.cases(spec.fold)
     per_case = {}
     for case in cases:
         one = value + random.normal(0, 0.002)

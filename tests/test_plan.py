@@ -59,7 +59,7 @@ def outlook(data: Path, out: Path, *changes: dict[str, object], slots: Slots = T
 
 def by_hand(view: Outlook, fold: int, *, epochs: int, step: float) -> float:
     table = view.checked.index.table
-    held = [view.checked.plan.fold_of_case[int(c)] == fold for c in table["case"]]
+    held = [view.checked.plans[0].fold_of_case[int(c)] == fold for c in table["case"]]
     n, rows = sum(held), table[held]
     epoch = (len(table) - n) / BATCH * step + n / BATCH_SLICES * 64.0 + 0.5
     pixels = sum(h * w for h, w in zip(rows["height"], rows["width"], strict=True))
@@ -87,7 +87,9 @@ def test_time_is_that_of_the_packing_done_by_hand(tiny: Path, tmp_path: Path) ->
         for candidate, epochs, step in ((0, 3, 2.0), (1, 3, 4.0), (2, 1, 2.0))
         for fold in (0, 1)
     }
-    pixels = [size.validation_pixels for size in fold_sizes(view.checked.index, view.checked.plan)]
+    pixels = [
+        size.validation_pixels for size in fold_sizes(view.checked.index, view.checked.plans[0])
+    ]
     order = [(1, 0), (1, 1), (0, 0), (0, 1), (2, 0), (2, 1)]  # wide first, one epoch last
     seconds = [trained[place] for place in order] + [p * SCORING for p in pixels]
     plan = make_plan(view)

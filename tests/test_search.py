@@ -458,3 +458,18 @@ def test_a_proposal_that_is_trained_already_does_not_end_the_search(
     again = run(prepared(tiny, tmp_path / "run", search(5)))
     assert not again.started
     assert len(tried(sweep)) == 5
+
+
+def test_every_plan_of_a_repeated_cross_validation_counts(tiny: Path, tmp_path: Path) -> None:
+    """A score is the mean over the folds of all plans; the first plan's folds decide a race."""
+    request = SweepRequest(tiny, space(search(8)), tmp_path / "run", repeats=2)
+    sweep = prepare(request)
+    assert sweep.trials_to_come == 4 * (8 - 3)
+    executor, _ = raced(sweep)
+    assert len(tried(sweep)) == 8
+    gone = dropped(sweep.directory)
+    for candidate in tried(sweep):
+        started = {s.key for s in executor.started if s.candidate == candidate}
+        assert candidate.key in gone or len(started) == 4
+    board = build_leaderboard(sweep.directory)
+    assert {line.candidate.key for line in board.unranked} == gone.keys()

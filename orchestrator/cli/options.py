@@ -31,6 +31,9 @@ Space = Annotated[
     typer.Option(help="Name of a search space or a YAML file; demo without --data, or paper."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run directory or s3://BUCKET/FOLDER; runs/SPACE.")]
+Repeats = Annotated[
+    int | None, typer.Option(help="Fold plans: the whole cross-validation so many times.")
+]
 Folds = Annotated[int | None, typer.Option(help="Number of folds; the space's.")]
 Exclude = Annotated[
     list[str] | None,
@@ -90,7 +93,7 @@ def sweep_request(
     data: tuple[Path, bool],
     space_name: str | None,
     out: Path | None,
-    folds: int | None,
+    folds: tuple[int | None, int | None],
     changes: tuple[list[str], list[str], str | None],
 ) -> SweepRequest:
     """What the options ask for.
@@ -99,7 +102,7 @@ def sweep_request(
         data: the contest folder, and whether it is the phantom that stands in for one.
         space_name: ``--space``.
         out: ``--out``.
-        folds: ``--folds``.
+        folds: ``--folds`` and ``--repeats``.
         changes: ``--exclude``, ``--set`` and ``--precision``.
 
     Raises:
@@ -114,8 +117,9 @@ def sweep_request(
     exclude, settings, precision = changes
     path, is_demo = data
     space = load_space(default_space(space_name, is_demo=is_demo))
-    if folds is not None:
-        space = dataclasses.replace(space, folds=folds)
+    n_folds, repeats = folds
+    if n_folds is not None:
+        space = dataclasses.replace(space, folds=n_folds)
     overrides = [_override(text) for text in settings]
     if precision is not None:
         overrides.append(("training.precision", precision))
@@ -129,6 +133,7 @@ def sweep_request(
         exclude=tuple(dict.fromkeys(names)),
         overrides=tuple(overrides),
         command=shlex.join(["gitract-cv", *sys.argv[1:]]),
+        repeats=repeats,
     )
 
 

@@ -30,6 +30,7 @@ def plan(
     space: options.Space = None,
     out: options.Out = None,
     folds: options.Folds = None,
+    repeats: options.Repeats = None,
     exclude: options.Exclude = None,
     set_knob: options.SetKnob = None,
     precision: options.Precision = None,
@@ -69,7 +70,7 @@ def plan(
     with _folder(data) as (path, extra_seconds):
         store = RemoteRun.of(out)
         out = store.pull(bulky=False) if store else out
-        request = options.sweep_request((path, data is None), space, out, folds, changes)
+        request = options.sweep_request((path, data is None), space, out, (folds, repeats), changes)
         if request.search and (budget or write_space):
             _refuse_search("--budget" if budget else "--write-space")
         checked = foreseen(check(request))
@@ -159,7 +160,8 @@ def _show(plan: Plan, *, race: bool) -> None:
 def _lines(plan: Plan, *, race: bool) -> Iterator[tuple[str, str]]:
     from orchestrator.progress import format_seconds
 
-    work = f"{plan.folds} folds for each of {len(plan.candidates)} candidates"
+    times = f"{plan.repeats} x " if plan.repeats > 1 else ""
+    work = f"{times}{plan.folds} folds for each of {len(plan.candidates)} candidates"
     finished = f", {plan.finished} of them finished already" if plan.finished else ""
     yield "trials", f"{plan.trials}: {work}{finished}"
     if plan.shared:

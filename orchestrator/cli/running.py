@@ -33,6 +33,7 @@ def sweep(
     space: options.Space = None,
     out: options.Out = None,
     folds: options.Folds = None,
+    repeats: options.Repeats = None,
     exclude: options.Exclude = None,
     set_knob: options.SetKnob = None,
     precision: options.Precision = None,
@@ -63,7 +64,7 @@ def sweep(
     folder = (options.DEMO_DATA if data is None else data, data is None)
     store = take_run(out)
     where = store.mirror if store else out
-    request = options.sweep_request(folder, space, where, folds, changes)
+    request = options.sweep_request(folder, space, where, (folds, repeats), changes)
     check_trackers(mlflow)
     if data is None:
         _make_demo_data()
@@ -71,10 +72,10 @@ def sweep(
     with bar:
         prepared = prepare(request, progress)
     say = console(stderr=as_json)
-    n_folds, to_come = prepared.record.n_folds, prepared.record.to_come
-    n_candidates = len(prepared.specs) // n_folds + to_come
+    to_come = prepared.record.to_come
+    n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
     say.print(
-        f"Fitting {n_folds} folds for each of {n_candidates} candidates, "
+        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
         f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
     )
     if to_come:

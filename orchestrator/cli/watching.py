@@ -51,7 +51,7 @@ def status(
         out.print(line, markup=False, soft_wrap=True)
     for trial in found.trials:
         if trial.reason and trial.state != "dropped":
-            name = f"{found.labels[trial.spec.candidate]}, fold {trial.spec.fold}"
+            name = f"{found.labels[trial.spec.candidate]}, fold {found.folds[trial.spec.key]}"
             out.print(f"\n{name}: {trial.reason}", style="red", markup=False, soft_wrap=True)
             for line in trial.detail:
                 out.print(f"    {line}", style="dim", markup=False, soft_wrap=True)

@@ -42,7 +42,7 @@ def table_rows(board: Leaderboard, verdict: Verdict | None) -> list[dict[str, An
 
 def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = None) -> None:
     """What the ranking is worth, and the ranked table, ready to be pasted."""
-    folds = [f"fold {i}" for i in range(board.record.n_folds)]
+    folds = [f"fold {i}" for i in range(board.record.total_folds)]
     header = ["#", "candidate", "score", "sd", "95 % interval", *folds, "Dice", "Hausdorff"]
     lines = [f"{verdict.in_words}\n"] if verdict else []
     lines += [_line(header), _line(["---:", "---", *["---:"] * (len(header) - 2)])]

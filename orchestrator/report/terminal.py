@@ -47,9 +47,9 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
 
 
 def _heading(board: Leaderboard) -> str:
-    n, folds = len(board.ranked) + len(board.unranked), board.record.n_folds
+    n, folds = len(board.ranked) + len(board.unranked), board.record.folds_in_words
     return (
-        f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} folds "
+        f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
         "(0.4 Dice + 0.6 Hausdorff score, native size, empty slices skipped)"
     )
 
@@ -80,7 +80,7 @@ def _fold_columns(board: Leaderboard) -> list[Column]:
     def fold(number: int) -> Column:
         return f"fold {number}", lambda c: decimal(c.folds()[number])
 
-    return [fold(i) for i in range(board.record.n_folds)]
+    return [fold(i) for i in range(board.record.total_folds)]
 
 
 def _organ_columns() -> list[Column]:

@@ -3,6 +3,7 @@
 ``analyse(CaseSums.from_results(...))`` gives everything; the modules hold one idea each::
 
     case_sums     sums and counts by candidate and case: the score of any set of cases
+    repeated      the same cases in several fold plans
     components    where the spread comes from; what would settle rank 1 against rank 2
     bootstrap     intervals by redrawing cases and the luck of training
     corrected_t   the test over folds that knows that training sets overlap
@@ -31,6 +32,7 @@ from orchestrator.statistics.components import (
 from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import KnobEffect, Level, main_effects
 from orchestrator.statistics.optimism import Optimism, bbc_cv, expected_optimism
+from orchestrator.statistics.repeated import repeated
 from orchestrator.statistics.simulation import World, simulate, simulate_seeds
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "holm",
     "main_effects",
     "merge_seeds",
+    "repeated",
     "settle",
     "simulate",
     "simulate_seeds",

@@ -73,6 +73,7 @@ class Statistics:
     Attributes:
         candidates: best first.
         n_cases, n_folds, n_seeds: of the table; seeds are trainings of each (candidate, fold).
+        n_plans: fold plans, in each of which all cases are parted into ``n_folds``.
         smallest_fold: cases of the smallest fold; with 1 there is no bootstrap.
         cheapest: name of the cheapest candidate of the tie group that has a fair chance of being
             the best (one that fails now and then can be too unsteady to be told from the first,
@@ -88,6 +89,7 @@ class Statistics:
     n_cases: int
     n_folds: int
     n_seeds: int
+    n_plans: int
     smallest_fold: int
     cheapest: str | None
     winner: Optimism
@@ -124,7 +126,8 @@ def analyse(
 
     Args:
         seeds: the table of the complete candidates, in any order; several where every candidate
-            was trained with several seeds on the same folds.
+            was trained with several seeds on the same folds. Of several fold plans: one, made by
+            ``repeated``.
         costs: of each candidate, for example seconds; NaN where unknown.
         knobs: name -> its value in each candidate.
         draws: of every bootstrap.
@@ -134,6 +137,7 @@ def analyse(
         RunError: tables of seeds that do not match.
     """
     sums = merge_seeds(seeds)
+    repeats = len(seeds) * len(sums.tables)
     components = variance_components(*seeds)
     drawn = bootstrap(sums, components, draws, seed)
     comparisons = compare_with_first(sums, drawn)
@@ -148,11 +152,12 @@ def analyse(
         n_cases=sums.n_cases,
         n_folds=len(sums.fold_labels),
         n_seeds=len(seeds),
-        smallest_fold=int(sums.fold_sizes.min()),
+        n_plans=len(sums.tables),
+        smallest_fold=min(int(table.fold_sizes.min()) for table in sums.tables),
         cheapest=None if best is None else sums.names[best],
         winner=bbc_cv(sums, components, draws, seed),
         components=components,
-        settling=settle(sums, components, pair, len(seeds)) if pair else None,
+        settling=settle(sums, components, pair, repeats) if pair else None,
         effects=main_effects(knobs, drawn) if knobs else (),
         draws=draws,
     )
@@ -163,6 +168,7 @@ def _candidates(
 ) -> tuple[CandidateStatistics, ...]:
     """One line a candidate, best first."""
     first, folds = comparisons.first, sums.fold_scores()
+    test_to_train = 1 / max(len(sums.fold_labels) - 1, 1)
     own = np.clip(drawn.intervals(), 0, 1)  # a score has these bounds, a stretched quantile not
     behind = drawn.differences(first)
     chances = [drawn.probability_among_best(count) for count in (1, BEST)]
@@ -181,7 +187,9 @@ def _candidates(
             behind=float(drawn.estimate[first] - drawn.estimate[i]),
             behind_low=float(behind[i, 0]),
             behind_high=float(behind[i, 1]),
-            corrected_t=corrected_t(folds[i] if i == first else folds[first] - folds[i]),
+            corrected_t=corrected_t(
+                folds[i] if i == first else folds[first] - folds[i], test_to_train
+            ),
             wilcoxon_p=float(comparisons.wilcoxon_p[i]),
             holm_p=float(comparisons.holm_p[i]),
             simultaneous_p=float(comparisons.simultaneous_p[i]),

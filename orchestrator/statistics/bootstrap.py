@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.components import Components
+from orchestrator.statistics.components import Components, case_influences
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -142,10 +142,8 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     observed = sums.fold_scores()  # (candidates, folds)
-    drawn = sums.fold_scores(case_weights(sums.folds, draws, rng))
-    drawn = np.where(np.isfinite(drawn), drawn, observed)  # a draw with nothing to count
-    scores = drawn.mean(axis=-1)
-    n_folds, estimate = observed.shape[1], observed.mean(axis=1)
+    scores = _drawn_scores(sums, observed, draws, rng)  # (draws, candidates)
+    n_folds, estimate = len(sums.fold_labels), observed.mean(axis=1)
     df = max(sums.n_cases - n_folds, 1)
     tails = np.sqrt(df / rng.chisquare(df, draws))[:, None]
     luck = np.zeros_like(scores)
@@ -160,5 +158,22 @@ def bootstrap(
         case_draws=scores,
         training_variance=np.broadcast_to(known / n_folds, len(observed))[sums.training],
         training=sums.training,
-        possible=bool(sums.fold_sizes.min() > 1),
+        possible=min(int(table.fold_sizes.min()) for table in sums.tables) > 1,
     )
+
+
+def _drawn_scores(sums: CaseSums, observed: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """The scores of draws of cases, (draws, candidates).
+
+    Repeated folds have no strata in common: cases of one fold are apart in the next plan. There a
+    case is drawn with its influence on the score, the mean over plans of what it does in its folds
+    (``case_influences``), as many of them as there are cases.
+    """
+    if len(sums.tables) == 1:
+        drawn = sums.fold_scores(case_weights(sums.folds, draws, rng))
+        drawn = np.where(np.isfinite(drawn), drawn, observed)  # a draw with nothing to count
+        return np.asarray(drawn.mean(axis=-1))
+    influence = np.mean([case_influences(table) for table in sums.tables], axis=0)
+    n = sums.n_cases
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    return np.asarray(observed.mean(axis=1) + (counts - 1) @ influence.T)

@@ -134,6 +134,11 @@ class CaseSums:
         """Cases of each fold, int (folds,)."""
         return np.unique(self.folds, return_counts=True)[1]
 
+    @property
+    def tables(self) -> tuple[CaseSums, ...]:
+        """One for each fold plan: this one."""
+        return (self,)
+
     @cached_property
     def pooled(self) -> Floats:
         """``values`` with the organs summed, (candidates, cases, 4)."""

@@ -111,6 +111,8 @@ def merge_seeds(seeds: Sequence[CaseSums]) -> CaseSums:
         RunError: other candidates, cases or folds than the first.
     """
     first = seeds[0]
+    if len(seeds) == 1:
+        return first
     for place, other in enumerate(seeds):
         same = other.names == first.names and other.cases == first.cases
         if not same or not np.array_equal(other.folds, first.folds):
@@ -122,18 +124,45 @@ def merge_seeds(seeds: Sequence[CaseSums]) -> CaseSums:
 
 
 def variance_components(*seeds: CaseSums) -> Components:
-    """The components of a table; with several seeds, those of its mean over seeds.
+    """The components of a table; with several seeds, or fold plans, those of its mean over them.
 
     Estimates below zero, which chance makes where the truth is near zero, are set to 0. A variance
     that has no degrees of freedom here is NaN: ``interaction`` and ``training`` with one candidate
     or one case a fold, ``fold`` with one fold, ``candidate`` with one candidate.
+
+    Fold plans are estimated one by one and averaged; trainings of different plans are taken to be
+    independent, as those of different folds are.
     """
+    tables = seeds[0].tables
+    if len(tables) == 1:
+        return _of_one_plan(*seeds)
+    each = [_of_one_plan(table) for table in tables]
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(one, name) for one in each]))
+
+    of_trainings = ("training", "mean_square", "sampling")
+    values = {name: mean(name) for name in ("fold", "case", "interaction", *of_trainings)}
+    for name in of_trainings:
+        values[name] /= len(tables)  # of the mean of so many trainings
+    n_folds, n_candidates = len(seeds[0].fold_labels), len(seeds[0].names)
+    scores = seeds[0].fold_scores().mean(axis=1)
+    spread = _ratio(np.square(scores - scores.mean()).sum(), n_candidates - 1)
+    return Components(
+        candidate=max(spread - values["mean_square"] / n_folds, 0.0),
+        seed=math.nan,
+        training_df=sum(one.training_df for one in each),
+        by_candidate=_by_candidate(tables),
+        **values,
+    )
+
+
+def _of_one_plan(*seeds: CaseSums) -> Components:
     sums = merge_seeds(seeds)
-    sizes, shares = sums.fold_sizes, linearized_scores(sums)
+    sizes = sums.fold_sizes
     n_candidates, n_folds = len(sums.names), len(sizes)
     fold_scores = sums.fold_scores()
-    of_fold = np.searchsorted(sums.fold_labels, sums.folds)
-    within = shares - fold_scores[:, of_fold]  # (candidates, cases), zero mean in each fold
+    within = _within_folds(sums)
     common = within.mean(axis=0)
     case_df, others = sums.n_cases - n_folds, n_candidates - 1
     interaction = _ratio(np.square(within - common).sum(), others * case_df)
@@ -155,21 +184,34 @@ def variance_components(*seeds: CaseSums) -> Components:
         mean_square=mean_square,
         sampling=interaction * inverse,
         training_df=training_df,
-        by_candidate=_by_candidate(fold_scores, within, case_df, inverse),
+        by_candidate=_by_candidate([sums]),
     )
 
 
-def _by_candidate(
-    fold_scores: Floats, within: Floats, case_df: int, inverse: float
-) -> tuple[Moderated, Moderated] | None:
-    """Mean squares of fold scores and the part of them that cases explain, by candidate."""
-    centered = fold_scores - fold_scores.mean(axis=1, keepdims=True)
-    squares = moderated_variances(centered, fold_scores.shape[1] - 1)
-    of_cases = moderated_variances(within, case_df)
+def _within_folds(sums: CaseSums) -> Floats:
+    """Each case's share less its fold's score, (candidates, cases), zero mean in each fold."""
+    of_fold = np.searchsorted(sums.fold_labels, sums.folds)
+    return np.asarray(linearized_scores(sums) - sums.fold_scores()[:, of_fold])
+
+
+def _by_candidate(tables: Sequence[CaseSums]) -> tuple[Moderated, Moderated] | None:
+    """Mean squares of fold scores and the part of them that cases explain, by candidate.
+
+    With several fold plans both are of their mean: cases are the same in all of them, and count
+    once.
+    """
+    n, first = len(tables), tables[0]
+    scores = [table.fold_scores() for table in tables]
+    centered = np.hstack([s - s.mean(axis=1, keepdims=True) for s in scores])
+    squares = moderated_variances(centered, n * (len(first.fold_labels) - 1))
+    within = np.hstack([_within_folds(table) for table in tables]) / math.sqrt(n)
+    of_cases = moderated_variances(within, first.n_cases - len(first.fold_labels))
     if squares is None or of_cases is None or squares.alike:
         return None
-    sampling = tuple(value * inverse for value in of_cases.values)
-    return squares, Moderated(sampling, of_cases.df)
+    inverse = float(np.mean(np.concatenate([1 / table.fold_sizes for table in tables])))
+    values = tuple(value / n for value in squares.values)
+    sampling = tuple(value * inverse / n for value in of_cases.values)
+    return Moderated(values, squares.df), Moderated(sampling, of_cases.df)
 
 
 def _seed_variance(seeds: Sequence[CaseSums]) -> float:
@@ -222,20 +264,19 @@ def settle(
         sums: the table, summed over seeds.
         components: of that table.
         pair: places of the two candidates.
-        n_seeds: trainings of each (candidate, fold) so far.
+        n_seeds: trainings of each candidate on each case so far: of seeds, or of fold plans.
     """
     power = 0.8
-    sizes, n_folds = sums.fold_sizes, len(sums.fold_labels)
+    smallest = min(int(table.fold_sizes.min()) for table in sums.tables)
+    n_folds = len(sums.fold_labels)
     two = sums.take(pair)
     first, second = two.fold_scores().mean(axis=1)
     difference = float(first - second)
     target = (abs(difference) / float(norm.ppf(0.975) + norm.ppf(power))) ** 2
-    if sizes.min() < 2 or math.isnan(components.training):
+    if smallest < 2 or math.isnan(components.training):
         nan = math.nan
         return Settling(difference, math.sqrt(target), nan, nan, nan, nan, power)
-    shares = np.subtract(*linearized_scores(two))
-    from_cases = sum(np.var(shares[sums.folds == f], ddof=1) / s for f, s in _folds(sums))
-    from_cases = float(from_cases) / n_folds**2
+    from_cases = _variance_from_cases(two)
     luck = float(np.broadcast_to(components.known_training, len(sums.names))[list(pair)].sum())
     luck *= sums.training[pair[0]] != sums.training[pair[1]]  # the same networks share theirs
     of_seed = _seed_part(components, luck, n_seeds) / n_folds  # of one training of each
@@ -252,8 +293,27 @@ def settle(
     )
 
 
-def _folds(sums: CaseSums) -> list[tuple[int, int]]:
-    return [(f, int(s)) for f, s in zip(sums.fold_labels, sums.fold_sizes, strict=True)]
+def case_influences(sums: CaseSums) -> Floats:
+    """What each case does to the mean score of one fold plan, (candidates, cases).
+
+    Its share less the mean share of the others of its fold, over folds and the fold's cases.
+    Products of two plans' influences, summed over cases, estimate their covariance without bias;
+    squares inside a plan are too large by size / (size - 1).
+    """
+    sizes = dict(zip(sums.fold_labels, sums.fold_sizes.tolist(), strict=True))
+    size = np.array([sizes[fold] for fold in sums.folds.tolist()])
+    return np.asarray(_within_folds(sums) / np.maximum(size - 1, 1) / len(sizes))
+
+
+def _variance_from_cases(two: CaseSums) -> float:
+    """Variance of the difference of two candidates' scores that other cases would make."""
+    influence = [np.subtract(*case_influences(table)) for table in two.tables]
+    total = float(np.square(np.sum(influence, axis=0)).sum())
+    for table, inside in zip(two.tables, influence, strict=True):
+        sizes = dict(zip(table.fold_labels, table.fold_sizes.tolist(), strict=True))
+        size = np.array([sizes[fold] for fold in table.folds.tolist()])
+        total -= float((np.square(inside) / size).sum())  # see ``case_influences``
+    return max(total, 0.0) / len(influence) ** 2
 
 
 def _seed_part(components: Components, luck: float, n_seeds: int) -> float:

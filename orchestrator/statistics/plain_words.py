@@ -20,7 +20,8 @@ def describe(statistics: Statistics) -> str:
 
 def _basis(s: Statistics) -> str:
     seeds = f" and {s.n_seeds} seeds" if s.n_seeds > 1 else ""
-    return f"{_count(s.n_cases, 'case')} in {_count(s.n_folds, 'fold')}{seeds}"
+    times = f"{s.n_plans} times " if s.n_plans > 1 else ""
+    return f"{_count(s.n_cases, 'case')} in {times}{_count(s.n_folds, 'fold')}{seeds}"
 
 
 def _verdict(s: Statistics) -> str:
@@ -84,7 +85,7 @@ def _settling(s: Statistics) -> str:
     if plan.difference <= 1e-12:
         return "No number of repeats or cases can part two candidates that score the same."
     certain = f"(a difference of {plan.difference:.4f}, found with a chance of {plan.power:.0%})"
-    more = plan.repeats - s.n_seeds
+    more = plan.repeats - s.n_seeds * s.n_plans
     if more <= 0:
         return (
             "The lead is as large as these cases and trainings would find four times in five if it "
@@ -107,7 +108,7 @@ def _cases_needed(s: Statistics) -> str:
     assert plan is not None
     text = "No practical number of repeats on these cases would settle the two: it takes about "
     text += f"{max(int(plan.cases) - s.n_cases, 1)} more cases"
-    more = int(plan.repeats_with_cases) - s.n_seeds
+    more = int(plan.repeats_with_cases) - s.n_seeds * s.n_plans
     return f"{text} and {_count(more, 'more repeat')} of each training" if more > 0 else text
 
 

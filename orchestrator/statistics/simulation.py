@@ -7,11 +7,13 @@ defaults are of the size seen in sweeps of small networks on this contest's data
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
+from orchestrator.statistics.repeated import repeated
 
 _ORGANS = 3
 
@@ -30,6 +32,7 @@ class World:
         skewed: difficulty as gamma instead of normal: many good cases and a tail of bad ones.
         mean: true score of a candidate with effect 0.
         n_seeds: trainings of each candidate on each fold.
+        n_plans: fold plans, the first one dealt in turn, the others at random.
     """
 
     effects: tuple[float, ...] = (0.0,) * 10
@@ -41,17 +44,26 @@ class World:
     skewed: bool = False
     mean: float = 0.68
     n_seeds: int = 1
+    n_plans: int = 1
 
 
 def simulate(world: World, rng: np.random.Generator) -> CaseSums:
     """One table; the world's ``effects`` plus its ``mean`` are the true scores."""
-    return simulate_seeds(world, rng)[0]
+    folds = np.arange(world.n_cases) % world.n_folds
+    others = [rng.permutation(folds) for _ in range(world.n_plans - 1)]
+    return repeated(_tables(world, rng, [folds, *others]))
 
 
 def simulate_seeds(world: World, rng: np.random.Generator) -> list[CaseSums]:
     """One table a training seed, of the same cases."""
+    return _tables(world, rng, [np.arange(world.n_cases) % world.n_folds] * world.n_seeds)
+
+
+def _tables(
+    world: World, rng: np.random.Generator, trainings: Sequence[np.ndarray]
+) -> list[CaseSums]:
+    """One table for each training of all candidates, given the folds of the cases."""
     n = world.n_cases
-    folds = np.arange(n) % world.n_folds
     hard = (2 - rng.gamma(2, size=n)) / np.sqrt(2) if world.skewed else rng.standard_normal(n)
     size = (len(world.effects), n)
     fixed = world.mean + world.case_sd * hard + np.array(world.effects)[:, None]
@@ -60,7 +72,7 @@ def simulate_seeds(world: World, rng: np.random.Generator) -> list[CaseSums]:
     volumes = np.repeat(rng.integers(1, 6, n)[:, None], _ORGANS, axis=1)
     names = tuple(f"candidate {place}" for place in range(size[0]))
     tables = []
-    for _ in range(world.n_seeds):
+    for folds in trainings:
         luck = rng.standard_normal((size[0], world.n_folds))
         luck *= np.reshape(world.training_sd, (-1, 1))
         scores = np.clip(fixed + luck[:, folds], 0, 1)[..., None]  # (candidates, cases, 1)

@@ -126,13 +126,13 @@ class MlflowRuns:
             tags = {
                 _PARENT: parent,
                 "gitract.kind": "trial",
-                "gitract.fold": spec.fold,
+                "gitract.fold": self.run.folds[spec.key],
                 "gitract.seed": spec.seed,
                 "gitract.data_fingerprint": spec.data_fingerprint,
                 "gitract.folds_fingerprint": spec.folds_fingerprint,
             }
             label = self.run.labels[spec.candidate]
-            self._create(spec.key, f"{label}, fold {spec.fold}", tags)
+            self._create(spec.key, f"{label}, fold {self.run.folds[spec.key]}", tags)
         return self.runs[spec.key]
 
     def _create(self, key: str, name: str, tags: dict[str, Any]) -> str:

@@ -59,7 +59,9 @@ class TensorBoardFiles:
         home, ending = self.run.directory.path / FOLDER, f" {spec.candidate.key[:6]}"
         label = re.sub(r"[^\w.+*=,() -]", "_", self.run.labels[spec.candidate])[:80].strip(" .")
         found = sorted(home.glob(f"*{ending}"))
-        return (found[0] if found else home / f"{label}{ending}") / f"fold{spec.fold}"
+        return (
+            found[0] if found else home / f"{label}{ending}"
+        ) / f"fold{self.run.folds[spec.key]}"
 
     def _is_written(self, spec: TrialSpec) -> bool:
         """Whether a file was written after the trial was finished."""

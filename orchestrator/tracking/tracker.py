@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from gitract_core.errors import RunError
 from gitract_core.results import EpochRecord, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.labels import candidate_labels
+from orchestrator.labels import candidate_labels, fold_numbers
 from orchestrator.sweep_directory import SweepDirectory
 from search_spaces.loader import varying_knobs
 
@@ -32,18 +32,21 @@ class TrackedRun:
         directory: its files.
         specs: the trials of this sweep, finished ones included.
         labels: short names of the candidates.
+        folds: the number of each trial's fold, by its key.
     """
 
     def __init__(self, directory: SweepDirectory, specs: Sequence[TrialSpec]) -> None:
         self.directory = directory
         self.specs: Sequence[TrialSpec] = ()
         self.labels: Mapping[Candidate, str] = {}
+        self.folds: Mapping[str, int] = {}
         self.add(specs)
 
     def add(self, specs: Sequence[TrialSpec]) -> None:
         """Further trials of the sweep; nothing that a thread may be reading is changed."""
         every = (*self.specs, *specs)
         self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in every)))
+        self.folds = fold_numbers(every)
         self.specs = every
 
     def knobs(self, candidate: Candidate) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def case_values(plan: FoldPlan, shown: Sequence[CandidateScores]) -> dict[str, A
 
 def case_sums(line: CandidateScores, cases: Sequence[str]) -> np.ndarray:
     """A candidate's sums and counts, float (cases, organs, 4); zero where a fold is missing."""
-    found = {str(c): sums for r in line.finished for c, sums in r.per_case.items()}
+    found = line.per_case
     table = np.zeros((len(cases), len(ORGANS), len(COLUMNS)))
     for place, case in enumerate(cases):
         if case in found:
@@ -96,7 +96,7 @@ def pair_values(ranked: Sequence[CandidateScores]) -> dict[str, Any] | None:
     """Both tables of the complete candidates and the pair that promises most; None for one."""
     if len(ranked) < 2:
         return None
-    names = [str(c) for r in ranked[0].finished for c in r.per_case]
+    names = list(ranked[0].per_case)
     scores = np.stack([competition_of(case_sums(line, names).sum(axis=1)) for line in ranked])
     pairs = complement(scores)
     known = scores[:, np.isfinite(scores).all(axis=0)]

@@ -44,7 +44,7 @@ def curve_values(
     candidates = []
     for place, line in enumerate(shown):
         folds = []
-        for result in line.finished:
+        for number, result in line.numbered:
             file = directory.trial(result.spec).history
             try:
                 records = read_history(file)
@@ -53,7 +53,7 @@ def curve_values(
             except RunError as error:
                 left_out.append(str(error))
                 continue
-            folds.append({"fold": result.spec.fold, **_curve(records)})
+            folds.append({"fold": number, **_curve(records)})
         if folds:
             candidates.append({"place": place, "label": line.label, "folds": folds})
     names = [{"key": key, "name": name} for key, name in METRICS.items()]

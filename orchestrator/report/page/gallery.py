@@ -117,7 +117,7 @@ def gallery_values(
     line = next((line for line in lines if line.label in tables), None)
     if line is None:
         return None
-    table = tables[line.label]
+    table = tables[line.label].drop_duplicates(["level", "id", "class"])  # of the first fold plan
     index = run_index(board.record)
     chosen = choose_scans(scan_scores(table))
     dice = table[table["level"] == "slice"].set_index(["id", "class"])["dice"].sort_index()

@@ -85,12 +85,12 @@ def page_values(
         "leaderboard": lambda: ranking_values(board),
         "cost": lambda: cost_values(board),
         "curves": lambda: curve_values(directory, shown, left_out),
-        "cases": lambda: case_values(directory.plan(board.record), shown),
+        "cases": lambda: case_values(directory.plans(board.record)[0], shown),
         "pairs": lambda: pair_values(board.ranked[:MOST_SHOWN]),
         "ensembles": lambda: ensemble_values(directory),
         "places": lambda: place_values(board.record, tables, left_out),
         "gallery": lambda: gallery_values(directory, board, tables),
-        "folds": lambda: fold_values(directory),
+        "folds": lambda: fold_values(directory, len(board.record.plans)),
         "origins": lambda: origin_values(board),
     }
     values: dict[str, Any] = {"left_out": left_out}
@@ -129,10 +129,10 @@ def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
     lines = (*board.ranked, *board.unranked)
     return {
         "name": directory.path.resolve().name,
-        "n_folds": record.n_folds,
+        "n_folds": record.total_folds,
         "candidates": len(lines),
         "ranked": len(board.ranked),
-        "trials": len(lines) * record.n_folds,
+        "trials": len(lines) * record.total_folds,
         "finished": int(np.sum([len(line.finished) for line in lines])),
         "seconds": float(np.sum([line.seconds for line in lines])),
         "organs": [{"key": organ, "name": organ.replace("_", " ")} for organ in ORGANS],

@@ -15,21 +15,26 @@ MOST_VALUES = 8
 """Of one fact, in a list."""
 
 
-def fold_values(directory: SweepDirectory) -> dict[str, Any]:
-    """The audit in ``folds.json``: one entry a fold, and cases that are in two folds.
+def fold_values(directory: SweepDirectory, n_plans: int = 1) -> dict[str, Any]:
+    """The audit in ``folds.json``: one entry a fold of all plans, and cases in two folds.
 
     Raises:
         RunError: ``folds.json`` cannot be read.
     """
-    audit = read_json(directory.folds_file).get("audit") or {}
+    folds: list[dict[str, Any]] = []
+    leaks: set[int] = set()
+    for number in range(1, n_plans + 1):
+        audit = read_json(directory.repeat_file(number)).get("audit") or {}
+        folds += [{**fold, "fold": len(folds) + i} for i, fold in enumerate(audit.get("folds", []))]
+        leaks |= set(audit.get("cases_in_two_folds") or ())
     columns = [("fold", "fold"), ("cases", "cases"), ("scans", "scans"), ("slices", "slices")]
     shares = [("annotated_share", "with an organ")]
     shares += [(f"{organ}_share", f"with {organ.replace('_', ' ')}") for organ in ORGANS]
     return {
         "counts": [{"key": key, "name": name} for key, name in columns],
         "shares": [{"key": key, "name": name} for key, name in shares],
-        "folds": audit.get("folds", []),
-        "leaks": audit.get("cases_in_two_folds"),
+        "folds": folds,
+        "leaks": sorted(leaks),
     }
 
 
@@ -49,7 +54,7 @@ def origin_values(board: Leaderboard) -> dict[str, Any]:
         ("data set", [str(record.data_directory)]),
         ("data fingerprint", [record.data_fingerprint]),
         ("scans left out", list(record.exclude)),
-        ("folds fingerprint", [record.folds_fingerprint]),
+        ("folds fingerprint", [plan.folds_fingerprint for plan in record.plans]),
         ("seed", [str(record.seed)]),
         ("device", _different(r.cost.get("device") for r in results)),
         ("threads a trial", _different(r.cost.get("threads") for r in results)),

@@ -43,7 +43,7 @@ def columns(board: Leaderboard) -> list[Column]:
     """What the leaderboard tells of a candidate, the ranking first."""
     folds = [
         Column(f"fold{i}_score", f"fold {i}", "score", f"Score of the cases of fold {i}.")
-        for i in range(board.record.n_folds)
+        for i in range(board.record.total_folds)
     ]
     organs = [
         Column(f"{organ}_{metric}", f"{organ.replace('_', ' ')} {name}", "score", hint)
