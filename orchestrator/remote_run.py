@@ -127,7 +127,8 @@ class RemoteRun:
             and (bulky or not _BULKY.search(name))
             and name.rpartition("/")[0] not in busy
         }
-        self.fetch(wanted)
+        # A search that runs elsewhere replaces its record: first, while the listing is fresh.
+        self.fetch(dict(sorted(wanted.items(), key=lambda item: item[0] != "sweep.json")))
         return self.mirror
 
     def _busy(self) -> set[str]:

@@ -134,7 +134,7 @@ def stored(server: Server) -> list[Any]:  # noqa: F811
     try:
         with remote.system(server).open_input_stream("bucket/runs/a/sweep.json") as stream:
             return list(json.loads(stream.read())["candidates"])
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # not there, or replaced while it was read
         return []
 
 
