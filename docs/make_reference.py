@@ -21,7 +21,7 @@ from gitract_core.losses.weighted_sum import term_of
 from gitract_core.networks import network_names
 from gitract_core.spec import Candidate
 from orchestrator.cli.app import app, fill
-from search_spaces.loader import DISTRIBUTIONS
+from search_spaces.dimensions import DISTRIBUTIONS
 
 HERE = Path(__file__).parent
 MADE = "<!-- made by docs/make_reference.py; do not edit -->"

@@ -196,10 +196,14 @@ class Waiting:
     def __init__(self, specs: Sequence[TrialSpec], course: Course) -> None:
         self._specs, self._course = deque(specs), course
 
-    def next(self) -> TrialSpec | None:
-        """The next trial to start, or None if there is none for now."""
+    def next(self, *, further: bool = True) -> TrialSpec | None:
+        """The next trial to start, or None if there is none for now.
+
+        Args:
+            further: whether the course may be asked for more: only when a slot is free.
+        """
         while True:
-            if not self._specs:
+            if not self._specs and further:
                 self._specs.extend(self._course.more())
             if not self._specs:
                 return None

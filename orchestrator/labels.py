@@ -17,13 +17,20 @@ def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     ['bce', 'dice']
     """
     varying = varying_knobs(tuple(candidates)) or ("loss",)
-    return {c: ", ".join(_setting(name, c.knobs()[name]) for name in varying) for c in candidates}
+    for digits in (4, 8, 17):  # drawn numbers may be close
+        labels = {
+            c: ", ".join(_setting(name, c.knobs()[name], digits) for name in varying)
+            for c in candidates
+        }
+        if len(set(labels.values())) == len(labels):
+            break
+    return labels
 
 
-def _setting(name: str, value: object) -> str:
+def _setting(name: str, value: object, digits: int) -> str:
     leaf = name.rpartition(".")[2].replace("_", " ")
     if isinstance(value, float):
-        return f"{leaf} {value:.4g}"
+        return f"{leaf} {value:.{digits}g}"
     return str(value) if name in ("loss", "augmentation.kinds") else f"{leaf} {value}"
 
 

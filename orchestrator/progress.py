@@ -43,16 +43,22 @@ class SweepProgress:
         console: where to draw; plain lines are printed if it is not a terminal.
         directory: for the scores of finished trials.
         specs: all trials of the request, finished ones included.
+        to_come: trials that a search will add.
     """
 
     def __init__(
-        self, console: Console, directory: SweepDirectory, specs: Sequence[TrialSpec]
+        self,
+        console: Console,
+        directory: SweepDirectory,
+        specs: Sequence[TrialSpec],
+        to_come: int = 0,
     ) -> None:
         self.console, self.directory, self.specs = console, directory, specs
         self.by_key = {spec.key: spec for spec in specs}
         self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in specs)))
         self.folds = fold_numbers(specs)
         self.cells = {spec.key: _Cell() for spec in specs}
+        self.total = len(specs) + to_come
         for spec in specs:
             self._read_score(spec)
             self.cells[spec.key].alone = directory.trial(spec).crowded.is_file()
@@ -83,6 +89,23 @@ class SweepProgress:
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
 
+    def add(self, specs: Sequence[TrialSpec]) -> None:
+        """Show the trials of a candidate that a search proposes.
+
+        The table is drawn in another thread: nothing that it reads is changed, only replaced.
+        """
+        every = (*self.specs, *specs)
+        self.by_key = {spec.key: spec for spec in every}
+        self.cells = {**{spec.key: _Cell() for spec in specs}, **self.cells}
+        self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in every)))
+        self.folds = fold_numbers(every)
+        self.specs = every
+        for spec in specs:
+            self._read_score(spec)
+        if not self.console.is_terminal:
+            number, label = len(self.labels), self.labels[specs[0].candidate]
+            self.console.print(Text(f"candidate {number} proposed: {label}"), soft_wrap=True)
+
     def drop(self, decision: Decision) -> None:
         """Show that racing dropped a candidate."""
         for spec in self.specs:
@@ -106,7 +129,7 @@ class SweepProgress:
         if event.kind == "finished":
             done = sum(_is_over(c) for c in self.cells.values())
             text = f"score {self.cells[spec.key].score:.4f}, {self._remaining()}"
-            self._print(spec, text, f"{done}/{len(self.cells)} ")
+            self._print(spec, text, f"{done}/{self.total} ")
         elif event.kind == "error":
             self._print(spec, event.message)
             for line in last_lines(self._log(spec)):
@@ -136,7 +159,7 @@ class SweepProgress:
         pace = (done - self.work_at_start) / max(time.monotonic() - self.start, 1e-3)
         if pace <= 0:
             return "time left unknown"
-        return f"{format_seconds((len(self.cells) - done) / pace)} left"
+        return f"{format_seconds((self.total - done) / pace)} left"
 
     def _table(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -153,9 +176,9 @@ class SweepProgress:
     def _bar(self) -> RenderableType:
         done = sum(_is_over(c) for c in self.cells.values())
         line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(len(self.cells), 1), completed=self._work_done(), width=40)
+        bar = ProgressBar(total=max(self.total, 1), completed=self._work_done(), width=40)
         elapsed = format_seconds(time.monotonic() - self.start)
-        line.add_row(bar, f"{done}/{len(self.cells)} trials, {elapsed}, {self._remaining()}")
+        line.add_row(bar, f"{done}/{self.total} trials, {elapsed}, {self._remaining()}")
         return line
 
 

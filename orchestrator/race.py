@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from gitract_core.results import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.executor import TrialEvent
+from orchestrator.labels import candidate_labels
 from orchestrator.racing import Decision, RacingRule, decide, table, write_log
 from orchestrator.sweep_directory import SweepDirectory
 
@@ -32,9 +33,11 @@ class Race:
         on_drop: Callable[[Decision], None] = lambda decision: None,
     ) -> None:
         self.directory, self.rule, self.labels, self.on_drop = directory, rule, labels, on_drop
-        self.first_plan = [s for s in specs if s.folds_fingerprint == specs[0].folds_fingerprint]
+        self.first = specs[0].folds_fingerprint
+        self.first_plan = [s for s in specs if s.folds_fingerprint == self.first]
         self.specs = {(s.candidate, s.fold): s for s in self.first_plan}
         self.candidate_of = {s.key: s.candidate for s in specs}
+        self.judged: dict[Candidate, int] = {}  # latecomers: after how many folds
         self.folds = sorted({s.fold for s in specs})
         self.racing = list(dict.fromkeys(s.candidate for s in specs))
         self.results: dict[str, TrialResult] = {}
@@ -44,6 +47,24 @@ class Race:
         for spec in self.first_plan:
             self._read(spec)
         self._advance()
+
+    def add(self, specs: Sequence[TrialSpec]) -> None:
+        """Latecomers: candidates that a search proposes while others are further on.
+
+        Nobody waits for them, so each is judged alone, as soon as it has finished a fold, against
+        every candidate that has finished the same folds; those of the start race among themselves.
+        As more finish, that chance only falls: who was dropped stays dropped in a resumed race.
+        """
+        for spec in specs:
+            self.candidate_of[spec.key] = spec.candidate
+            self.judged.setdefault(spec.candidate, 0)
+            if spec.folds_fingerprint == self.first:
+                self.first_plan.append(spec)
+                self.specs[spec.candidate, spec.fold] = spec
+                self._read(spec)
+        self.racing += dict.fromkeys(spec.candidate for spec in specs)
+        self.labels = candidate_labels(self._everyone())
+        self._judge_latecomers()
 
     def order(self, pending: Sequence[TrialSpec]) -> list[TrialSpec]:
         """Trials fold by fold, plan by plan, in the given order inside a fold."""
@@ -56,7 +77,7 @@ class Race:
         return self.candidate_of[key] in self.racing
 
     def more(self) -> Sequence[TrialSpec]:
-        """None: all are known from the start."""
+        """None: a race thinks of no further candidates."""
         return ()
 
     def __call__(self, event: TrialEvent) -> None:
@@ -70,6 +91,7 @@ class Race:
                     self._read(self.specs[candidate, fold])
         if event.kind in ("finished", "failed"):
             self._advance()
+            self._judge_latecomers()
 
     def _read(self, spec: TrialSpec) -> None:
         if self.directory.trial(spec).is_finished():
@@ -81,32 +103,60 @@ class Race:
         """Decide after every fold that is through; after the last there is nothing to decide."""
         while self.decided < len(self.folds) - 1 and self._is_through(self.folds[self.decided]):
             self.decided += 1
-            new = self._decide(self.folds[: self.decided])
-            self.decisions = write_log(self.directory, self.rule, [*self.decisions, *new])
-            gone = {d.key for d in new if d.dropped}
-            self.racing = [c for c in self.racing if c.key not in gone]
-            for decision in self.decisions[-len(new) :] if new else ():
-                if decision.dropped:
-                    self.on_drop(decision)
+            self._take(self._decide(self.folds[: self.decided], self._starters(), self._starters()))
+
+    def _everyone(self) -> tuple[Candidate, ...]:
+        return tuple(dict.fromkeys(self.candidate_of.values()))
+
+    def _starters(self) -> list[Candidate]:
+        return [c for c in self.racing if c not in self.judged]
+
+    def _judge_latecomers(self) -> None:
+        """Those that are through everything have nothing left to be spared."""
+        for candidate in [c for c in self.racing if c in self.judged]:
+            while candidate in self.racing and not self._has(candidate, self.folds):
+                done = self.judged[candidate]
+                if done == len(self.folds) - 1 or not self._is_over(candidate, self.folds[done]):
+                    break
+                self.judged[candidate] += 1
+                self._take(self._decide(self.folds[: done + 1], [candidate], self._everyone()))
+
+    def _take(self, new: Sequence[Decision]) -> None:
+        self.decisions = write_log(self.directory, self.rule, [*self.decisions, *new])
+        gone = {d.key for d in new if d.dropped}
+        self.racing = [c for c in self.racing if c.key not in gone]
+        for decision in self.decisions[-len(new) :] if new else ():
+            if decision.dropped:
+                self.on_drop(decision)
 
     def _is_through(self, fold: int) -> bool:
-        keys = [self.specs[c, fold].key for c in self.racing]
-        return all(key in self.results or key in self.failed for key in keys)
+        return all(self._is_over(c, fold) for c in self._starters())
 
-    def _decide(self, folds: Sequence[int]) -> list[Decision]:
+    def _is_over(self, candidate: Candidate, fold: int) -> bool:
+        key = self.specs[candidate, fold].key
+        return key in self.results or key in self.failed
+
+    def _has(self, candidate: Candidate, folds: Sequence[int]) -> bool:
+        return all(self.specs[candidate, fold].key in self.results for fold in folds)
+
+    def _decide(
+        self, folds: Sequence[int], judged: Sequence[Candidate], field: Sequence[Candidate]
+    ) -> list[Decision]:
+        """Decisions on some candidates, by the folds that they and a field have finished."""
         done, decisions = len(folds), []
         alive: dict[Candidate, list[TrialResult]] = {}
-        for candidate in self.racing:
-            keys = [self.specs[candidate, fold].key for fold in folds]
-            if all(key in self.results for key in keys):
-                alive[candidate] = [self.results[key] for key in keys]
-            else:
+        for candidate in field:
+            if self._has(candidate, folds):
+                alive[candidate] = [self.results[self.specs[candidate, f].key] for f in folds]
+            elif candidate in judged:
                 label, why = self.labels[candidate], "a fold failed"
                 decisions.append(Decision(done, candidate.key, label, float("nan"), True, why))
-        if not alive:
+        if not alive.keys() & judged:
             return decisions
         words = f"probability of being among the best {self.rule.keep}"
         for c, p in zip(alive, decide(table(alive), self.rule, len(self.folds)), strict=True):
+            if c not in judged:
+                continue
             dropped = bool(p < self.rule.threshold)
             decisions.append(Decision(done, c.key, self.labels[c], float(p), dropped, words))
         return decisions

@@ -6,8 +6,9 @@ ends (of the candidates still racing), those are dropped whose probability of be
 slots meanwhile, and those of dropped candidates stop after their epoch. Comparing the *same* folds
 of all candidates is the point: a scheduler that compares whatever trials have reported compares
 easy folds with hard ones. Decisions follow from results alone, so that a resumed race decides
-alike. Each is written to ``racing.json``; a later sweep without racing runs what was left out, from
-the epoch where it stopped, and reuses the rest.
+alike. Candidates that a search adds later are judged one by one, against all that have finished the
+same folds (``Race.add``). Each decision is written to ``racing.json``; a later sweep without racing
+runs what was left out, from the epoch where it stopped, and reuses the rest.
 """
 
 from __future__ import annotations

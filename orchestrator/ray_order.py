@@ -19,7 +19,11 @@ from orchestrator.executor import Course, Jobs, TrialEvent, Waiting
 
 
 class InOrder(Searcher):
-    """Gives Tune the next trial when it has room for one; never one that is not wanted."""
+    """Gives Tune the next trial when it has room for one; never one that is not wanted.
+
+    Tune asks ahead, so that processes start early; what waits is given to it, but nothing more is
+    thought of before a slot is free.
+    """
 
     def __init__(self, waiting: Waiting, jobs: Jobs) -> None:
         super().__init__()
@@ -48,7 +52,8 @@ class InOrder(Searcher):
         while True:
             if self.alone and sum(self.open.values()) < self._gpus:
                 return self.alone.popleft(), True
-            spec = self.waiting.next() if self._has_room() else None
+            further = len(self.open) < self.slots.count
+            spec = self.waiting.next(further=further) if self._has_room() else None
             if spec is None:
                 return None
             if spec.key not in self.crowded:

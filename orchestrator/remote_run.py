@@ -128,7 +128,8 @@ class RemoteRun:
             and (bulky or not _BULKY.search(name))
             and name.rpartition("/")[0] not in busy
         }
-        self.fetch(wanted)
+        # A search that runs elsewhere replaces its record: first, while the listing is fresh.
+        self.fetch(dict(sorted(wanted.items(), key=lambda item: item[0] != "sweep.json")))
         return self.mirror
 
     def _busy(self) -> set[str]:
@@ -153,6 +154,11 @@ class RemoteRun:
                 self.fetch(known)
             elif (self.mirror / name / "failure.json").is_file():
                 self.push(f"{name}/failure.json", known=known)
+
+    def collect_record(self) -> None:
+        """Store ``sweep.json``, which a search has added to; at the end, if not now."""
+        with suppress(StoreError, RunError):
+            self.push("sweep.json", known={})
 
     def push(self, below: str = "", *, known: Mapping[str, Stamp] | None = None) -> None:
         """Store what differs below a folder of the mirror, results last."""

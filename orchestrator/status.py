@@ -91,6 +91,7 @@ class RunStatus:
         labels: of the candidates.
         folds: number of each trial's fold through all plans, by its key.
         at: when it was read, seconds since 1970.
+        to_come: candidates that a search has yet to propose; their trials are not counted.
     """
 
     directory: Path
@@ -98,6 +99,7 @@ class RunStatus:
     labels: Mapping[Candidate, str] = field(repr=False)
     folds: Mapping[str, int] = field(repr=False)
     at: float
+    to_come: int = 0
 
     @property
     def counts(self) -> dict[State, int]:
@@ -116,7 +118,8 @@ class RunStatus:
 
         Epochs to go, times the mean seconds of an epoch of the same candidate (of all where it has
         none yet). Trials are taken to stop as early as the finished ones did. Trials that share
-        one training are counted once. Scoring and start-up are not counted.
+        one training are counted once. Candidates to come are taken to be like the others. Scoring
+        and start-up are not counted.
         """
         running = sum(trial.state == "running" for trial in self.trials)
         seen = [trial for trial in self.trials if trial.epoch and trial.seconds > 0]
@@ -132,7 +135,9 @@ class RunStatus:
                 epochs = max(share * trial.epochs - trial.epoch, 0)
                 seconds = epochs * pace.get(trial.spec.candidate, pace[None])
                 left[training] = min(seconds, left.get(training, seconds))
-        return max(sum(left.values()) / running, max(left.values(), default=0.0))
+        a_candidate = share * sum(trial.epochs for trial in self.trials) / len(self.labels)
+        later = self.to_come * a_candidate * pace[None]
+        return max((sum(left.values()) + later) / running, max(left.values(), default=0.0))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -146,6 +151,7 @@ class RunStatus:
         ]
         left = self.seconds_left
         run = {"run": str(self.directory), "alive": self.alive, "seconds_left": left}
+        run["candidates_to_come"] = self.to_come
         return {**run, "counts": self.counts, "trials": trials}
 
 
@@ -166,7 +172,7 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         for spec in record.specs()
     )
     labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
-    return RunStatus(directory.path, trials, labels, folds, now)
+    return RunStatus(directory.path, trials, labels, folds, now, record.to_come)
 
 
 def _read_trial(

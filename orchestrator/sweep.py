@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from gitract_core.training import check_candidate
 from gitract_core.trial import TrialData
 from orchestrator.run_lock import LOCK
 from orchestrator.sweep_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
+from orchestrator.tpe import check_optuna
 from search_spaces import SearchSpace
+from search_spaces.search import Search
 
 Progress = Callable[[int, int], None]
 
@@ -46,12 +49,24 @@ class SweepRequest:
     command: str = ""
     repeats: int | None = None
 
-    def candidates(self) -> tuple[Candidate, ...]:
+    @property
+    def search(self) -> Search | None:
+        """The space's search with the overrides, if it has one."""
+        return self.space.search and self.space.search.fixing(dict(self.overrides))
+
+    def candidates(self, before: Sequence[Candidate] = ()) -> tuple[Candidate, ...]:
         """The space's candidates with the overrides, each checked down to its network.
+
+        Of a search, those that are there already, whoever tried them, and its first draws.
+
+        Args:
+            before: the candidates of the run.
 
         Raises:
             SpaceError: an unknown knob, loss, network or width.
         """
+        if self.search:
+            return _searched(self.search, before)
         changed = (
             Candidate.from_knobs({**c.knobs(), **dict(self.overrides)})
             for c in self.space.candidates
@@ -72,6 +87,7 @@ class PreparedSweep:
         specs: this request's trials.
         pending: those of them without a result, in the order in which they should start.
         data: where trials find their data.
+        search: proposes ``record.to_come`` more candidates, or None.
     """
 
     directory: SweepDirectory
@@ -79,6 +95,12 @@ class PreparedSweep:
     specs: Sequence[TrialSpec]
     pending: Sequence[TrialSpec]
     data: TrialData
+    search: Search | None = None
+
+    @property
+    def trials_to_come(self) -> int:
+        """Trials of the candidates that the search has yet to propose."""
+        return self.record.to_come * len(self.record.specs(self.record.candidates[:1]))
 
     def index(self) -> SliceIndex:
         """The data set's slices, from the cache."""
@@ -95,6 +117,7 @@ class CheckedSweep:
         specs: this request's trials.
         pending: those of them without a result, in the order in which they should start.
         index, plans: the data set, and its folds of every repeat.
+        search: proposes ``record.to_come`` more candidates, or None.
     """
 
     directory: SweepDirectory
@@ -103,11 +126,15 @@ class CheckedSweep:
     pending: Sequence[TrialSpec]
     index: SliceIndex
     plans: Sequence[FoldPlan]
+    search: Search | None = None
 
     @property
     def sizes(self) -> list[int]:
-        """Sides of the caches that the trials need, pixels."""
-        return sorted({spec.candidate.input.size for spec in self.specs})
+        """Sides of the caches that the trials need, those to come included, pixels."""
+        found = {spec.candidate.input.size for spec in self.specs}
+        if self.search and self.record.to_come:
+            found |= {candidate.input.size for candidate in self.search.corners()}
+        return sorted(found)
 
 
 def check(request: SweepRequest) -> CheckedSweep:
@@ -117,6 +144,8 @@ def check(request: SweepRequest) -> CheckedSweep:
         GitractError: the space, the data set or the run directory is not as it should be.
     """
     candidates = request.candidates()
+    if request.search:
+        check_optuna()
     index = SliceIndex.from_directory(request.data).without(request.exclude)
     directory = SweepDirectory(request.out)
     if directory.record_file.is_file():
@@ -128,10 +157,12 @@ def check(request: SweepRequest) -> CheckedSweep:
         before = None
         plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
     plans += further_plans(index, plans, _repeats(request, len(plans)))
+    if request.search and before:
+        candidates = request.candidates(before.candidates)
     record = _record(request, candidates, (index, plans, before))
     specs = _trainings_first(record.specs(candidates))
     pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
-    return CheckedSweep(directory, record, specs, pending, index, plans)
+    return CheckedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
 def prepare(request: SweepRequest, progress: Progress | None = None) -> PreparedSweep:
@@ -150,8 +181,8 @@ def prepare(request: SweepRequest, progress: Progress | None = None) -> Prepared
     for number, plan in enumerate(checked.plans[there:], there + 1):
         plan.save(directory.repeat_file(number), checked.index)
     directory.write(record)
-    data = directory.data(record)
-    return PreparedSweep(directory, record, checked.specs, checked.pending, data)
+    trials = (checked.specs, checked.pending)
+    return PreparedSweep(directory, record, *trials, directory.data(record), checked.search)
 
 
 def start_order(specs: Sequence[TrialSpec], finished: Collection[TrialSpec]) -> list[TrialSpec]:
@@ -183,6 +214,17 @@ def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     return sorted(specs, key=lambda spec: spec in again)
 
 
+def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    for corner in search.corners():
+        check_candidate(corner)
+    known = search.inside(before)
+    missing = max(search.drawn_first - len(known), 0)
+    drawn = tuple(islice(search.draws(without=known), missing))
+    for candidate in drawn:
+        check_candidate(candidate)
+    return (*known, *drawn)
+
+
 def _repeats(request: SweepRequest, before: int) -> int:
     """How many fold plans there shall be, of which some are there."""
     if request.repeats is None:
@@ -210,6 +252,7 @@ def _record(
         spaces=(request.space.name,),
         commands=(request.command,),
         repeats=tuple(Repeat(plan.seed, plan.fingerprint) for plan in repeats),
+        to_come=max(request.search.total - len(candidates), 0) if request.search else 0,
     )
     if before is None:
         return new
@@ -220,6 +263,7 @@ def _record(
         repeats=new.repeats,
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
         commands=(*before.commands, *new.commands),
+        to_come=new.to_come,
     )
 
 

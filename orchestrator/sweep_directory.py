@@ -54,6 +54,7 @@ class _Record(TypedDict):
     commands: list[str]
     created: str
     version: str
+    to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
 
 
@@ -79,6 +80,7 @@ class SweepRecord:
         created: when, in UTC.
         version: of this package.
         repeats: further fold plans; their folds are numbered on from those of the first.
+        to_come: candidates that a search has yet to propose.
     """
 
     candidates: tuple[Candidate, ...]
@@ -92,6 +94,7 @@ class SweepRecord:
     commands: tuple[str, ...] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     version: str = __version__
+    to_come: int = 0
     repeats: tuple[Repeat, ...] = ()
 
     @property

@@ -3,8 +3,9 @@
 Under a knob's name, a scalar is a fixed value, a list is a grid, and a mapping such as
 ``{loguniform: [1e-4, 1e-2]}`` is drawn at random ``samples`` times. Candidates are all combinations
 of the grids, for each draw; ``variants`` is a list of such settings, each a change of what stands
-beside it, for comparisons that are no full grid. Folds are not part of a space's values, since
-every candidate runs on every fold.
+beside it, for comparisons that are no full grid. With ``search: {method: tpe, samples: 30}`` lists
+are not crossed but searched as well. Folds are not part of a space's values, since every candidate
+runs on every fold.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import yaml
 
 from gitract_core.errors import SpaceError, suggestion
 from gitract_core.spec import Candidate, knob_defaults
+from search_spaces.dimensions import Dimension
+from search_spaces.search import Search, parse_method
 
 _DIRECTORY = Path(__file__).parent
 _MOST_CANDIDATES = 10_000
@@ -29,22 +32,6 @@ _MOST_CHARACTERS = 200_000
 _LARGEST_SEED = 2**31 - 1
 _OF_TAGS = (ValueError, LookupError, AttributeError, TypeError)  # '!!int x', '!!bool x', ...
 _OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
-
-Draw = Callable[[random.Random, Any], Any]
-DISTRIBUTIONS = {
-    "uniform": "`[low, high]`: a number between them",
-    "loguniform": "`[low, high]`: a number whose logarithm is uniform between theirs",
-    "randint": "`[low, high]`: a whole number from low to high, both included",
-    "choice": "`[a, b, c]`: one of the values",
-}
-"""What a knob's value may be drawn from, and its arguments."""
-
-_DRAWS: dict[str, Draw] = {
-    "uniform": lambda r, ab: r.uniform(*ab),
-    "loguniform": lambda r, ab: math.exp(r.uniform(math.log(ab[0]), math.log(ab[1]))),
-    "randint": lambda r, ab: r.randint(*ab),
-    "choice": lambda r, values: r.choice(values),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +44,7 @@ class SearchSpace:
         candidates: distinct settings, in the order of the file.
         folds: number of folds the file asks for.
         seed: of random draws, folds and trials.
+        search: proposes more candidates; None if there are no others.
     """
 
     name: str
@@ -64,6 +52,7 @@ class SearchSpace:
     candidates: tuple[Candidate, ...]
     folds: int
     seed: int
+    search: Search | None = None
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -87,7 +76,7 @@ def load_space(name: str | Path) -> SearchSpace:
 
     Raises:
         SpaceError: no such space, no YAML, an unknown or repeated key, a value of another type or
-            out of range, a random knob without ``samples``.
+            out of range, a random knob without ``samples`` or ``search``.
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _DIRECTORY / f"{name}.yaml"
     if not path.is_file():
@@ -103,6 +92,8 @@ def load_space(name: str | Path) -> SearchSpace:
 
 def _space(name: str, values: dict[str, Any]) -> SearchSpace:
     own = {k: _own(k, values.pop(k)) for k in list(values) if k in _OWN_KEYS}
+    if "search" in values:
+        return _searched(name, own, values)
     settings = _settings(values)
     random_names = [n for knobs in settings for n, v in knobs.items() if isinstance(v, dict)]
     if random_names and "samples" not in own:
@@ -119,6 +110,23 @@ def _space(name: str, values: dict[str, Any]) -> SearchSpace:
         got = len(distinct)
         raise SpaceError("the space", f"at most {_MOST_CANDIDATES} candidates", got, "cut lists")
     return SearchSpace(name, own.get("description", ""), distinct, own.get("folds", 5), seed)
+
+
+def _searched(name: str, own: dict[str, Any], values: dict[str, Any]) -> SearchSpace:
+    for key in ("samples", "variants"):
+        if key in own or key in values:
+            raise SpaceError("key search", f"no {key} beside it", "both", "remove one of them")
+    method, samples = parse_method(values.pop("search"))
+    try:
+        samples = _own("samples", samples)
+    except SpaceError as error:
+        raise error.within("key search") from None
+    folds, seed, description = own.get("folds", 5), own.get("seed", 0), own.get("description", "")
+    search = Search.parse(_flat(values), samples, seed)
+    first = search.total if method == "random" else search.drawn_first
+    candidates = tuple(itertools.islice(search.draws(), first))
+    proposing = None if method == "random" else search
+    return SearchSpace(name, description, candidates, folds, seed, proposing)
 
 
 def _settings(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -145,24 +153,11 @@ def _candidates(knobs: dict[str, Any], samples: int, source: random.Random) -> I
     size = math.prod(len(v) for v in grid.values()) * samples
     if size > _MOST_CANDIDATES:
         raise SpaceError("the space", f"at most {_MOST_CANDIDATES} candidates", size, "cut lists")
+    drawn_knobs = [Dimension.parse(n, v) for n, v in knobs.items() if isinstance(v, dict)]
     for _ in range(samples):
-        drawn = {n: _draw(n, v, source) for n, v in knobs.items() if isinstance(v, dict)}
+        drawn = {d.name: d.draw(source) for d in drawn_knobs}
         for choice in itertools.product(*grid.values()):
             yield Candidate.from_knobs({**knobs, **drawn, **dict(zip(grid, choice, strict=True))})
-
-
-def _draw(name: str, value: dict[str, Any], source: random.Random) -> Any:
-    kind, arguments = next(iter(value.items())) if len(value) == 1 else ("", None)
-    if kind not in _DRAWS:
-        got = repr(kind) if kind else f"{sorted(map(str, value))}"
-        remedy = suggestion(kind, _DRAWS)
-        raise SpaceError(f"knob {name}", "one distribution", got, remedy)
-    try:
-        return _DRAWS[kind](source, arguments)
-    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-        expected = "a list of values" if kind == "choice" else "[low, high]"
-        got = f"{arguments!r} ({error})"
-        raise SpaceError(f"knob {name}, {kind}", expected, got, "mend the numbers") from None
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +180,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 def _setting(name: str, value: Any, known: dict[str, Any], groups: set[str]) -> Any:
     if name not in known:
-        names = {*known, *groups, *_OWN_KEYS, "variants"}
+        names = {*known, *groups, *_OWN_KEYS, "variants", "search"}
         raise SpaceError(f"key {name}", "a known key", name, suggestion(name, names))
     if isinstance(value, list) and not value:
         raise SpaceError(f"key {name}", "at least one value", "an empty list", "add a value")

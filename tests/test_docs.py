@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from orchestrator.cli.app import app, fill
-from search_spaces import loader
+from search_spaces import dimensions
 from tests.clinic_files import axial_series, block, write_series
 from tests.test_command_line import cli
 from tests.tiny_contest import write_tiny_contest
@@ -209,7 +209,7 @@ def test_reference_is_that_of_the_code() -> None:
 def test_every_knob_and_distribution_is_explained() -> None:
     for name, _, meaning in reference().knob_rows():
         assert len(meaning) > 5, name
-    assert set(loader.DISTRIBUTIONS) == set(loader._DRAWS)
+    assert set(dimensions.DISTRIBUTIONS) == set(dimensions._DRAWS)
 
 
 def test_readme_names_every_command_and_no_other() -> None:

@@ -234,6 +234,50 @@ def test_unwanted_trials_stop_after_an_epoch_or_never_start(
         assert course.kinds(spec) == ["epoch", "epoch", "finished"]
 
 
+class Holding:
+    """A course with one more trial, given only after an epoch of another one."""
+
+    def __init__(self, held: TrialSpec, after: tuple[TrialSpec, int]) -> None:
+        self.held: list[TrialSpec] = [held]
+        self.key, self.epoch = after[0].key, after[1]
+        self.may = False
+        self.busy: set[str] = set()
+        self.asked: list[int] = []
+        self.ended: list[str] = []
+
+    def __call__(self, event: TrialEvent) -> None:
+        if event.kind == "epoch":
+            self.busy.add(event.key)
+            assert event.record
+            self.may |= event.key == self.key and event.record.epoch >= self.epoch
+        if event.kind == "finished":
+            self.busy.discard(event.key)
+            self.ended.append(event.key)
+
+    def wanted(self, key: str) -> bool:
+        return True
+
+    def more(self) -> list[TrialSpec]:
+        self.asked.append(len(self.busy))
+        held, self.held = (self.held, []) if self.may else ([], self.held)
+        return held
+
+
+def test_a_course_is_asked_again_while_others_run_and_only_for_a_free_slot(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    changes: list[dict[str, object]] = [
+        {"training.epochs": n, "training.patience": n} for n in (150, 2, 3)
+    ]
+    sweep = prepare_tiny(tiny, tmp_path / "run", *changes)
+    of = {s.candidate.training.epochs: s for s in sweep.specs if s.fold == 0}
+    course = Holding(of[3], (of[150], 20))
+    jobs = Jobs([of[150], of[2]], sweep.data, sweep.directory.trials, Slots(2))
+    executor.run(jobs, course, course)
+    assert course.ended == [of[2].key, of[3].key, of[150].key]
+    assert max(course.asked) == 1, "one of two slots was free whenever it was asked"
+
+
 def test_a_stopped_trial_goes_on_where_it_stopped(
     executor: Executor, tiny: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def plan(
     from orchestrator.budget import write_space as write
     from orchestrator.planning import make_plan
     from orchestrator.remote_run import RemoteRun
+    from orchestrator.searching import foreseen
     from orchestrator.sweep import check
 
     budget_seconds = None if budget is None else parse_budget(budget)
@@ -70,7 +71,9 @@ def plan(
         store = RemoteRun.of(out)
         out = store.pull(bulky=False) if store else out
         request = options.sweep_request((path, data is None), space, out, (folds, repeats), changes)
-        checked = check(request)
+        if request.search and (budget or write_space):
+            _refuse_search("--budget" if budget else "--write-space")
+        checked = foreseen(check(request))
         ray_seconds = 0.0 if local else _RAY_START_SECONDS
         flags = (trials_per_gpu, cpus_per_trial)
         kept = (oof == "keep", keep_state)
@@ -83,6 +86,14 @@ def plan(
         return
     _show(made, race=race)
     _say_next(made, write_space)
+
+
+def _refuse_search(option: str) -> None:
+    """What will be proposed is not known, so that it can be neither left out nor written down."""
+    from gitract_core.errors import SpaceError
+
+    remedy = "lower the search's samples until the plan's time fits"
+    raise SpaceError(option, "a space whose candidates are known", "a search", remedy)
 
 
 @contextmanager

@@ -14,13 +14,16 @@ from orchestrator.cli.app import app, console, print_json, progress_bar, reach, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gitract_core.spec import TrialSpec
     from orchestrator.executor import Executor
     from orchestrator.leaderboard import Leaderboard
+    from orchestrator.progress import SweepProgress
+    from orchestrator.race import Race
     from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Slots
     from orchestrator.sweep import PreparedSweep
     from orchestrator.sweep_directory import SweepDirectory
-    from orchestrator.tracking import Background
+    from orchestrator.tracking import Trackers
     from orchestrator.verdict import Verdict
 
 
@@ -55,6 +58,7 @@ def sweep(
     where their state was last saved. More epochs, more candidates: what is there is reused.
     """
     from orchestrator.run_lock import sole_sweep
+    from orchestrator.searching import stand_ins
     from orchestrator.sweep import prepare
     from orchestrator.tracking import TrackedRun, begin_tracking, check_trackers
 
@@ -71,11 +75,14 @@ def sweep(
     with bar:
         prepared = prepare(request, progress)
     say = console(stderr=as_json)
-    n_candidates = len(prepared.specs) // prepared.record.total_folds
+    to_come = prepared.record.to_come
+    n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
     say.print(
         f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
-        f"totalling {len(prepared.specs)} trials"
+        f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
     )
+    if to_come:
+        say.print(f"{to_come} candidates are yet to be proposed, by the scores of the others")
     done = len(prepared.specs) - len(prepared.pending)
     if done:
         say.print(f"{done} of them are finished already")
@@ -83,11 +90,12 @@ def sweep(
     with ExitStack() as stack:
         run = TrackedRun(prepared.directory, prepared.specs)
         trackers = begin_tracking(stack, run, tensorboard=tensorboard, mlflow=mlflow)
-        if prepared.pending:
+        if prepared.pending or to_come:
             say.print(_watch_line(prepared, tensorboard=tensorboard), soft_wrap=True)
             executor, nodes = reach(stack, local=local, address=address)
-            flags, pending = (trials_per_gpu, cpus_per_trial), prepared.pending
-            slots = options.choose_packing(nodes, pending, prepared.index, flags, say)
+            flags = (trials_per_gpu, cpus_per_trial)
+            trials = [*prepared.pending, *stand_ins(prepared.search, prepared.record)]
+            slots = options.choose_packing(nodes, trials, prepared.index, flags, say)
             say.print(_slots_line(slots, local=local))
             further = (retries, oof == "keep", checkpoint_minutes, keep_state, store)
             how = (slots, further, trackers)
@@ -127,45 +135,60 @@ def _watch_line(prepared: PreparedSweep, *, tensorboard: bool) -> str:
 def _run(
     executor: Executor,
     prepared: PreparedSweep,
-    how: tuple[Slots, tuple[int, bool, float, bool, RemoteRun | None], Sequence[Background]],
+    how: tuple[Slots, tuple[int, bool, float, bool, RemoteRun | None], Trackers],
     race_keep: int | None,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
     from orchestrator.executor import Everything, Jobs, TrialEvent
     from orchestrator.progress import SweepProgress
-    from orchestrator.race import Race
-    from orchestrator.racing import RacingRule
+    from orchestrator.searching import Searching
 
     failed: set[str] = set()
     slots, further, trackers = how
     store = further[-1]
     trials = prepared.directory.trials.resolve()  # workers have other working directories
-    with SweepProgress(console(stderr=True), prepared.directory, prepared.specs) as progress:
-        pending, race = prepared.pending, None
-        if race_keep is not None:
-            rule, run = RacingRule(race_keep), prepared.directory
-            race = Race(run, prepared.specs, rule, progress.labels, progress.drop)
-            pending = race.order(pending)
+    shown = (prepared.directory, prepared.specs, prepared.trials_to_come)
+    with SweepProgress(console(stderr=True), *shown) as progress:
+        race = None if race_keep is None else _race(prepared, race_keep, progress)
+        pending = race.order(prepared.pending) if race else prepared.pending
+
+        def on_propose(specs: Sequence[TrialSpec]) -> None:
+            progress.add(specs)
+            trackers.add(specs)
+            if store:
+                store.collect_record()
+
+        course = Searching(prepared, race, on_propose) if prepared.search else race
 
         def on_event(event: TrialEvent) -> None:
             progress(event)
-            for tracker in trackers:
-                tracker(event)
+            trackers(event)
             if event.kind == "failed":
                 failed.add(event.key)
             if store and event.kind in ("finished", "failed"):
                 store.collect(event.key)
-            if race:
-                race(event)
+            if course:
+                course(event)
 
         if store:
             store.push_rest()
         jobs = Jobs(pending, prepared.data, trials, slots, *further)
         try:
-            executor.run(jobs, on_event, race or Everything())
+            executor.run(jobs, on_event, course or Everything())
         except KeyboardInterrupt:
             raise typer.Exit(_interrupted()) from None
     return len(failed)
+
+
+def _race(prepared: PreparedSweep, keep: int, progress: SweepProgress) -> Race:
+    from orchestrator.race import Race
+    from orchestrator.racing import RacingRule
+    from orchestrator.searching import starters
+
+    rule, first = RacingRule(keep), starters(prepared)
+    race = Race(prepared.directory, first, rule, progress.labels, progress.drop)
+    race.add([spec for spec in prepared.specs if spec not in first])
+    return race
 
 
 def _interrupted() -> int:

@@ -101,10 +101,12 @@ def _summary(found: RunStatus) -> list[str]:
     counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
     left = found.seconds_left
     lines = [f"{len(found.trials)} trials: {counts}"]
+    if found.to_come:
+        lines.append(f"{found.to_come} more candidates are yet to be proposed")
     if found.alive:
         time_left = f"about {format_seconds(left)} left" if left == left else "time left unknown"
         lines.append(f"a sweep is running; {time_left}")
-    elif set(found.counts) <= {"finished", "dropped"}:
+    elif not found.to_come and set(found.counts) <= {"finished", "dropped"}:
         lines.append("all is done")
     else:
         lines.append("no trial is running; the same sweep command goes on from here")

@@ -48,6 +48,11 @@ class Background:
             self._waiting[event.key] = None
             self._changed.notify()
 
+    def add(self, specs: Sequence[TrialSpec]) -> None:
+        """Further trials of the sweep; their events come later."""
+        with self._changed:
+            self._specs |= {spec.key: spec for spec in specs}
+
     def close(self, patience: float = CLOSING_SECONDS) -> None:
         """Let the tracker take in what it has not yet, within so many seconds."""
         with self._changed:

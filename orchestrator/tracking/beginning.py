@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
+from gitract_core.spec import TrialSpec
+from orchestrator.executor import TrialEvent
 from orchestrator.tracking.background import Background
 from orchestrator.tracking.mlflow_runs import MlflowRuns, check_client
 from orchestrator.tracking.tracker import TrackedRun, Tracker
@@ -20,9 +24,28 @@ def check_trackers(mlflow: str | None) -> None:
         check_client()
 
 
+@dataclass(frozen=True)
+class Trackers:
+    """All trackers of a sweep, told everything together."""
+
+    run: TrackedRun
+    each: Sequence[Background]
+
+    def __call__(self, event: TrialEvent) -> None:
+        """Take note of an event; returns at once."""
+        for tracker in self.each:
+            tracker(event)
+
+    def add(self, specs: Sequence[TrialSpec]) -> None:
+        """Further trials of the sweep."""
+        self.run.add(specs)
+        for tracker in self.each:
+            tracker.add(specs)
+
+
 def begin_tracking(
     stack: ExitStack, run: TrackedRun, *, tensorboard: bool, mlflow: str | None
-) -> list[Background]:
+) -> Trackers:
     """Start the trackers that were asked for; they are closed with the stack."""
     trackers = []
     if tensorboard:
@@ -31,7 +54,7 @@ def begin_tracking(
         trackers.append(Background("MLflow", lambda: MlflowRuns(run, mlflow), run.specs, _warn))
     for tracker in trackers:
         stack.callback(tracker.close)
-    return trackers
+    return Trackers(run, trackers)
 
 
 def _event_files(run: TrackedRun) -> Tracker:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 from gitract_core.errors import RunError
@@ -27,27 +25,29 @@ class Tracker(Protocol):
         """The sweep ends here, finished or not."""
 
 
-@dataclass(frozen=True)
 class TrackedRun:
-    """A run as trackers see it.
+    """A run as trackers see it, from their threads.
 
     Attributes:
         directory: its files.
         specs: the trials of this sweep, finished ones included.
+        labels: short names of the candidates.
+        folds: the number of each trial's fold, by its key.
     """
 
-    directory: SweepDirectory
-    specs: Sequence[TrialSpec]
+    def __init__(self, directory: SweepDirectory, specs: Sequence[TrialSpec]) -> None:
+        self.directory = directory
+        self.specs: Sequence[TrialSpec] = ()
+        self.labels: Mapping[Candidate, str] = {}
+        self.folds: Mapping[str, int] = {}
+        self.add(specs)
 
-    @cached_property
-    def labels(self) -> Mapping[Candidate, str]:
-        """Short names of the candidates."""
-        return candidate_labels(tuple(dict.fromkeys(s.candidate for s in self.specs)))
-
-    @cached_property
-    def folds(self) -> Mapping[str, int]:
-        """The number of each trial's fold, by its key."""
-        return fold_numbers(self.specs)
+    def add(self, specs: Sequence[TrialSpec]) -> None:
+        """Further trials of the sweep; nothing that a thread may be reading is changed."""
+        every = (*self.specs, *specs)
+        self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in every)))
+        self.folds = fold_numbers(every)
+        self.specs = every
 
     def knobs(self, candidate: Candidate) -> dict[str, Any]:
         """The knobs in which the candidates differ, and their values for this one."""
