@@ -56,6 +56,8 @@ ELSEWHERE = {  # commands that are not run here, and where they are
     "chmod": "tests/ray_cluster",
     "export": "tests/ray_cluster and tests/test_remote_run.py",
     "sbatch": "tests/test_deploy_slurm.py",
+    "python -m tests.fuzz": "its corpus by tests/fuzz",
+    "python -m tests.soak": "its short form by tests/test_soak.py",
     "kubectl": "not here: tests/test_deploy.py checks the file",
     "gitract-cv": "tests/ray_cluster and tests/test_remote_run.py",  # docs/clusters.md
 }
