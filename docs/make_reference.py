@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from typer.cli import get_docs_for_click
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from gitract_core.losses import loss_names
@@ -31,6 +32,8 @@ def commands() -> str:
     """Every command with its options, as ``--help`` says it."""
     fill()
     command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    command.commands = dict(sorted(command.commands.items()))  # whoever was imported first
     context = command.make_context("gitract-cv", [], resilient_parsing=True)
     text = get_docs_for_click(obj=command, ctx=context, name="gitract-cv", title="Commands")
     lines = (line.rstrip().replace("\x08", "") for line in text.splitlines())
