@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _RAY_START_SECONDS = 10.0  # import, an own session, its first workers and its end, on two cores
 
 
-@app.command(epilog="Example: gitract-cv plan --data uw-madison --space paper --budget 6h")
+@app.command(
+    epilog="Example: gitract-cv plan --data uw-madison --space paper --exclude faulty --budget 6h"
+)
 def plan(
     data: options.Data = None,
     space: options.Space = None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.verdict import Verdict
 
 
-@app.command(epilog="Example: gitract-cv sweep --data uw-madison --space paper --out runs/paper")
+@app.command(epilog="Example: gitract-cv sweep --data uw-madison --space paper --exclude faulty")
 def sweep(
     context: typer.Context,
     data: options.Data = None,
