@@ -8,6 +8,7 @@ import torch
 
 from tests.tiny_contest import write_tiny_contest
 
+collect_ignore = ["fuzz/target.py"]  # needs atheris, which is an extra
 torch.set_num_threads(1)  # several test processes share the cores
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"
