@@ -14,6 +14,8 @@ from orchestrator.cli.app import app, console, print_json, progress_bar, reach, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from gitract_core.spec import TrialSpec
     from orchestrator.executor import Executor
     from orchestrator.leaderboard import Leaderboard
@@ -75,22 +77,12 @@ def sweep(
     with bar:
         prepared = prepare(request, progress)
     say = console(stderr=as_json)
-    to_come = prepared.record.to_come
-    n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
-    say.print(
-        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
-        f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
-    )
-    if to_come:
-        say.print(f"{to_come} candidates are yet to be proposed, by the scores of the others")
-    done = len(prepared.specs) - len(prepared.pending)
-    if done:
-        say.print(f"{done} of them are finished already")
+    _say_what_is_asked(prepared, say)
     failed = 0
     with ExitStack() as stack:
         run = TrackedRun(prepared.directory, prepared.specs)
         trackers = begin_tracking(stack, run, tensorboard=tensorboard, mlflow=mlflow)
-        if prepared.pending or to_come:
+        if prepared.pending or prepared.record.to_come:
             say.print(_watch_line(prepared, tensorboard=tensorboard), soft_wrap=True)
             executor, nodes = reach(stack, local=local, address=address)
             flags = (trials_per_gpu, cpus_per_trial)
@@ -109,6 +101,20 @@ def sweep(
         )
     if failed or not written:
         raise typer.Exit(1)
+
+
+def _say_what_is_asked(prepared: PreparedSweep, say: Console) -> None:
+    to_come = prepared.record.to_come
+    n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
+    say.print(
+        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
+        f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
+    )
+    if to_come:
+        say.print(f"{to_come} candidates are yet to be proposed, by the scores of the others")
+    done = len(prepared.specs) - len(prepared.pending)
+    if done:
+        say.print(f"{done} of them are finished already")
 
 
 def _make_demo_data() -> None:
