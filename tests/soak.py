@@ -1,5 +1,8 @@
 """Sweeps under random kills, for as long as is asked: ``python -m tests.soak --minutes 60``.
 
+Trials run in worker processes of this machine, or with ``--ray`` in those of a Ray session that
+each sweep starts for itself; Ray's own logs stay in its folder for temporary files.
+
 Rounds of two kinds take turns. In the one a ``gitract-cv sweep`` of its own process is given again
 and again while its workers and the sweep itself are killed (``kill -9``) at random moments, a
 bounded number of times; in the other the workers of an executor in this very process are, so that
@@ -32,22 +35,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitract_core.results import TrialResult
-from orchestrator.executor import Jobs
+from orchestrator.executor import Executor, Jobs
 from orchestrator.local_executor import LocalExecutor
 from orchestrator.slots import Slots
 from orchestrator.sweep_directory import SweepDirectory
 from tests.tiny_contest import write_tiny_contest
-from tests.tiny_sweep import prepare_tiny
+from tests.tiny_sweep import SPACE, prepare_tiny
 
 ROOT = Path(__file__).parent.parent
-SPACE = """
-folds: 2
-loss: [bce, bce + dice]
-network: {widths: "4,8", depth: 1}
-input: {size: 32, channels: 1}
-optimizer: {learning_rate: 0.01, batch_size: 4}
-training: {epochs: 40, patience: 40}
-"""
 MOST_KILLS, LONGEST_WAIT_SECONDS = 5, 12.0
 MOST_GROWTH_MIB = 60
 _MARK = f"GITRACT_SOAK={os.getpid()}"
@@ -68,20 +63,52 @@ class Tally:
             self.faults.append(f"round {self.rounds}: {what}")
 
 
-def soak(home: Path, seconds: float, seed: int = 0) -> Tally:
+@dataclass(frozen=True)
+class Place:
+    """Where trials run: in worker processes of this machine, without or with Ray."""
+
+    ray: bool
+
+    @contextmanager
+    def executor(self) -> Iterator[Executor]:
+        """For trials of this very process."""
+        if not self.ray:
+            yield LocalExecutor()
+            return
+        from orchestrator.ray_executor import RayExecutor, connect, disconnect
+
+        connect()
+        try:
+            yield RayExecutor()
+        finally:
+            disconnect()
+
+    def workers(self, driver: int) -> list[int]:
+        """Processes in which a driver's trials run, in the order of their numbers."""
+        if self.ray:  # they descend from a daemon of Ray's
+            return [number for number, _, command in _descendants() if b"TrialActor" in command]
+        return [
+            n
+            for n, parent, command in _descendants()
+            if parent == driver and b"spawn_main" in command
+        ]
+
+
+def soak(home: Path, seconds: float, seed: int = 0, *, ray: bool = False) -> Tally:
     """Rounds until the time is over, two at least."""
     data, tally, source = write_tiny_contest(home / "tiny"), Tally(), random.Random(seed)
-    (home / "space.yaml").write_text(SPACE)
+    place = Place(ray)
+    (home / "space.yaml").write_text(SPACE + "training: {epochs: 40, patience: 40}\n")
     os.environ["GITRACT_CACHE"] = str(home / "cache")
     key, value = _MARK.split("=")
     os.environ[key] = value
     shared = set(os.listdir("/dev/shm"))
-    reference = _scores(_swept(home, data, "reference", _never))
+    reference = _scores(_swept(home, data, ("reference", place), _never))
     end = time.monotonic() + seconds
     while tally.rounds < 2 or time.monotonic() < end:
         name = f"run{tally.rounds}"
         round_of = _driver_round if tally.rounds % 2 == 0 else _worker_round
-        run = round_of(home, data, name, (source, tally))
+        run = round_of(home, data, (name, place), (source, tally))
         tally.check(_scores(run) == reference, "a trial is lost, or has other scores")
         _check_leftovers(home, tally, shared)
         tally.rounds += 1
@@ -93,11 +120,16 @@ def _never(process: subprocess.Popen[bytes]) -> None:
 
 
 def _swept(
-    home: Path, data: Path, name: str, disturb: Callable[[subprocess.Popen[bytes]], None]
+    home: Path,
+    data: Path,
+    where: tuple[str, Place],
+    disturb: Callable[[subprocess.Popen[bytes]], None],
 ) -> SweepDirectory:
     """One ``gitract-cv sweep`` to its end, whatever that is."""
+    name, place = where
     code = "from orchestrator.cli import main; main()"
-    told = ["sweep", "--local", "--data", str(data), "--space", str(home / "space.yaml")]
+    told = ["sweep", "--data", str(data), "--space", str(home / "space.yaml")]
+    told += [] if place.ray else ["--local"]
     told += ["--out", str(home / name), "--checkpoint-minutes", "0.001", "--cpus-per-trial", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (home / f"{name}.log").open("ab") as log:
@@ -109,16 +141,16 @@ def _swept(
 
 
 def _driver_round(
-    home: Path, data: Path, name: str, drawn: tuple[random.Random, Tally]
+    home: Path, data: Path, where: tuple[str, Place], drawn: tuple[random.Random, Tally]
 ) -> SweepDirectory:
     """The same command again and again, killed here and there, until it is through."""
-    source, tally = drawn
+    (name, place), (source, tally) = where, drawn
     left, codes = [source.randint(1, MOST_KILLS)], list[int]()
 
     def disturb(process: subprocess.Popen[bytes]) -> None:
         while left[0] and process.poll() is None:
             time.sleep(source.uniform(0, LONGEST_WAIT_SECONDS))
-            workers = _workers(process.pid)
+            workers = place.workers(process.pid)
             if process.poll() is not None:
                 break
             victim = process.pid if not workers or source.random() < 0.4 else workers[0]
@@ -128,7 +160,7 @@ def _driver_round(
 
     with _write_once(home / name, tally):
         while not codes or codes[-1]:
-            run = _swept(home, data, name, disturb)
+            run = _swept(home, data, where, disturb)
             tally.check(codes[-1] in (0, 1, -signal.SIGKILL), f"exit code {codes[-1]}")
             _wait(lambda: not _marked(), 30)
             tally.check(not _marked(), f"processes outlive their sweep: {_marked()}")
@@ -139,10 +171,10 @@ def _driver_round(
 
 
 def _worker_round(
-    home: Path, data: Path, name: str, drawn: tuple[random.Random, Tally]
+    home: Path, data: Path, where: tuple[str, Place], drawn: tuple[random.Random, Tally]
 ) -> SweepDirectory:
     """An executor of this process; one of its workers is killed now and then."""
-    source, tally = drawn
+    (name, place), (source, tally) = where, drawn
     changes = [{"loss": loss} for loss in ("bce", "bce + dice")]
     knobs = {"training.epochs": 40, "training.patience": 40}
     sweep = prepare_tiny(data, home / name, *({**knobs, **c} for c in changes))
@@ -154,13 +186,13 @@ def _worker_round(
         for seconds in waits:
             if over.wait(seconds):
                 return
-            for worker in _workers(os.getpid())[:1]:
+            for worker in place.workers(os.getpid())[:1]:
                 _kill(worker, "worker", tally)
 
     thread = threading.Thread(target=disturb)
-    with _write_once(home / name, tally):
+    with _write_once(home / name, tally), place.executor() as executor:
         thread.start()
-        LocalExecutor().run(jobs, lambda event: None)
+        executor.run(jobs, lambda event: None)
         over.set()
         thread.join()
     gc.collect()
@@ -218,34 +250,28 @@ def _check_leftovers(home: Path, tally: Tally, shared: set[str]) -> None:
         tally.check(grown < MOST_GROWTH_MIB, f"grown by {grown} MiB")
 
 
-def _workers(driver: int) -> list[int]:
-    """Worker processes of a driver, in the order of their numbers."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == driver and b"spawn_main" in command:
-                found.append(int(entry.name))
-    return sorted(found)
-
-
 def _marked() -> list[int]:
-    """Processes that descend from this one, by a word in their environment; zombies are none."""
+    """Processes that descend from this one, but for the tracker that lives as long as it does."""
+    return [number for number, _, command in _descendants() if b"resource_tracker" not in command]
+
+
+def _descendants() -> list[tuple[int, int, bytes]]:
+    """Number, parent and command of what descends from this process; zombies are none.
+
+    They are known by a word in their environment, as a daemon has another parent.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 ours = _MARK.encode() in (entry / "environ").read_bytes().split(b"\0")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if ours and b"resource_tracker" not in command:  # of this process, as long as it lives
-                found.append(int(entry.name))
-    return found
+            if ours:
+                found.append((int(entry.name), parent, command))
+    return sorted(found)
 
 
 def _kill(process: int, what: str, tally: Tally) -> None:
@@ -270,9 +296,10 @@ def main() -> int:
     ask = argparse.ArgumentParser(prog="python -m tests.soak")
     ask.add_argument("--minutes", type=float, default=60)
     ask.add_argument("--seed", type=int, default=0)
+    ask.add_argument("--ray", action="store_true", help="on Ray instead of local workers")
     told = ask.parse_args()
     with tempfile.TemporaryDirectory(prefix="gitract-soak-") as home:
-        tally = soak(Path(home), 60 * told.minutes, told.seed)
+        tally = soak(Path(home), 60 * told.minutes, told.seed, ray=told.ray)
     kills = ", ".join(f"{n} {what}s" for what, n in sorted(tally.kills.items()))
     memory = f"{tally.memory_mib[0]} -> {tally.memory_mib[-1]} MiB"
     print(f"{tally.rounds} rounds, killed {kills}, memory {memory}, {len(tally.faults)} faults")

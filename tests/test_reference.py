@@ -40,6 +40,12 @@ def test_dependencies_are_those_of_the_project() -> None:
     assert [f"{name}>={least}" for name, least in told] == PROJECT["dependencies"]
 
 
+def test_every_extra_is_named() -> None:
+    page = (ROOT / "docs/dependencies.md").read_text()
+    named = re.findall(r"`([a-z]+)`", page.partition("\nExtras: ")[2].partition("\n\n")[0])
+    assert sorted(named) == sorted(PROJECT["optional-dependencies"])
+
+
 def test_the_installed_licences_allow_redistribution() -> None:
     """Of what is always installed: permissive ones, by the packages' own words."""
     for requirement in PROJECT["dependencies"]:
