@@ -1,7 +1,7 @@
 """Sweeps under random kills, for as long as is asked: ``python -m tests.soak --minutes 60``.
 
 Trials run in worker processes of this machine, or with ``--ray`` in those of a Ray session that
-each sweep starts for itself; Ray's own logs stay in its folder for temporary files.
+each sweep starts for itself.
 
 Rounds of two kinds take turns. In the one a ``gitract-cv sweep`` of its own process is given again
 and again while its workers and the sweep itself are killed (``kill -9``) at random moments, a
@@ -35,17 +35,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitract_core.results import TrialResult
-from orchestrator.executor import Executor, Jobs
-from orchestrator.local_executor import LocalExecutor
+from orchestrator.executor import Jobs
 from orchestrator.slots import Slots
 from orchestrator.sweep_directory import SweepDirectory
+from tests.soak_processes import MARK, Place, agents, marked
 from tests.tiny_contest import write_tiny_contest
 from tests.tiny_sweep import SPACE, prepare_tiny
 
 ROOT = Path(__file__).parent.parent
 MOST_KILLS, LONGEST_WAIT_SECONDS = 5, 12.0
 MOST_GROWTH_MIB = 60
-_MARK = f"GITRACT_SOAK={os.getpid()}"
 Scores = dict[str, object]
 
 
@@ -63,45 +62,15 @@ class Tally:
             self.faults.append(f"round {self.rounds}: {what}")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where trials run: in worker processes of this machine, without or with Ray."""
-
-    ray: bool
-
-    @contextmanager
-    def executor(self) -> Iterator[Executor]:
-        """For trials of this very process."""
-        if not self.ray:
-            yield LocalExecutor()
-            return
-        from orchestrator.ray_executor import RayExecutor, connect, disconnect
-
-        connect()
-        try:
-            yield RayExecutor()
-        finally:
-            disconnect()
-
-    def workers(self, driver: int) -> list[int]:
-        """Processes in which a driver's trials run, in the order of their numbers."""
-        if self.ray:  # they descend from a daemon of Ray's
-            return [number for number, _, command in _descendants() if b"TrialActor" in command]
-        return [
-            n
-            for n, parent, command in _descendants()
-            if parent == driver and b"spawn_main" in command
-        ]
-
-
 def soak(home: Path, seconds: float, seed: int = 0, *, ray: bool = False) -> Tally:
     """Rounds until the time is over, two at least."""
     data, tally, source = write_tiny_contest(home / "tiny"), Tally(), random.Random(seed)
     place = Place(ray)
     (home / "space.yaml").write_text(SPACE + "training: {epochs: 40, patience: 40}\n")
     os.environ["GITRACT_CACHE"] = str(home / "cache")
-    key, value = _MARK.split("=")
+    key, value = MARK.split("=")
     os.environ[key] = value
+    os.environ["RAY_TMPDIR"] = str(home)  # Ray appends "ray"
     shared = set(os.listdir("/dev/shm"))
     reference = _scores(_swept(home, data, ("reference", place), _never))
     end = time.monotonic() + seconds
@@ -112,6 +81,8 @@ def soak(home: Path, seconds: float, seed: int = 0, *, ray: bool = False) -> Tal
         tally.check(_scores(run) == reference, "a trial is lost, or has other scores")
         _check_leftovers(home, tally, shared)
         tally.rounds += 1
+    _wait(lambda: not agents(), 300)
+    tally.check(not agents(), f"agents of Ray left: {agents()}")
     return tally
 
 
@@ -162,8 +133,8 @@ def _driver_round(
         while not codes or codes[-1]:
             run = _swept(home, data, where, disturb)
             tally.check(codes[-1] in (0, 1, -signal.SIGKILL), f"exit code {codes[-1]}")
-            _wait(lambda: not _marked(), 30)
-            tally.check(not _marked(), f"processes outlive their sweep: {_marked()}")
+            _wait(lambda: not marked(), 30)
+            tally.check(not marked(), f"processes outlive their sweep: {marked()}")
             if len(codes) > MOST_KILLS + 3:
                 tally.check(False, "it does not come to its end")
                 break
@@ -237,10 +208,10 @@ def _check_leftovers(home: Path, tally: Tally, shared: set[str]) -> None:
     half = [p for p in home.rglob("*") if ".part" in p.name or p.suffix == ".tmp"]
     half += list(home.glob("*/.sweep.lock")) + list(home.glob("run*/trials/*/checkpoint.pt"))
     tally.check(not half, f"left behind: {half[:3]}")
-    _wait(lambda: not _marked(), 15)
-    tally.check(not _marked(), f"processes left: {_marked()}")
+    _wait(lambda: not marked(), 15)
+    tally.check(not marked(), f"processes left: {marked()}")
     more = set(os.listdir("/dev/shm")) - shared
-    ours = [n for n in more if n.startswith(("torch_", "psm_", "sem.mp-", "gitract"))]
+    ours = [n for n in more if n.startswith(("torch_", "psm_", "sem.mp-"))]
     tally.check(not ours, f"shared memory left: {ours[:3]}")
     open_files = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
     ours = [f for f in open_files if f.startswith(str(home))]
@@ -248,30 +219,6 @@ def _check_leftovers(home: Path, tally: Tally, shared: set[str]) -> None:
     if len(tally.memory_mib) > 2:  # the first rounds fill caches
         grown = tally.memory_mib[-1] - tally.memory_mib[1]
         tally.check(grown < MOST_GROWTH_MIB, f"grown by {grown} MiB")
-
-
-def _marked() -> list[int]:
-    """Processes that descend from this one, but for the tracker that lives as long as it does."""
-    return [number for number, _, command in _descendants() if b"resource_tracker" not in command]
-
-
-def _descendants() -> list[tuple[int, int, bytes]]:
-    """Number, parent and command of what descends from this process; zombies are none.
-
-    They are known by a word in their environment, as a daemon has another parent.
-    """
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                ours = _MARK.encode() in (entry / "environ").read_bytes().split(b"\0")
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if ours:
-                found.append((int(entry.name), parent, command))
-    return sorted(found)
 
 
 def _kill(process: int, what: str, tally: Tally) -> None:
