@@ -14,11 +14,22 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     real = real_data_path()
     for item in items:
         if item.get_closest_marker("real") and not real.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no real data at {real}"))
+    if hasattr(config, "workerinput"):
+        _share_out(items)
+
+
+def _share_out(items: list[pytest.Item]) -> None:
+    """Among the processes of ``pytest -n``: a file goes to one, Ray to one; the longest first."""
+    ray, slow = ({i.path for i in items if i.get_closest_marker(m)} for m in ("ray", "slow"))
+    for item in items:
+        group = "ray" if item.path in ray else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (item.path not in ray, item.path not in slow))
 
 
 def real_data_path() -> Path:
