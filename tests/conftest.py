@@ -14,6 +14,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     real = real_data_path()
     for item in items:
