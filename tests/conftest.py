@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_tiny(tmp_path: Path) -> Path:
     """As ``tiny``, but the test's own, to be broken."""
     return write_tiny_contest(tmp_path / "tiny")
+
+
+@pytest.fixture
+def no_orphans() -> Iterator[None]:
+    """Whatever a test started here ends with it."""
+    yield
+    assert not multiprocessing.active_children(), "a process was left behind"

@@ -21,23 +21,9 @@ from gitract_core.errors import RunError
 from orchestrator.remote_lease import lease
 from orchestrator.remote_members import local_members, split_members
 from orchestrator.remote_run import RemoteRun, StoreError
+from tests.tiny_sweep import SPACE
 
 ROOT = Path(__file__).resolve().parent.parent
-SPACE = """
-folds: 2
-network:
-  widths: "4,8"
-  depth: 1
-input:
-  size: 32
-  channels: 1
-loss: [bce, dice]
-optimizer:
-  learning_rate: 0.01
-  batch_size: 4
-training:
-  epochs: 3
-"""
 
 
 @dataclass
@@ -124,7 +110,7 @@ def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProce
 
 def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
     space = tmp_path / "space.yaml"
-    space.write_text(SPACE)
+    space.write_text(SPACE + "training: {epochs: 3}\n")
     flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
     return ["sweep", *flags, *more]
 

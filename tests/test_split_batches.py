@@ -1,0 +1,112 @@
+"""Devices too small for a batch: it is split, told, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from gitract_core.device import slices_on
+from gitract_core.networks import build_network
+from gitract_core.results import TrialResult
+from gitract_core.training import Training
+from gitract_core.trial import fold_slices
+from orchestrator.executor import attempt
+from orchestrator.progress import SweepProgress
+from orchestrator.status import read_status
+from tests.faulty_sweep import half_written, jobs_of
+from tests.tiny_sweep import prepare_tiny
+
+pytestmark = pytest.mark.usefixtures("no_orphans")
+
+
+class SmallDevice:
+    """Networks that run out of memory on training batches larger than ``holds``."""
+
+    def __init__(self, holds: int, batch_norm: bool = True) -> None:
+        self.holds, self.batch_norm, self.refusals = holds, batch_norm, 0
+
+    def __call__(self, *arguments: object) -> nn.Module:
+        network = build_network(*arguments)  # type: ignore[arg-type]
+        if not self.batch_norm:
+            for module in network.modules():
+                for name, child in module.named_children():
+                    if isinstance(child, nn.BatchNorm2d):
+                        setattr(module, name, nn.Identity())
+        network.register_forward_pre_hook(self._refuse)
+        return network
+
+    def _refuse(self, network: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if network.training and len(inputs[0]) > self.holds:
+            self.refusals += 1
+            raise torch.OutOfMemoryError("CUDA out of memory, says the test")
+
+
+@contextmanager
+def device_of(small: SmallDevice) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gitract_core.training.build_network", small)
+        patch.setattr("gitract_core.inference.build_network", small)
+        yield
+
+
+def test_split_batches_have_the_gradient_of_whole_ones(tiny: Path, tmp_path: Path) -> None:
+    """Without batch normalization, and with a loss that is a mean over pixels."""
+    changes = {"loss": "bce", "training.precision": "fp32"}
+    sweep, device = prepare_tiny(tiny, tmp_path / "run", changes), torch.device("cpu")
+    cache, spec = sweep.data.cache(32), sweep.specs[0]
+    data = fold_slices(cache, slices_on(cache, device), sweep.data.plan, 0)
+    with device_of(SmallDevice(7, batch_norm=False)):
+        training = Training(spec, data, device)
+    training.network.train()
+    rows = data.training[:7]
+    images = data.slices.batch_images(rows, spec.candidate.input)
+    masks = data.slices.batch_masks(rows)
+    found = []
+    for training.micro_batch in (7, 3):  # 3 + 3 + 1
+        loss = float(training._gradients(images, masks))
+        weights = dict(training.network.named_parameters())
+        found.append((loss, {n: w.grad.numpy() for n, w in weights.items() if w.grad is not None}))
+    (whole_loss, whole), (split_loss, split) = found
+    assert split_loss == pytest.approx(whole_loss)
+    assert max(abs(g).max() for g in whole.values()) > 1e-3
+    for name, gradient in whole.items():
+        np.testing.assert_allclose(split[name], gradient, rtol=1e-3, atol=1e-6, err_msg=name)
+
+
+def test_split_batches_are_told_and_outlive_an_interruption(tiny: Path, tmp_path: Path) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run")
+    spec, jobs = sweep.specs[0], jobs_of(sweep)
+    text = StringIO()
+    small = SmallDevice(2)
+    with device_of(small):
+        stopped = attempt(spec, jobs)
+        assert [e.kind for e in islice(stopped, 1)] == ["epoch"]
+        stopped.close()  # type: ignore[attr-defined]
+    assert small.refusals == 1, "asked once, then remembered"
+    with device_of(SmallDevice(4)):  # there would be room now
+        progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
+        for event in attempt(spec, jobs):
+            progress(event)
+    assert TrialResult.load(jobs.files(spec.key).result).environment["micro_batch"] == 2
+    assert "memory ran out; batches of 4 went in parts of 2 slices" in text.getvalue()
+    assert read_status(sweep.directory).trials[0].micro_batch == 2
+
+
+def test_a_device_too_small_for_half_a_batch_ends_the_attempt(tiny: Path, tmp_path: Path) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run")
+    small = SmallDevice(1)
+    with device_of(small):
+        events = list(attempt(sweep.specs[0], jobs_of(sweep)))
+    assert [(e.kind, e.fault, e.may_pass) for e in events] == [("error", "memory", True)]
+    assert small.refusals == 2
+    assert "out of memory, with half the micro-batch too" in events[0].message
+    assert not half_written(tmp_path)
