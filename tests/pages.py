@@ -21,6 +21,7 @@ OF_OTHERS = {  # options that a page names alone, and whose they are
     "--build-arg": "docker",
     "--dashboard-host": "ray start",
     "--keep": "python -m tests.fuzz",
+    "--ray": "python -m tests.soak",
     **dict.fromkeys(("--partition", "--account", "--signal", "--requeue", "--exclusive"), "sbatch"),
 }
 
