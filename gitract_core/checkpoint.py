@@ -94,6 +94,7 @@ def _state(training: Training) -> dict[str, Any]:
         "records": [asdict(record) for record in training.records],
         "best_epoch": training.best_epoch,
         "micro_batch": training.micro_batch,
+        "in_parts": training.in_parts.size,
         "started": now and {**vars(now), "began": time.perf_counter() - now.began},
     }
 
@@ -108,6 +109,7 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
     training.records = [EpochRecord(**values) for values in state["records"]]
     training.best_epoch = int(state["best_epoch"])
     training.micro_batch = int(state.get("micro_batch", training.micro_batch))
+    training.in_parts.size = int(state.get("in_parts", training.in_parts.size))
     if state.get("started"):
         now = StartedEpoch(**state["started"])
         now.order, now.began = now.order.cpu(), time.perf_counter() - now.began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import torch
 
 from gitract_core.cache import SliceCache
 from gitract_core.device import DeviceSlices, Runtime, resolve_precision, slices_on
-from gitract_core.inference import load_network, predict_scan
+from gitract_core.inference import InParts, load_network, predict_scan
 from gitract_core.oof import OofStore, write_oof
 from gitract_core.results import TrialFiles
 from gitract_core.spec import TrialSpec
@@ -32,6 +33,7 @@ def predict_held_out(
     data: tuple[SliceCache, DeviceSlices, list[str]],
     *,
     flip: bool = False,
+    in_parts: InParts | None = None,
 ) -> dict[str, np.ndarray]:
     """Quantized probabilities of each held-out scan.
 
@@ -40,14 +42,16 @@ def predict_held_out(
         spec: the trial.
         data: the cache, its slices on the network's device, and the scans.
         flip: see ``predict_scan``.
+        in_parts: remembers how many slices fit the device.
     """
     cache, slices, scans = data
     precision = resolve_precision(spec.candidate.training.precision, slices.images.device)
+    predict = partial(predict_scan, flip=flip, in_parts=in_parts or InParts())
     predictions = {}
     for scan in scans:
         rows = cache.index.rows_of_scan(scan)
         images = slices.images[int(rows.index[0]) : int(rows.index[-1]) + 1]
-        predictions[scan] = predict_scan(network, images, spec.candidate, precision, flip=flip)
+        predictions[scan] = predict(network, images, spec.candidate, precision)
     return predictions
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,46 @@ def batches(n_slices: int, size: int = BATCH_SLICES) -> Iterator[slice]:
     return (slice(i, min(i + size, n_slices)) for i in range(0, n_slices, size))
 
 
+@dataclass
+class InParts:
+    """A network in evaluation, given as much of a batch at once as the device's memory holds.
+
+    In evaluation a slice's answer does not depend on the others of its batch, so that parts change
+    no figure (but for the last bits, where a device reckons batches of another size another way).
+    They are therefore taken beside other trials too, down to single slices.
+
+    Attributes:
+        size: slices at once; halved, for good, whenever that many do not fit.
+    """
+
+    size: int = BATCH_SLICES
+
+    @property
+    def split(self) -> int:
+        """Slices at once, if memory ran out; else 0."""
+        return self.size if self.size < BATCH_SLICES else 0
+
+    def __call__(
+        self, forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor
+    ) -> torch.Tensor:
+        """What ``forward`` makes of a batch.
+
+        Raises:
+            torch.OutOfMemoryError: a single slice does not fit either.
+        """
+        while True:
+            try:
+                spans = batches(len(images), self.size)
+                made = [forward(images[span]) for span in spans]
+                return torch.cat(made) if len(made) > 1 else made[0]
+            except torch.OutOfMemoryError:
+                if self.size == 1:
+                    raise
+            # Outside of "except": a caught error keeps the memory of its frames.
+            made = []
+            self.size = (min(self.size, len(images)) + 1) // 2
+
+
 @torch.inference_mode()
 def predict_scan(
     network: nn.Module,
@@ -62,6 +104,7 @@ def predict_scan(
     precision: str,
     *,
     flip: bool = False,
+    in_parts: InParts | None = None,
 ) -> np.ndarray:
     """Probabilities of one scan.
 
@@ -72,24 +115,26 @@ def predict_scan(
         precision: ``bf16`` or ``fp32``.
         flip: average with the prediction of the slices mirrored left to right, mirrored back
             (test-time augmentation).
+        in_parts: remembers how many slices fit the device; by default each scan finds out.
 
     Returns:
         uint8 (organs, slices, size, size); 255 is probability 1.
     """
-    parts = []
+    parts, in_parts = [], in_parts or InParts()
     scan = DeviceSlices.of_scan(images)
+    forward = partial(_probabilities, network, precision)
     rows = torch.arange(len(images), device=images.device)
     for span in batches(len(images)):
         inputs = scan.batch_images(rows[span], candidate.input)
-        values = _probabilities(network, inputs, precision)
+        values = in_parts(forward, inputs)
         if flip:
-            mirrored = _probabilities(network, inputs.flip(-1), precision).flip(-1)
+            mirrored = in_parts(forward, inputs.flip(-1)).flip(-1)
             values = (values + mirrored) / 2
         parts.append(values.cpu().numpy())
     return to_bytes(np.concatenate(parts).swapaxes(0, 1))
 
 
-def _probabilities(network: nn.Module, inputs: torch.Tensor, precision: str) -> torch.Tensor:
+def _probabilities(network: nn.Module, precision: str, inputs: torch.Tensor) -> torch.Tensor:
     with autocast(inputs.device, precision):
         logits: torch.Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
     return logits.float().sigmoid()

@@ -210,7 +210,8 @@ class TrialResult:
         history: the best epoch, epochs run, the record at the best epoch and each metric's best.
         cost: seconds, device, threads, parameters, peak memory.
         environment: versions and precision that the numbers depend on; ``micro_batch`` below the
-            candidate's ``optimizer.batch_size`` says that memory ran out and batches were split.
+            candidate's ``optimizer.batch_size`` says that memory ran out and batches were split;
+            ``validation_parts`` above 0 says so of validation: slices at once.
     """
 
     spec: TrialSpec

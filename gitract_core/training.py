@@ -16,7 +16,7 @@ from gitract_core.captured_step import CapturedStep
 from gitract_core.device import DeviceSlices, learning_rate_on, resolve_precision, sent
 from gitract_core.early_stopping import has_ended, is_better
 from gitract_core.errors import TrialError
-from gitract_core.inference import BATCH_SLICES, autocast, batches, on_device
+from gitract_core.inference import InParts, autocast, batches, on_device
 from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
@@ -86,7 +86,8 @@ class Training:
     accumulated over ``micro_batch`` slices, and a step is still one of ``optimizer.batch_size``.
     It is not quite the same training: batch normalization sees the statistics of smaller batches,
     and losses that pool over a batch (dice, say) pool over less. The result's ``environment``
-    therefore tells ``micro_batch``.
+    therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
+    it takes (``in_parts``); its loss and its metrics are still those of the whole one.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Training:
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
-        self.micro_batch = self.candidate.optimizer.batch_size
+        self.micro_batch, self.in_parts = self.candidate.optimizer.batch_size, InParts()
         self.capture, self.split = capture, split
         self._captured: CapturedStep | None = None
 
@@ -135,7 +136,8 @@ class Training:
 
         Raises:
             DivergedError: the loss is no longer finite.
-            torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried.
+            torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried; or
+                a single slice does not in validation.
             TrialError: the step is to be captured and cannot be.
         """
         self.prepare()
@@ -253,7 +255,7 @@ class Training:
         total = torch.zeros((), device=self.device)
         for span in batches(len(images), self.micro_batch):
             share = (span.stop - span.start) / len(images)
-            loss = self._forward(images[span], masks[span])[0] * share
+            loss = self.loss(self._logits(images[span]), masks[span]) * share
             loss.backward()
             total += loss.detach()
         return total
@@ -264,21 +266,19 @@ class Training:
         counts = EpochCounts(self.device)
         rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
-        for span in batches(len(rows), BATCH_SLICES):
+        for span in batches(len(rows)):
             chosen = rows[span]
             images = self.data.slices.batch_images(chosen, self.candidate.input)
             masks = self.data.slices.batch_masks(chosen)
-            loss, logits = self._forward(images, masks)
-            total += loss * len(chosen)
+            logits = self.in_parts(self._logits, images)
+            total += self.loss(logits, masks) * len(chosen)
             counts.update(logits, masks)
         return float(total) / len(rows), counts.compute()
 
-    def _forward(
-        self, images: torch.Tensor, masks: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
         with autocast(self.device, self.precision):
-            logits = self.network(_channels_last(images))
-        return self.loss(logits, masks), logits
+            logits: torch.Tensor = self.network(_channels_last(images))
+        return logits
 
     def _set_learning_rate(self) -> float:
         knobs = self.candidate

@@ -194,7 +194,8 @@ def _finish(
     runtime, start = run
     network = load_network(spec.candidate, files.best, training.device)
     scans = held_out_scans(cache, training.data.validation.numpy())
-    predictions = predict_held_out(network, spec, (cache, training.data.slices, scans))
+    held_out = (cache, training.data.slices, scans)
+    predictions = predict_held_out(network, spec, held_out, in_parts=training.in_parts)
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
     scores = _scores(spec.candidate.postprocess, cache, predictions)
@@ -218,6 +219,7 @@ def _finish(
             "device_type": device.type,
             "precision": training.precision,
             "micro_batch": training.micro_batch,
+            "validation_parts": training.in_parts.split,
             "parameters": parameter_count(training.network),
             "training_slices": len(training.data.training),
             "validation_slices": len(training.data.validation),

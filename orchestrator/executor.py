@@ -158,7 +158,7 @@ def _message(error: BaseException, fault: Fault) -> str:
     if fault == "crowded":
         return f"out of memory beside other trials: {first}; runs again alone on a whole GPU"
     if fault == "memory":
-        return f"out of memory, with half the micro-batch too: {first}; run fewer trials at a time"
+        return f"out of memory, in smaller parts too: {first}; run fewer trials at a time"
     return f"{type(error).__name__}: {first}"
 
 

@@ -33,6 +33,7 @@ class _Cell:
     failed: str = ""  # how it failed for good, in a word
     dropped: bool = False  # by racing
     micro_batch: int = 0
+    validation_parts: int = 0
     alone: bool = False  # on a whole GPU, since memory ran out beside others
 
 
@@ -88,6 +89,9 @@ class SweepProgress:
             self._print_line(event, spec)
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
+        if event.kind == "finished" and cell.validation_parts:
+            parts = f"validation went in parts of {cell.validation_parts} slices"
+            self._print(spec, f"memory ran out; {parts}, with the same result")
 
     def add(self, specs: Sequence[TrialSpec]) -> None:
         """Show the trials of a candidate that a search proposes.
@@ -124,6 +128,7 @@ class SweepProgress:
             score, cell = result.scores["score"], self.cells[spec.key]
             cell.score = float("nan") if score is None else float(score)
             cell.micro_batch = int(result.environment.get("micro_batch", 0))
+            cell.validation_parts = int(result.environment.get("validation_parts", 0))
 
     def _print_line(self, event: TrialEvent, spec: TrialSpec) -> None:
         if event.kind == "finished":

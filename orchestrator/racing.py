@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -116,24 +116,28 @@ def write_log(
 ) -> list[Decision]:
     """Write ``racing.json``; a decision that it holds already keeps its time.
 
+    A resumed race decides fold by fold again. What it has not come to yet, or decides otherwise
+    now (another rule, a failed fold that succeeded), moves to ``earlier``: no time is ever lost.
+
     Returns:
         The decisions with their times.
     """
     file = log_file(directory)
-    before = _logged(file) if file.is_file() else []
-    times = {(d["after_folds"], d["key"], d["dropped"]): d.get("at") for d in before}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    dated = [
-        dataclasses.replace(d, at=d.at or times.get((d.after_folds, d.key, d.dropped)) or now)
-        for d in decisions
-    ]
-    write_json(file, {"rule": asdict(rule), "decisions": [asdict(d) for d in dated]})
+    log = _read(file) if file.is_file() else _Log(decisions=[])
+    before = {_made(d): d for d in (*log.get("earlier", ()), *log["decisions"])}
+    now, dated = datetime.now(UTC).isoformat(timespec="seconds"), []
+    for decision in decisions:
+        same = before.pop(_made(asdict(decision)), None)
+        dated.append(dataclasses.replace(decision, at=decision.at or (same or {}).get("at") or now))
+    values = {"rule": asdict(rule), "decisions": [asdict(d) for d in dated]}
+    write_json(file, {**values, "earlier": [*before.values()]})
     return dated
 
 
 class _Logged(TypedDict):
     after_folds: int
     key: str
+    candidate: NotRequired[str]
     probability: float | None
     dropped: bool
     reason: str
@@ -144,6 +148,12 @@ class _Log(TypedDict):
     """What is read of ``racing.json``."""
 
     decisions: list[_Logged]
+    earlier: NotRequired[list[_Logged]]
+
+
+def _made(decision: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes two decisions the same one, whenever they were made."""
+    return tuple(decision[name] for name in ("after_folds", "key", "dropped", "reason"))
 
 
 def log_file(directory: SweepDirectory) -> Path:
@@ -160,11 +170,11 @@ def dropped(directory: SweepDirectory) -> dict[str, str]:
     file = log_file(directory)
     if not file.is_file():
         return {}
-    return {d["key"]: _reason(d) for d in _logged(file) if d["dropped"]}
+    return {d["key"]: _reason(d) for d in _read(file)["decisions"] if d["dropped"]}
 
 
-def _logged(file: Path) -> list[_Logged]:
-    return read_json(file, _Log, "remove the file; it is a log")["decisions"]
+def _read(file: Path) -> _Log:
+    return read_json(file, _Log, "remove the file; it is a log")
 
 
 def _reason(decision: _Logged) -> str:

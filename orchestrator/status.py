@@ -53,6 +53,7 @@ class TrialStatus:
         detail: the last lines of a failed trial's log, of its traceback where it has none.
         log: where everything that it printed is; empty if there is no such file.
         micro_batch: slices at once, if memory ran out and batches were split; else 0.
+        validation_parts: the same of validation, whose result does not depend on it.
         alone: whether memory ran out beside others, so that it runs, or ran, alone on a GPU.
     """
 
@@ -67,6 +68,7 @@ class TrialStatus:
     detail: tuple[str, ...] = ()
     log: str = ""
     micro_batch: int = 0
+    validation_parts: int = 0
     alone: bool = False
 
     @property
@@ -224,6 +226,7 @@ def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
         seconds=float(result.cost.get("seconds", 0)),
         score=float("nan") if score is None else float(score),
         micro_batch=micro if micro < spec.candidate.optimizer.batch_size else 0,
+        validation_parts=int(result.environment.get("validation_parts", 0)),
     )
 
 

@@ -3,12 +3,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gitract_core.errors import RunError
+from gitract_core.files import write_json
 from gitract_core.results import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
 from orchestrator.executor import TrialEvent, Waiting
@@ -17,8 +20,8 @@ from orchestrator.leaderboard import build_leaderboard
 from orchestrator.race import Race
 from orchestrator.racing import RacingRule, decide, dropped, log_file
 from orchestrator.statistics import CaseSums, World, simulate
-from orchestrator.sweep import PreparedSweep
-from tests.tiny_sweep import prepare_tiny
+from orchestrator.sweep import PreparedSweep, SweepRequest, prepare
+from tests.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "bce + dice", "soft_dice", "focal")
 QUALITY = dict(zip(LOSSES, (0.75, 0.74, 0.70, 0.30, 0.20), strict=True))
@@ -31,10 +34,24 @@ def first_folds(sums: CaseSums, count: int) -> CaseSums:
 
 
 class FakeExecutor:
-    """Writes results of known quality; notes what it was asked to run."""
+    """Writes results of known quality; notes what it was asked to run.
 
-    def __init__(self, sweep: PreparedSweep, fail: str = "") -> None:
-        self.sweep, self.fail = sweep, fail
+    Args:
+        fail, fail_from: a loss whose trials fail, from a fold on.
+        cases: so many cases a fold, instead of the data set's.
+        ends_at: a fold before whose first end everything ends.
+    """
+
+    def __init__(
+        self,
+        sweep: PreparedSweep,
+        fail: str = "",
+        fail_from: int = 0,
+        cases: int = 0,
+        ends_at: int | None = None,
+    ) -> None:
+        self.sweep, self.fail, self.fail_from = sweep, fail, fail_from
+        self.cases, self.ends_at = cases, ends_at
         self.started: list[TrialSpec] = []
         self.stopped: list[TrialSpec] = []
 
@@ -48,10 +65,12 @@ class FakeExecutor:
             if not running:
                 return
             spec = running.pop(0)
+            if spec.fold == self.ends_at:
+                raise KeyboardInterrupt
             if not race.wanted(spec.key):
                 self.stopped.append(spec)
                 race(TrialEvent(spec.key, "stopped"))
-            elif spec.candidate.loss == self.fail:
+            elif spec.candidate.loss == self.fail and spec.fold >= self.fail_from:
                 race(TrialEvent(spec.key, "failed"))
             else:
                 self._write(spec)
@@ -63,7 +82,10 @@ class FakeExecutor:
 
     def _write(self, spec: TrialSpec) -> None:
         random = np.random.default_rng([spec.fold, LOSSES.index(spec.candidate.loss)])
-        cases = [c for c, f in self.sweep.data.plan.fold_of_case.items() if f == spec.fold]
+        plan = self.sweep.data.plan.fold_of_case
+        cases = [100 * (spec.fold + 1) + n for n in range(self.cases)] or [
+            case for case, fold in plan.items() if fold == spec.fold
+        ]
         per_case = {}
         for case in cases:
             value = QUALITY[spec.candidate.loss] + random.normal(0, 0.01)
@@ -178,3 +200,67 @@ def test_a_damaged_log_and_senseless_rules_are_told(sweep: PreparedSweep) -> Non
         dropped(sweep.directory)
     with pytest.raises(RunError, match="--race-keep"):
         RacingRule(0)
+
+
+class Clock:
+    """A minute later at every look."""
+
+    minutes = 0
+
+    @classmethod
+    def now(cls, zone: tzinfo) -> datetime:
+        cls.minutes += 1
+        return datetime(2026, 1, 1, tzinfo=zone) + timedelta(minutes=cls.minutes)
+
+
+def logged(sweep: PreparedSweep, name: str = "decisions") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(log_file(sweep.directory).read_text())[name]
+    return found
+
+
+def test_a_race_killed_and_resumed_keeps_every_time_and_reason(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after three folds, and again while it decides anew what it had decided before."""
+    monkeypatch.setattr("orchestrator.racing.datetime", Clock)
+    space = tiny_space(*({"loss": loss} for loss in LOSSES), folds=4)
+    sweep = prepare(SweepRequest(tiny, space, tmp_path / "run"))
+    with pytest.raises(KeyboardInterrupt):
+        race(sweep, FakeExecutor(sweep, fail="dice", fail_from=1, cases=6, ends_at=3))
+    before = logged(sweep)
+    assert {d["after_folds"] for d in before} == {1, 2, 3}
+    assert len({d["at"] for d in before}) == 3, "a time for each fold"
+    assert any(d["dropped"] and d["after_folds"] == 2 for d in before)
+
+    writes = 0
+
+    def killing(path: Path, value: object) -> None:
+        nonlocal writes
+        write_json(path, value)
+        writes += 1
+        if writes == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.racing.write_json", killing)
+    with pytest.raises(KeyboardInterrupt):
+        race(sweep, FakeExecutor(sweep, fail="dice", fail_from=1, cases=6))
+    assert {d["after_folds"] for d in logged(sweep)} == {1}
+    race(sweep, FakeExecutor(sweep, fail="dice", fail_from=1, cases=6))
+    assert logged(sweep) == before
+    assert not logged(sweep, "earlier")
+
+
+def test_what_a_race_decides_otherwise_now_is_dated_anew_and_the_old_is_kept(
+    sweep: PreparedSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.racing.datetime", Clock)
+    race(sweep, FakeExecutor(sweep, fail="focal"))
+    before = logged(sweep)
+    race(sweep, FakeExecutor(sweep))
+    now = {d["key"]: d for d in logged(sweep)}
+    (old,) = [d for d in before if d["candidate"] == "focal"]
+    assert "failed" in old["reason"]
+    assert "probability" in now[old["key"]]["reason"]
+    assert old["at"] < now[old["key"]]["at"]
+    assert logged(sweep, "earlier") == [old]
+    assert "probability" in dropped(sweep.directory)[old["key"]]

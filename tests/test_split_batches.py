@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -16,23 +17,27 @@ from torch import nn
 
 from gitract_core.device import slices_on
 from gitract_core.networks import build_network
+from gitract_core.oof import OofStore
 from gitract_core.results import TrialResult
 from gitract_core.training import Training
 from gitract_core.trial import fold_slices
 from orchestrator.executor import attempt
 from orchestrator.progress import SweepProgress
+from orchestrator.slots import Slots
 from orchestrator.status import read_status
 from tests.faulty_sweep import half_written, jobs_of
+from tests.test_faults import same_but_for_cost
 from tests.tiny_sweep import prepare_tiny
 
 pytestmark = pytest.mark.usefixtures("no_orphans")
 
 
 class SmallDevice:
-    """Networks that run out of memory on training batches larger than ``holds``."""
+    """Networks that run out of memory on batches larger than ``holds``, or ``validates``."""
 
-    def __init__(self, holds: int, batch_norm: bool = True) -> None:
-        self.holds, self.batch_norm, self.refusals = holds, batch_norm, 0
+    def __init__(self, holds: int, batch_norm: bool = True, validates: int = 1000) -> None:
+        self.holds, self.batch_norm, self.validates = holds, batch_norm, validates
+        self.refusals = 0
 
     def __call__(self, *arguments: object) -> nn.Module:
         network = build_network(*arguments)  # type: ignore[arg-type]
@@ -45,7 +50,7 @@ class SmallDevice:
         return network
 
     def _refuse(self, network: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        if network.training and len(inputs[0]) > self.holds:
+        if len(inputs[0]) > (self.holds if network.training else self.validates):
             self.refusals += 1
             raise torch.OutOfMemoryError("CUDA out of memory, says the test")
 
@@ -110,3 +115,44 @@ def test_a_device_too_small_for_half_a_batch_ends_the_attempt(tiny: Path, tmp_pa
     assert small.refusals == 2
     assert "out of memory, with half the micro-batch too" in events[0].message
     assert not half_written(tmp_path)
+
+
+@pytest.mark.parametrize("slots", [Slots(1), Slots(2, gpus=0.5)], ids=["alone", "beside others"])
+def test_validation_in_parts_changes_no_figure_and_is_told(
+    slots: Slots, tiny: Path, tmp_path: Path
+) -> None:
+    """Nor does one that is stopped and goes on; a loss that pools over a batch is the hard case."""
+    changes = {"loss": "dice", "training.precision": "fp32", "network.family": "unetpp"}
+    whole, split = (prepare_tiny(tiny, tmp_path / name, changes) for name in ("whole", "split"))
+    jobs = dataclasses.replace(jobs_of(split), slots=slots)
+    (spec, _), text, small = split.specs, StringIO(), SmallDevice(4, validates=2)
+    list(attempt(spec, jobs_of(whole)))
+    progress = SweepProgress(Console(file=text, width=200), split.directory, split.specs)
+    with device_of(small):
+        stopped = attempt(spec, jobs)
+        assert [e.kind for e in islice(stopped, 1)] == ["epoch"]
+        stopped.close()  # type: ignore[attr-defined]
+        assert small.refusals == 4, "all, a half, a quarter and an eighth of the slices"
+        for event in attempt(spec, jobs):
+            progress(event)
+    assert small.refusals == 4, "remembered, and by the last prediction too"
+    found, expected = (TrialResult.load(s.directory.trial(spec).result) for s in (split, whole))
+    assert found.environment["validation_parts"] == 2
+    assert expected.environment["validation_parts"] == 0
+    found = dataclasses.replace(found, environment=expected.environment)
+    assert same_but_for_cost(found, expected)
+    oof, plain = (OofStore(s.directory.trial(spec).oof) for s in (split, whole))
+    assert {scan: oof[scan].tolist() for scan in oof} == {s: plain[s].tolist() for s in plain}
+    assert "memory ran out; validation went in parts of 2 slices" in text.getvalue()
+    assert read_status(split.directory).trials[0].validation_parts == 2
+
+
+def test_a_device_too_small_for_one_slice_in_validation_ends_the_attempt(
+    tiny: Path, tmp_path: Path
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run")
+    small = SmallDevice(4, validates=0)
+    with device_of(small):
+        events = list(attempt(sweep.specs[0], jobs_of(sweep)))
+    assert [(e.kind, e.fault, e.may_pass) for e in events] == [("error", "memory", True)]
+    assert small.refusals == 6, "half as many each time, down to one"

@@ -82,9 +82,9 @@ def _cell(trial: TrialStatus) -> Text:
 
     text: str = trial.state
     if trial.state == "finished":
-        steps = ["alone"] * trial.alone + [f"parts of {trial.micro_batch}"] * (
-            trial.micro_batch > 0
-        )
+        steps = ["alone"] * trial.alone
+        steps += [f"parts of {trial.micro_batch}"] * (trial.micro_batch > 0)
+        steps += [f"validated by {trial.validation_parts}"] * (trial.validation_parts > 0)
         text = f"{trial.score:.4f}" + f" ({', '.join(steps)})" * bool(steps)
     elif trial.state == "running":
         text = f"{'alone, ' * trial.alone}epoch {trial.epoch}/{trial.epochs}"
@@ -116,4 +116,7 @@ def _summary(found: RunStatus) -> list[str]:
     split = sum(trial.micro_batch > 0 for trial in found.trials)
     if split:
         lines.append(f"memory ran out in {split} trials; their batches went in smaller parts")
+    validation = sum(trial.validation_parts > 0 for trial in found.trials)
+    if validation:
+        lines.append(f"memory ran out in validation in {validation} trials; it went in parts")
     return lines
