@@ -113,7 +113,7 @@ def test_a_device_too_small_for_half_a_batch_ends_the_attempt(tiny: Path, tmp_pa
         events = list(attempt(sweep.specs[0], jobs_of(sweep)))
     assert [(e.kind, e.fault, e.may_pass) for e in events] == [("error", "memory", True)]
     assert small.refusals == 2
-    assert "out of memory, with half the micro-batch too" in events[0].message
+    assert "out of memory, in smaller parts too" in events[0].message
     assert not half_written(tmp_path)
 
 
