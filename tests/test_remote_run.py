@@ -21,8 +21,9 @@ from gitract_core.errors import RunError
 from orchestrator.remote_lease import lease
 from orchestrator.remote_members import local_members, split_members
 from orchestrator.remote_run import RemoteRun, StoreError
-from tests.tiny_sweep import SPACE
+from tests import tiny_sweep
 
+SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -110,7 +111,7 @@ def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProce
 
 def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
     space = tmp_path / "space.yaml"
-    space.write_text(SPACE + "training: {epochs: 3}\n")
+    space.write_text(SPACE)
     flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
     return ["sweep", *flags, *more]
 
