@@ -78,7 +78,11 @@ class RayExecutor:
     def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
         """What the work makes of each name, in order; a lost process or node is replaced twice."""
         actor = ray.remote(_MapActor).options(
-            num_cpus=slots.cpus, num_gpus=slots.gpus, max_restarts=2, max_task_retries=2
+            num_cpus=slots.cpus,
+            num_gpus=slots.gpus,
+            max_restarts=2,
+            max_task_retries=2,
+            scheduling_strategy="SPREAD",
         )
         shared = ray.put(work)
         workers: list[Any] = [actor.remote(shared) for _ in range(min(slots.count, len(names)))]

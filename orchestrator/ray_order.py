@@ -29,6 +29,7 @@ class InOrder(Searcher):
         super().__init__()
         self.waiting, self.slots = waiting, jobs.slots
         self.crowded, self.alone = Crowded(jobs), deque[TrialSpec]()
+        self.whole = jobs.slots.whole  # of the first trials, still to be given a GPU each
         self.open: dict[str, bool] = {}  # whether alone
         self.started: set[str] = set()
 
@@ -45,6 +46,8 @@ class InOrder(Searcher):
             return None if self.open or self.alone else str(Searcher.FINISHED)
         spec, alone = found
         self.open[trial_id] = alone
+        alone = alone or self.whole > 0
+        self.whole = max(self.whole - 1, 0)
         return {"key": spec.key, "spec": json.dumps(spec.to_json()), "alone": alone}
 
     def _next(self) -> tuple[TrialSpec, bool] | None:

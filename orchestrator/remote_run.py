@@ -155,10 +155,10 @@ class RemoteRun:
             elif (self.mirror / name / "failure.json").is_file():
                 self.push(f"{name}/failure.json", known=known)
 
-    def collect_record(self) -> None:
-        """Store ``sweep.json``, which a search has added to; at the end, if not now."""
+    def collect_file(self, name: str) -> None:
+        """Store a small file that was written here; at the end, if not now."""
         with suppress(StoreError, RunError):
-            self.push("sweep.json", known={})
+            self.push(name, known={})
 
     def push(self, below: str = "", *, known: Mapping[str, Stamp] | None = None) -> None:
         """Store what differs below a folder of the mirror, results last."""

@@ -41,6 +41,8 @@ class Slots:
         gpus: share of a GPU a trial holds, 0 without one.
         device: ``cpu`` or ``cuda``.
         avoid: names of machines that take no trials.
+        whole: so many of the first trials get a GPU each, that no GPU is left idle where there are
+            fewer trials than fill all of them; Ray would fill one GPU of a machine after the other.
     """
 
     count: int
@@ -48,6 +50,7 @@ class Slots:
     gpus: float = 0.0
     device: str = "cpu"
     avoid: tuple[str, ...] = field(default=(), repr=False)
+    whole: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.cpus < 1 or not 0 <= self.gpus <= 1:
@@ -85,9 +88,10 @@ def choose_slots(
     """The default packing, unless flags say otherwise.
 
     With GPUs, several trials share each: as many as a probe found best (``measured_share``) or,
-    without one, as memory holds, eight at most; and no more than spread the trials over all GPUs.
-    Without, one trial a processor: on two cores two trials with a thread each are 1.1 to 1.5 times
-    as fast as one with two threads; processors left over when there are few trials become threads.
+    without one, as memory holds, eight at most; and no more than spread the trials over all GPUs,
+    however many are asked for. Without, one trial a processor: on two cores two trials with a
+    thread each are 1.1 to 1.5 times as fast as one with two threads; processors left over when
+    there are few trials become threads.
     Where there are GPUs, machines without one take no trials, nor do those whose GPUs are smaller
     than the largest trial (``trial_bytes``) while others are not; see ``left_out``.
 
@@ -105,15 +109,28 @@ def choose_slots(
         raise GitractError("slots", "a machine with a processor", "none", "add one to the cluster")
     if any(node.gpus for node in nodes):
         large = _large_enough(nodes, trial_bytes)
-        share = trials_per_gpu or _share(large, n_trials, measured_share)
+        asked = trials_per_gpu or _share(large, measured_share)
+        share = min(asked, useful_share(large, n_trials))
         slots = _on_gpus(large, n_trials, share, cpus_per_trial)
         avoid = tuple(n.name for n in nodes if n.gpus and n not in large and n.name)
         return dataclasses.replace(slots, avoid=avoid)
-    total = sum(node.cpus for node in nodes)
-    smallest = min(node.cpus for node in nodes)
-    cpus = cpus_per_trial or max(1, min(total // n_trials, smallest))
-    count = sum(node.cpus // cpus for node in nodes)
-    return Slots(min(count, n_trials), cpus)
+    cpus = cpus_per_trial or _threads(nodes, n_trials)
+    return Slots(min(_room(nodes, cpus), n_trials), cpus)
+
+
+def _threads(nodes: Sequence[Node], n_trials: int) -> int:
+    """The most processors a trial with which as many run at once as with one each.
+
+    >>> _threads([Node(4)] * 4, 5)  # with three each, only four would
+    2
+    """
+    smallest, wanted = min(node.cpus for node in nodes), min(n_trials, _room(nodes, 1))
+    return max(cpus for cpus in range(1, smallest + 1) if _room(nodes, cpus) >= wanted)
+
+
+def _room(nodes: Sequence[Node], cpus: int) -> int:
+    """Trials at once with so many processors each."""
+    return sum(node.cpus // cpus for node in nodes)
 
 
 def left_out(nodes: Sequence[Node], trial_bytes: int = 0) -> list[str]:
@@ -160,15 +177,16 @@ def smallest_gpu_bytes(nodes: Sequence[Node]) -> int:
     return min((n.gpu_memory_bytes for n in nodes if n.gpus and n.gpu_memory_bytes), default=0)
 
 
-def _share(nodes: Sequence[Node], n_trials: int, measured: int | None) -> int:
+def _share(nodes: Sequence[Node], measured: int | None) -> int:
     memory = smallest_gpu_bytes(nodes)
     fits = memory // _MEMORY_PER_TRIAL_BYTES if memory else 2
-    best = measured or min(fits, _MOST_TRIALS_PER_GPU)
-    return max(1, min(best, useful_share(nodes, n_trials)))
+    return max(1, measured or min(fits, _MOST_TRIALS_PER_GPU))
 
 
 def _on_gpus(nodes: Sequence[Node], n_trials: int, share: int, cpus_per_trial: int | None) -> Slots:
     gpus = sum(node.gpus for node in nodes)
     cpus = cpus_per_trial or max(1, min(n.cpus // (n.gpus * share) for n in nodes))
     fraction = math.floor(1e4 / share) / 1e4  # rounded up, shares would not fit a GPU
-    return Slots(min(gpus * share, n_trials), cpus, fraction, "cuda")
+    empty = max(gpus * share - n_trials, 0)
+    whole = empty // (share - 1) if share > 1 else 0  # each leaves share - 1 places of its GPU
+    return Slots(min(gpus * share, n_trials), cpus, fraction, "cuda", whole=whole)

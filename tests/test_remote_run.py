@@ -18,10 +18,17 @@ from typing import Any
 import pytest
 
 from gitract_core.errors import RunError
+from orchestrator.crowding import Crowded
+from orchestrator.executor import Jobs, attempt
 from orchestrator.remote_lease import lease
 from orchestrator.remote_members import local_members, split_members
 from orchestrator.remote_run import RemoteRun, StoreError
+from orchestrator.slots import Slots
+from orchestrator.status import read_status
+from orchestrator.sweep_directory import SweepDirectory
 from tests import tiny_sweep
+from tests.test_split_batches import SmallDevice, device_of
+from tests.tiny_sweep import prepare_tiny
 
 SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent
@@ -237,6 +244,60 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     assert len(keys) == 2
     for key in keys:
         assert results["whole", key] == results["a", key], "as if never interrupted"
+
+
+def stored(server: Server, name: str) -> dict[str, Any]:
+    """A JSON file of the store."""
+    with system(server).open_input_stream(f"bucket/runs/{name}") as stream:
+        found: dict[str, Any] = json.loads(stream.read())
+    return found
+
+
+@pytest.mark.slow
+def test_killed_race_goes_on_elsewhere_with_its_decisions(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    race = ("--set", "training.epochs=25", "--folds", "3", "--race", "--race-keep", "1")
+    begun = started_sweep(sweep(tiny, tmp_path, *race), tmp_path / "first")
+    wait_for(server, "racing.json", begun)
+    begun.kill()
+    begun.wait()
+    before = stored(server, "a/racing.json")["decisions"]
+    assert [decision["after_folds"] for decision in before] == [1, 1]
+    results = [name for name in names(server, "runs/a") if name.endswith("result.json")]
+    dates = {name: stored(server, f"a/{name}")["cost"] for name in results}
+    done = run(*sweep(tiny, tmp_path, *race), cache=tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    after = stored(server, "a/racing.json")["decisions"]
+    assert after[:2] == before, "times and reasons too"
+    assert after[-1]["after_folds"] == 2
+    assert {name: stored(server, f"a/{name}")["cost"] for name in results} == dates
+    dropped = [line for line in json.loads(done.stdout)["leaderboard"] if "drop" in line["reason"]]
+    assert len(dropped) == sum(decision["dropped"] for decision in after)
+
+
+def test_who_was_crowded_is_known_to_other_machines(
+    server: Server, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that runs out of memory beside others, then alone, then is looked at elsewhere."""
+    store = RemoteRun("s3://bucket/runs/crowded")
+    sweep = prepare_tiny(tiny, store.mirror, {"training.epochs": 1})
+    store.push()
+    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2, gpus=0.5), store=store)
+    spec, name = sweep.specs[0], f"trials/{sweep.specs[0].key}/crowded.json"
+    with device_of(SmallDevice(2)):
+        (event,) = attempt(spec, jobs)
+        assert event.fault == "crowded"
+        Crowded(jobs).note(event)
+        assert name in store.listing()
+        ended = [event.kind for event in attempt(spec, jobs.alone())]
+    assert ended == ["epoch", "finished"]
+    assert name in store.listing(), "not removed with what the trial itself leaves behind"
+    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "another machine"))
+    assert spec.key not in Crowded(jobs)
+    store.pull()
+    assert spec.key in Crowded(jobs)
+    assert read_status(SweepDirectory(store.mirror)).trials[0].alone
 
 
 @pytest.mark.slow

@@ -18,6 +18,13 @@ def test_slots_follow_machine_and_flags() -> None:
     mixed = choose_slots([Node(8), Node(8, 2, 16 * 2**30)], 50)
     assert (mixed.count, mixed.gpus, mixed.cpus) == (4, 0.5, 2)
     assert choose_slots([Node(8, 2, 80 * 2**30)], 2).gpus == 1.0
+    assert choose_slots([Node(2)] * 4, 4) == Slots(4, 2)
+    assert choose_slots([Node(4)] * 4, 5) == Slots(5, 2), "all at once, rather than with 3 each"
+    assert choose_slots([Node(2), Node(8)], 3) == Slots(3, 2)
+    assert choose_slots([Node(2, 1)] * 4, 4, trials_per_gpu=2) == Slots(4, 2, 1.0, "cuda")
+    assert choose_slots([Node(8, 4)], 8, trials_per_gpu=2).whole == 0
+    assert choose_slots([Node(8, 4)], 6, trials_per_gpu=2) == Slots(6, 1, 0.5, "cuda", whole=2)
+    assert choose_slots([Node(9, 4)], 9, trials_per_gpu=5) == Slots(9, 1, 0.3333, "cuda", whole=1)
 
 
 def test_machines_without_processors_are_left_out() -> None:

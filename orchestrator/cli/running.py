@@ -202,7 +202,7 @@ def _run(
             progress.add(specs)
             trackers.add(specs)
             if store:
-                store.collect_record()
+                store.collect_file("sweep.json")  # to which the search has added
 
         course = Searching(prepared, race, on_propose) if prepared.search else race
 
@@ -215,6 +215,8 @@ def _run(
                 store.collect(event.key)
             if course:
                 course(event)
+            if store and race and event.kind in ("finished", "failed"):
+                store.collect_file("racing.json")
 
         if store:
             store.push_rest()

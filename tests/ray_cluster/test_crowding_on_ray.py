@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestrator.executor import Everything, TrialEvent, Waiting
+from orchestrator.executor import Everything, Jobs, TrialEvent, Waiting
 from orchestrator.ray_executor import RayExecutor, _resources, connect, disconnect
 from orchestrator.ray_order import InOrder
+from orchestrator.slots import Node, choose_slots
+from tests.small_gpus import SmallGpuData
 from tests.test_crowding import check_ladder, crowded_sweep, is_exact, jobs_of
+from tests.tiny_sweep import prepare_tiny
 
 pytestmark = [
     pytest.mark.ray,
@@ -40,6 +44,35 @@ def test_memory_ladder_on_ray(two_gpus: None, tiny: Path, tmp_path: Path) -> Non
     RayExecutor().run(jobs_of(sweep, data), events.append)
     check_ladder(sweep, data, events)
     assert is_exact(sweep, tmp_path)
+
+
+@pytest.fixture
+def four_gpus() -> Iterator[list[Node]]:
+    """A node with four GPUs, says Ray."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 6, "num_gpus": 4, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": 2**27})
+    yield connect(nodes.address)
+    disconnect()
+    nodes.shutdown()
+
+
+def test_fewer_trials_than_slots_leave_no_gpu_idle(
+    four_gpus: list[Node], tiny: Path, tmp_path: Path
+) -> None:
+    """Six trials on four GPUs, two at most on each; Ray itself would take three GPUs."""
+    losses = [{"loss": loss, "training.epochs": 1} for loss in ("bce", "dice", "focal")]
+    sweep = prepare_tiny(tiny, tmp_path / "run", *losses)
+    slots = choose_slots(four_gpus, len(sweep.pending), trials_per_gpu=2)
+    assert (slots.count, slots.per_gpu) == (6, 2)
+    data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=6)
+    jobs = Jobs(sweep.pending, data, sweep.directory.trials, slots)
+    events: list[TrialEvent] = []
+    RayExecutor().run(jobs, events.append)
+    assert sum(event.kind == "finished" for event in events) == 6
+    where = {step.process: step.gpu for step in data.steps()}
+    assert Counter(Counter(where.values()).values()) == {1: 2, 2: 2}, where
 
 
 def test_room_for_a_whole_gpu_is_made_by_starting_less(tiny: Path, tmp_path: Path) -> None:

@@ -41,6 +41,40 @@ def mixed(tmp_path: Path) -> Iterator[list[Node]]:
     nodes.shutdown()
 
 
+@pytest.fixture
+def told_as_two(tmp_path: Path) -> Iterator[list[Node]]:
+    """A machine with a GPU of 24 GiB, and one with one of 80 GiB that says it has two."""
+    from ray.cluster_utils import Cluster
+
+    common = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
+    head = {**common, "num_gpus": 0, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    small, large = (variables(tmp_path / n, n, size) for n, size in (("small", 24), ("large", 80)))
+    nodes.add_node(**common, num_gpus=1, env_vars=small)
+    nodes.add_node(**common, num_gpus=2, env_vars={**large, "CUDA_VISIBLE_DEVICES": "0,0"})
+    nodes.wait_for_nodes()
+    yield connect(nodes.address)
+    disconnect()
+    nodes.shutdown()
+
+
+def test_a_large_gpu_that_is_told_as_two_takes_twice_the_trials(
+    told_as_two: list[Node], tiny: Path, tmp_path: Path
+) -> None:
+    """docs/clusters.md, "Unlike machines"."""
+    slots = choose_slots(told_as_two, 3, measured_share=4)
+    assert (slots.count, slots.gpus) == (3, 1.0)
+    losses = [{"loss": loss, "training.epochs": 1} for loss in ("bce", "dice")]
+    sweep = prepare_tiny(tiny, tmp_path / "run", *losses)
+    data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=3)
+    jobs = Jobs(sweep.pending[:3], data, sweep.directory.trials, slots)
+    events: list[TrialEvent] = []
+    RayExecutor().run(jobs, events.append)
+    assert sum(event.kind == "finished" for event in events) == 3
+    where = {step.process: step.gpu for step in data.steps()}
+    assert Counter(where.values()) == {"small0": 1, "large0": 2}
+
+
 def variables(folder: Path, name: str, size_gib: int) -> dict[str, str]:
     """The environment of a machine whose driver tells of such a GPU."""
     folder.mkdir()
