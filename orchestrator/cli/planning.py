@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.sweep import CheckedSweep
 
 _RAY_START_SECONDS = 10.0  # import, an own session, its first workers and its end, on two cores
+_REPORT_SECONDS = 3.0  # ranking, statistics, tables and page of the demo, on two cores
 
 
 @app.command(
@@ -67,15 +68,18 @@ def plan(
     from orchestrator.searching import foreseen
     from orchestrator.sweep import check
 
+    loading = time.process_time()  # a sweep loads the same
     budget_seconds = None if budget is None else parse_budget(budget)
     changes = (exclude or [], set_knob or [], precision)
     with _folder(data) as (path, extra_seconds):
+        start = time.perf_counter()
         store = RemoteRun.of(out)
         out = store.pull(bulky=False) if store else out
         request = options.sweep_request((path, data is None), space, out, (folds, repeats), changes)
         if request.search and (budget or write_space):
             _refuse_search("--budget" if budget else "--write-space")
         checked = foreseen(check(request))
+        extra_seconds += loading + time.perf_counter() - start + _REPORT_SECONDS
         ray_seconds = 0.0 if local else _RAY_START_SECONDS
         flags = (trials_per_gpu, cpus_per_trial)
         kept = (oof == "keep", keep_state)
