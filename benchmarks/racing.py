@@ -158,7 +158,7 @@ def replayed(run: Path, orders: int = 100) -> list[str]:
     """The same ways on a finished sweep's own results."""
     directory = SweepDirectory.existing(run)
     record = directory.record()
-    plan, per_case = directory.plan(record), {}
+    plan, per_case = directory.plans(record)[0], {}
     for candidate in record.candidates:
         results = [directory.result(spec) for spec in record.specs([candidate])]
         if None in results:
