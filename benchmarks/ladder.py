@@ -55,7 +55,7 @@ class Run:
             line.label: {c: s for r in line.finished for c, s in r.per_case.items()}
             for line in board.ranked
         }
-        plan = directory.plan(board.record)
+        plan = directory.plans(board.record)[0]
         return cls(directory, board.ranked, CaseSums.from_results(per_case, plan.fold_of_case))
 
     def where(self, test: Callable[[CandidateScores], bool]) -> list[int]:

@@ -122,7 +122,11 @@ def one_sweep(
 
 
 def plain_percentiles(sums: CaseSums, how: tuple[int, int]) -> np.ndarray:
-    """The textbook interval: n draws of the n cases of each fold, percentiles as they are."""
+    """The textbook interval: n draws of the n cases of each fold, percentiles as they are.
+
+    Of repeated folds those of the first plan are drawn from; a draw that leaves a fold of another
+    plan without a case has no score, and is left out.
+    """
     draws, seed = how
     random, weights = np.random.default_rng(seed), np.zeros((draws, sums.n_cases))
     for fold in sums.fold_labels:
@@ -130,7 +134,7 @@ def plain_percentiles(sums: CaseSums, how: tuple[int, int]) -> np.ndarray:
         n = len(members)
         weights[:, members] = random.multinomial(n, np.full(n, 1 / n), size=draws)
     scores = sums.fold_scores(weights).mean(axis=-1)
-    return np.quantile(scores[:, 0] - scores[:, -1], [0.025, 0.975])
+    return np.nanquantile(scores[:, 0] - scores[:, -1], [0.025, 0.975])
 
 
 def within(interval: object, value: float) -> bool:

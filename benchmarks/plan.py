@@ -7,7 +7,7 @@ the plan with the wall time of the whole command, in a folder and with a cache o
     python benchmarks/plan.py --space two.yaml --folds 2        # a smaller one
 
 Both run after one another: on a machine whose load changes in between, the ratio says little. The
-load is printed beside it.
+load is printed beside it. ``--out`` adds a row to the page; remove the page to begin anew.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+HEAD = (
+    "| trials | plan, s | truth, s | plan / truth | planning took, s | processors, slots "
+    "| load before, between, after |\n|---|---|---|---|---|---|---|\n"
+)
 
 
 def command(home: Path, *arguments: str) -> tuple[str, float]:
@@ -37,6 +42,13 @@ def command(home: Path, *arguments: str) -> tuple[str, float]:
         text=True,
     )
     return done.stdout, time.perf_counter() - start
+
+
+def with_row(page: str, row: str) -> str:
+    """The page with one more row at the end of its first table."""
+    table, _, rest = page.partition("|\n\n")
+    table = table.removesuffix("|\n")
+    return f"{table}|\n{row}\n" + (f"\n{rest}" if rest else "")
 
 
 def main() -> None:
@@ -59,17 +71,16 @@ def main() -> None:
         _, truth = command(home, "sweep", *options)
         load.append(os.getloadavg()[0])
     plan = json.loads(told)
-    text = (
-        f"| trials | plan, s | truth, s | plan / truth | planning took, s |\n"
-        f"|---|---|---|---|---|\n"
-        f"| {plan['trials']} | {plan['seconds']:.1f} | {truth:.1f} "
-        f"| {plan['seconds'] / truth:.2f} | {asked:.1f} |\n\n"
-        f"{os.cpu_count()} processors, {plan['slots']['count']} slots; load average before the "
-        f"plan, between and after the sweep: {', '.join(f'{x:.1f}' for x in load)}\n"
+    row = (
+        f"| {plan['trials']} | {plan['seconds']:.1f} | {truth:.1f} | {plan['seconds'] / truth:.2f} "
+        f"| {asked:.1f} | {os.cpu_count()}, {plan['slots']['count']} "
+        f"| {', '.join(f'{x:.1f}' for x in load)} |"
     )
-    print(text)
+    print(HEAD + row)
     if given.out:
-        given.out.write_text(f"# What plan foretells for `{named.stem}`\n\n{text}")
+        fresh = f"# What plan foretells for `{named.stem}`\n\n{HEAD}"
+        page = given.out.read_text() if given.out.is_file() else fresh
+        given.out.write_text(with_row(page, row))
 
 
 if __name__ == "__main__":

@@ -173,13 +173,7 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
     training = _training(shape, slices, device)
     setup = time.perf_counter() - start
     rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
-    with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
-        files = TrialFiles(Path(scratch))
-        training.best_epoch = len(training.records)  # so that the weights are written too
-        save = _seconds(Checkpoints(training, files, 0).after_epoch)
-        oof = {"scan": _soft(bits)}
-        write = _seconds(lambda: write_oof(files.oof, oof))
-        sizes = [f.stat().st_size for f in (files.oof, files.best, files.checkpoint)]
+    (save, write), sizes = _writing(training, bits)
     network = training.network.eval()
     precision = resolve_precision(shape.training.precision, device)
     predict = _seconds(lambda: predict_scan(network, slices.images, shape, precision))
@@ -195,6 +189,17 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
         checkpoint_bytes=sizes[2],
         peak_memory_bytes=peak_memory_bytes(device),
     )
+
+
+def begin_process(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> None:
+    """Do what only a process's first trial waits for: modules that load late, a device's start.
+
+    Without it the first shape that a process measures would seem to pay that in every trial.
+    """
+    device, shape = runtime.torch_device(), shape_of(candidate)
+    images, bits = _small_scan(scan, shape.input.size)
+    slices = replace(DeviceSlices.of_scan(images.to(device)), masks=bits.to(device))
+    _writing(_training(shape, slices, device), bits)
 
 
 def probe_rate(
@@ -273,6 +278,25 @@ def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
 def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
     spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
     return Training(spec, _rows(slices, shape.optimizer.batch_size), device)
+
+
+def _writing(
+    training: Training, bits: torch.Tensor
+) -> tuple[tuple[float, float], tuple[int, int, int]]:
+    """Seconds that an epoch's files and a scan's probabilities take.
+
+    And bytes: of the probabilities, the weights and the checkpoint.
+    """
+    with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
+        files = TrialFiles(Path(scratch))
+        training.best_epoch = len(training.records)  # so that the weights are written too
+        save = _seconds(Checkpoints(training, files, 0).after_epoch)
+        oof = {"scan": _soft(bits)}
+        write = _seconds(lambda: write_oof(files.oof, oof))
+        oof_bytes, weights, state = (
+            f.stat().st_size for f in (files.oof, files.best, files.checkpoint)
+        )
+    return (save, write), (oof_bytes, weights, state)
 
 
 def _timed_rounds(

@@ -124,7 +124,8 @@ class Outlook:
         checked: the request.
         slots: how trials share machines.
         measured: costs of all its shapes.
-        extra_seconds: before the first trial starts, data and Ray for example.
+        extra_seconds: of the command before the workers start and after the last trial: its own
+            start, data, Ray, the report.
         keep_oof, keep_state: whether trials leave their probabilities, and the last state of those
             that run out of epochs.
     """
@@ -289,7 +290,7 @@ def _pending(
 
 
 def _seconds(outlook: Outlook, kept: Collection[Candidate], *, least: bool = False) -> float:
-    """From start to end: caches, start of the workers, trials."""
+    """From start to end: the command itself, caches, start of the workers, trials."""
     costs = _pending(outlook, kept)[1]
     if not costs:
         return 0.0

@@ -23,7 +23,14 @@ from gitract_core.cache import mask_bits, scan_images
 from gitract_core.device import Runtime
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.probe import ProbeScan, StepCost, probe_scoring, probe_step, shape_of
+from gitract_core.probe import (
+    ProbeScan,
+    StepCost,
+    begin_process,
+    probe_scoring,
+    probe_step,
+    shape_of,
+)
 from gitract_core.spec import Candidate
 from orchestrator.children import end_with_parent
 from orchestrator.slots import Slots
@@ -48,7 +55,8 @@ class Measured:
         steps: shape -> its cost.
         scoring_seconds: by size and post-processing, seconds for each native pixel.
         cache_seconds: decoding a slice into the cache, on one processor.
-        start_seconds: from starting a worker process to its first training step.
+        start_seconds: from starting a worker process to its first training step, with what only the
+            first trial of a process waits for.
     """
 
     steps: Mapping[Candidate, StepCost]
@@ -135,7 +143,7 @@ _barrier: Any = None
 
 def _measure(task: _Task, asked: float) -> Found:
     """In a process of its own: everything once, beside all other processes."""
-    task.runtime.torch_device()
+    begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
     _barrier.wait(_PATIENCE_SECONDS)
     steps = [probe_step(shape, task.runtime, task.scans[0]) for shape in task.shapes]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
 
 from gitract_core.device import Runtime
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.networks import build_network
 from gitract_core.probe import (
     ProbeScan,
     StepCost,
@@ -19,6 +22,7 @@ from gitract_core.probe import (
 )
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
+from orchestrator import probing
 from tests.tiny_sweep import KNOBS
 
 
@@ -90,6 +94,25 @@ def test_a_probe_measures_what_grows_with_the_work(tiny: Path, kind: str) -> Non
     assert small.weights_bytes < large.weights_bytes < large.checkpoint_bytes
     assert large.peak_memory_bytes >= small.peak_memory_bytes > 0
     assert 0 < large.oof_bytes <= 3 * 64 * 64 + 200
+
+
+def test_what_a_process_does_once_is_no_part_of_its_first_shape(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, pause = [], 0.5
+
+    def first_slow(*arguments: object) -> torch.nn.Module:
+        if not started:
+            time.sleep(pause)
+        started.append(None)
+        return build_network(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gitract_core.training.build_network", first_slow)
+    monkeypatch.setattr(probing, "_barrier", Barrier(1), raising=False)
+    shape = shape_of(tiny_candidate())
+    task = probing._Task((shape,), (), Runtime("cpu", 1), (scan_of(tiny),))
+    (step,), _, seconds = probing._measure(task, time.time())
+    assert step.setup_seconds < pause <= seconds
 
 
 def test_a_probe_leaves_the_order_of_chance_alone(tiny: Path) -> None:
