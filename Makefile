@@ -25,7 +25,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
 # Known vulnerabilities of the pinned versions; asks an advisory database.
 audit: install

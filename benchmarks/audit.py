@@ -37,6 +37,7 @@ from orchestrator.slots import choose_slots
 from orchestrator.sweep import SweepRequest, prepare
 from search_spaces import SearchSpace
 
+HEAD = "| faults | swapped | moved | dropped | all | share |"
 SHARE, FIRST = 0.04, 0.08
 KNOBS = {
     "loss": "bce + dice",
@@ -112,13 +113,9 @@ def main() -> None:
         write_phantom_of(folder, PhantomSpec.small(options.cases, 7, options.slices))
     if not (faulty / "faults.csv").exists():
         plant_faults(faulty, SHARE, seed=0)
-    lines = [
-        "| faults | swapped | moved | dropped | all | share |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    lines = [HEAD, "|---|---:|---:|---:|---:|---:|"]
     for data in (faulty, clean):
-        run = options.work / f"run-{data.name}"
-        train(data, run, options.epochs)
+        train(data, options.work / f"run-{data.name}", options.epochs)
     from orchestrator.sweep_directory import SweepDirectory
 
     directory = SweepDirectory(options.work / "run-faulty")

@@ -9,7 +9,6 @@ data set, or a changed one, never meets an old cache.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +21,11 @@ import pandas as pd
 from gitract_core.errors import DataError, RunError
 from gitract_core.files import written_once
 from gitract_core.images import read_image, resize_image, resize_mask, scan_to_bytes
+from gitract_core.progress import Progress, silent
 from gitract_core.slices import SliceIndex
 from gitract_core.volumes import drawn_masks, scan_size
 
 _FORMAT = 1  # raise it when what the files mean changes
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def open_cache(
 
 
 def build_cache(
-    index: SliceIndex, size: int, *, workers: int | None = None, progress: Progress | None = None
+    index: SliceIndex, size: int, *, workers: int | None = None, progress: Progress = silent
 ) -> SliceCache:
     """The cache of an index: built once, by threads, and complete or not there.
 
@@ -143,9 +142,7 @@ def build_cache(
     return SliceCache(directory, index.root, size)
 
 
-def _fill(
-    part: Path, index: SliceIndex, size: int, run: tuple[int | None, Progress | None]
-) -> None:
+def _fill(part: Path, index: SliceIndex, size: int, run: tuple[int | None, Progress]) -> None:
     workers, progress = run
     shape = (len(index.table), size, size)
     images = _new(part / "images.npy", shape)
@@ -163,8 +160,7 @@ def _fill(
         try:
             for count in pool.map(one, index.scans):
                 done += count
-                if progress:
-                    progress(done, shape[0])
+                progress(done, shape[0])
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

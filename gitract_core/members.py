@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -32,7 +32,6 @@ from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
 
 _FORMAT = 2
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitract_core.errors import DataError
+from gitract_core.limits import MOST_PIXELS
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _HEADER_BYTES, _TAIL_BYTES = 33, 20  # signature + IHDR chunk; Adler-32 + CRC + IEND chunk
 _GRAY = 0
-MOST_PIXELS = 2**24
-MOST_VOXELS = 2**27  # of a scan: 512 x 512 x 512; the contest's have 2**24
-"""Pixels of the largest slice that is read: a file of some kilobytes can claim any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """Size in pixels, bit depth (8 or 16), and a checksum of file size and pixels (hex)."""
+    """Size in pixels, and a checksum of file size and pixels (hex)."""
 
     height: int
     width: int
-    bit_depth: int
     checksum: str
 
 
@@ -62,7 +59,7 @@ def read_png_header(path: Path | str) -> PngHeader:
     if color != _GRAY or depth not in (8, 16):
         got = f"bit depth {depth}, color type {color}"
         raise DataError(path, "8- or 16-bit gray", got, "convert the image")
-    return PngHeader(height, width, depth, f"{size:x}-{tail[:8].hex()}")
+    return PngHeader(height, width, f"{size:x}-{tail[:8].hex()}")
 
 
 def is_intact_png(content: bytes) -> bool:

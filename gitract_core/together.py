@@ -15,27 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from gitract_core.device import own_stream
-from gitract_core.results import EpochRecord
 from gitract_core.training import Training
 
 T = TypeVar("T")
 
 
-def run_together(trainings: Sequence[Training]) -> list[EpochRecord]:
-    """Run an epoch of each, at the same time.
+def in_threads(trainings: Sequence[Training], work: Callable[[Training], T]) -> list[T]:
+    """What some work makes of each, ``Training.run_epoch`` for example, done in a thread each.
 
     Args:
         trainings: of one device, in the same order each time.
-
-    Raises:
-        DivergedError: as ``Training.run_epoch``, of the first training that failed; the others
-            have finished their epoch by then.
+        work: what it raises for the first training that failed is raised when all have ended.
     """
-    return in_threads(trainings, Training.run_epoch)
-
-
-def in_threads(trainings: Sequence[Training], work: Callable[[Training], T]) -> list[T]:
-    """What some work makes of each, done in a thread each."""
     for training in trainings:
         training.prepare()  # while nothing else runs: a capture must be alone
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from gitract_core import rle
 from gitract_core.errors import DataError, RleError
 from gitract_core.images import read_image
 from gitract_core.organs import ORGANS
+from gitract_core.progress import Progress, silent
 from gitract_core.volumes import scan_size
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitract_core.slices import SliceIndex
 
 
-def data_faults(index: SliceIndex, progress: Callable[[int, int], None] | None = None) -> list[str]:
+def data_faults(index: SliceIndex, progress: Progress = silent) -> list[str]:
     """One line a fault, in the order of the index; every image and mask is decoded.
 
     Args:
@@ -31,8 +31,7 @@ def data_faults(index: SliceIndex, progress: Callable[[int, int], None] | None =
         found = pool.map(lambda scan: _scan_faults(index, index.rows_of_scan(scan)), index.scans)
         for done, lines in enumerate(found, 1):
             faults += lines
-            if progress:
-                progress(done, len(index.scans))
+            progress(done, len(index.scans))
     return faults
 
 

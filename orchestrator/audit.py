@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,12 +23,11 @@ from gitract_core.files import replacing
 from gitract_core.metrics.borders import BorderCounts, border_counts
 from gitract_core.organs import N_ORGANS, ORGANS
 from gitract_core.postprocess import native_masks
+from gitract_core.progress import Progress, silent
 from gitract_core.slices import SLICE_THICKNESS_MM
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.oof_masks import OofAverage, OofScan
 from orchestrator.sweep_directory import SweepDirectory
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Audit:
 
 
 def audit_run(
-    run: SweepDirectory, board: Leaderboard, top: int, progress: Progress | None = None
+    run: SweepDirectory, board: Leaderboard, top: int, progress: Progress = silent
 ) -> Audit:
     """Compare the averaged out-of-fold probabilities of the best candidates with the annotation.
 
@@ -88,8 +86,7 @@ def audit_run(
             tables.append(table)
             for organ in ORGANS:
                 borders[organ] += counts[organ]
-            if progress:
-                progress(done, len(average.scans))
+            progress(done, len(average.scans))
     slices = pd.concat(tables, ignore_index=True)
     slices = slices.sort_values(["disagreement_cm2", "id"], ascending=[False, True])
     scans = rank_scans(evidence, average.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from gitract_core.files import write_json
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.members import Members
 from gitract_core.organs import ORGANS
+from gitract_core.progress import Progress, silent
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.oof_meter import OofMeter
 from orchestrator.recipes import CrossFit, Method, cross_fit, rule_grid
@@ -20,7 +21,6 @@ from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import COLUMNS, CaseSums, competition_of
 from orchestrator.sweep_directory import SweepDirectory
 
-Progress = Callable[[int, int], None]
 Interval = tuple[float, float]
 LARGEST_POOL = 10
 """Candidates among which members are chosen, best first."""
@@ -76,7 +76,7 @@ class Ensemble:
 
 
 def make_ensemble(
-    run: SweepDirectory, board: Leaderboard, method: Method, progress: Progress | None = None
+    run: SweepDirectory, board: Leaderboard, method: Method, progress: Progress = silent
 ) -> Ensemble:
     """Choose candidates, weights and rules by a method, and announce what that earns.
 

@@ -12,6 +12,18 @@ from gitract_core.results import EpochRecord, read_history
 from orchestrator.leaderboard import CandidateScores, build_leaderboard
 from orchestrator.sweep_directory import SweepDirectory, SweepRecord
 
+METRICS = {
+    "dice": "Dice, pooled",
+    "iou": "IoU, pooled",
+    "row_dice": "Dice by slice",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "paper_dice": "Dice, the paper's",
+    "paper_iou": "IoU, the paper's",
+    "paper_accuracy": "accuracy, the paper's",
+}
+"""Fields of ``EpochRecord`` and their names for people."""
+
 
 @dataclass(frozen=True)
 class TrialHistory:

@@ -8,7 +8,7 @@ kept, and scores of any set of cases follow from them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,12 +17,12 @@ from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.hausdorff import normalized_hausdorff
 from gitract_core.organs import N_ORGANS
 from gitract_core.postprocess import organ_mask
+from gitract_core.progress import Progress, silent
 from orchestrator.leaderboard import CandidateScores
 from orchestrator.oof_masks import OofAverage, OofScan
 from orchestrator.statistics.case_sums import COLUMNS
 from orchestrator.sweep_directory import SweepDirectory
 
-Progress = Callable[[int, int], None]
 Bag = tuple[int, ...]
 
 
@@ -42,7 +42,7 @@ class OofMeter:
         run: SweepDirectory,
         lines: Sequence[CandidateScores],
         rules: Sequence[PostprocessKnobs],
-        progress: Progress | None = None,
+        progress: Progress = silent,
         *,
         flip: bool = False,
     ) -> None:
@@ -95,8 +95,7 @@ class OofMeter:
             for done, (case, found) in enumerate(passes, 1):
                 for key, values in found.items():
                     fresh[key][np.searchsorted(self.cases, case)] += values
-                if self.progress:
-                    self.progress(done, len(names))
+                self.progress(done, len(names))
         self._known.update(fresh)
 
     def _scan(

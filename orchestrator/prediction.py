@@ -9,13 +9,13 @@ from pathlib import Path
 
 from gitract_core.device import Runtime
 from gitract_core.members import Members, Predictor
+from gitract_core.progress import Progress, silent
 from gitract_core.provenance import write_note
 from gitract_core.slices import SliceIndex
 from gitract_core.submission import Fault, check_submission, write_submission
 from orchestrator.executor import Executor
 from orchestrator.slots import Node, Slots
 
-Progress = Callable[[int, int], None]
 Row = tuple[str, str, str]
 _LEAST_SCANS_EACH = 4
 
@@ -68,7 +68,7 @@ def choose_workers(
 
 
 def write_predictions(
-    work: ScanRows, out: Path, executor: Executor, slots: Slots, progress: Progress | None = None
+    work: ScanRows, out: Path, executor: Executor, slots: Slots, progress: Progress = silent
 ) -> list[Fault]:
     """Predict every scan into a submission with its note, and check it.
 
@@ -89,8 +89,7 @@ def write_predictions(
     def rows() -> Iterator[Row]:
         for done, part in enumerate(executor.map(work, scans, slots), 1):
             yield from part
-            if progress:
-                progress(done, len(scans))
+            progress(done, len(scans))
 
     write_submission(out, rows())
     write_note(out, work.manifest, work.images)

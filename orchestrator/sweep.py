@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gitract_core.cache import build_cache
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, SpaceError
 from gitract_core.folds import FoldPlan, further_plans
+from gitract_core.optional_packages import require
 from gitract_core.probe import relative_cost
+from gitract_core.progress import Progress, silent
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import check_candidate
 from gitract_core.trial import TrialData
 from orchestrator.run_lock import LOCK
 from orchestrator.sweep_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
-from orchestrator.tpe import check_optuna
 from search_spaces import SearchSpace
 from search_spaces.search import Search
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def check(request: SweepRequest) -> CheckedSweep:
     """
     candidates = request.candidates()
     if request.search:
-        check_optuna()
+        require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
     directory = SweepDirectory(request.out)
     if directory.record_file.is_file():
@@ -165,7 +164,7 @@ def check(request: SweepRequest) -> CheckedSweep:
     return CheckedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
-def prepare(request: SweepRequest, progress: Progress | None = None) -> PreparedSweep:
+def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep:
     """Check everything, then write the record and the folds, and build the caches.
 
     Nothing is written unless candidates, data and run directory are in order.

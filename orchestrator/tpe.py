@@ -8,7 +8,6 @@ sweep too. Optuna is an optional package, imported here alone.
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import warnings
 from collections.abc import Callable, Mapping
@@ -42,17 +41,6 @@ class Outcome:
     state: Literal["finished", "running", "dropped", "failed"]
     score: float = float("nan")
     folds: int = 0
-
-
-def check_optuna() -> None:
-    """Refuse to begin without Optuna.
-
-    Raises:
-        SpaceError: it is not installed.
-    """
-    if importlib.util.find_spec("optuna") is None:
-        remedy = "pip install 'gitract-cv[search]'"
-        raise SpaceError("key search.method", "the package optuna", "none", remedy)
 
 
 def propose(

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.tiny_contest import write_tiny_contest
 
+_RAY = ("tests/ray_cluster/", "tests/test_executors.py", "tests/test_trial_log.py")
 collect_ignore = ["fuzz/target.py"]  # needs atheris, which is an extra
 torch.set_num_threads(1)  # several test processes share the cores
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -19,6 +24,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("real") and not real.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no real data at {real}"))
+    ray, slow = ({i.path for i in items if i.get_closest_marker(m)} for m in ("ray", "slow"))
+    items.sort(key=lambda item: (item.path not in ray, item.path not in slow))  # the longest first
+
+
+class FileScheduling(LoadFileScheduling):
+    """Of ``pytest -n``: a file's tests stay in one process, those that start Ray in one as well."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "ray" if file.startswith(_RAY) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    return FileScheduling(config, log)
 
 
 def real_data_path() -> Path:
@@ -49,3 +68,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_tiny(tmp_path: Path) -> Path:
     """As ``tiny``, but the test's own, to be broken."""
     return write_tiny_contest(tmp_path / "tiny")
+
+
+@pytest.fixture
+def no_orphans() -> Iterator[None]:
+    """Whatever a test started here ends with it."""
+    yield
+    assert not multiprocessing.active_children(), "a process was left behind"

@@ -1,5 +1,8 @@
 """Sweeps under random kills, for as long as is asked: ``python -m tests.soak --minutes 60``.
 
+Trials run in worker processes of this machine, or with ``--ray`` in those of a Ray session that
+each sweep starts for itself.
+
 Rounds of two kinds take turns. In the one a ``gitract-cv sweep`` of its own process is given again
 and again while its workers and the sweep itself are killed (``kill -9``) at random moments, a
 bounded number of times; in the other the workers of an executor in this very process are, so that
@@ -33,24 +36,15 @@ from pathlib import Path
 
 from gitract_core.results import TrialResult
 from orchestrator.executor import Jobs
-from orchestrator.local_executor import LocalExecutor
 from orchestrator.slots import Slots
 from orchestrator.sweep_directory import SweepDirectory
+from tests.soak_processes import MARK, Place, agents, marked
 from tests.tiny_contest import write_tiny_contest
-from tests.tiny_sweep import prepare_tiny
+from tests.tiny_sweep import SPACE, prepare_tiny
 
 ROOT = Path(__file__).parent.parent
-SPACE = """
-folds: 2
-loss: [bce, bce + dice]
-network: {widths: "4,8", depth: 1}
-input: {size: 32, channels: 1}
-optimizer: {learning_rate: 0.01, batch_size: 4}
-training: {epochs: 40, patience: 40}
-"""
 MOST_KILLS, LONGEST_WAIT_SECONDS = 5, 12.0
 MOST_GROWTH_MIB = 60
-_MARK = f"GITRACT_SOAK={os.getpid()}"
 Scores = dict[str, object]
 
 
@@ -68,23 +62,27 @@ class Tally:
             self.faults.append(f"round {self.rounds}: {what}")
 
 
-def soak(home: Path, seconds: float, seed: int = 0) -> Tally:
+def soak(home: Path, seconds: float, seed: int = 0, *, ray: bool = False) -> Tally:
     """Rounds until the time is over, two at least."""
     data, tally, source = write_tiny_contest(home / "tiny"), Tally(), random.Random(seed)
-    (home / "space.yaml").write_text(SPACE)
+    place = Place(ray)
+    (home / "space.yaml").write_text(SPACE + "training: {epochs: 40, patience: 40}\n")
     os.environ["GITRACT_CACHE"] = str(home / "cache")
-    key, value = _MARK.split("=")
+    key, value = MARK.split("=")
     os.environ[key] = value
+    os.environ["RAY_TMPDIR"] = str(home)  # Ray appends "ray"
     shared = set(os.listdir("/dev/shm"))
-    reference = _scores(_swept(home, data, "reference", _never))
+    reference = _scores(_swept(home, data, ("reference", place), _never))
     end = time.monotonic() + seconds
     while tally.rounds < 2 or time.monotonic() < end:
         name = f"run{tally.rounds}"
         round_of = _driver_round if tally.rounds % 2 == 0 else _worker_round
-        run = round_of(home, data, name, (source, tally))
+        run = round_of(home, data, (name, place), (source, tally))
         tally.check(_scores(run) == reference, "a trial is lost, or has other scores")
         _check_leftovers(home, tally, shared)
         tally.rounds += 1
+    _wait(lambda: not agents(), 300)
+    tally.check(not agents(), f"agents of Ray left: {agents()}")
     return tally
 
 
@@ -93,11 +91,16 @@ def _never(process: subprocess.Popen[bytes]) -> None:
 
 
 def _swept(
-    home: Path, data: Path, name: str, disturb: Callable[[subprocess.Popen[bytes]], None]
+    home: Path,
+    data: Path,
+    where: tuple[str, Place],
+    disturb: Callable[[subprocess.Popen[bytes]], None],
 ) -> SweepDirectory:
     """One ``gitract-cv sweep`` to its end, whatever that is."""
+    name, place = where
     code = "from orchestrator.cli import main; main()"
-    told = ["sweep", "--local", "--data", str(data), "--space", str(home / "space.yaml")]
+    told = ["sweep", "--data", str(data), "--space", str(home / "space.yaml")]
+    told += [] if place.ray else ["--local"]
     told += ["--out", str(home / name), "--checkpoint-minutes", "0.001", "--cpus-per-trial", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (home / f"{name}.log").open("ab") as log:
@@ -109,16 +112,16 @@ def _swept(
 
 
 def _driver_round(
-    home: Path, data: Path, name: str, drawn: tuple[random.Random, Tally]
+    home: Path, data: Path, where: tuple[str, Place], drawn: tuple[random.Random, Tally]
 ) -> SweepDirectory:
     """The same command again and again, killed here and there, until it is through."""
-    source, tally = drawn
+    (name, place), (source, tally) = where, drawn
     left, codes = [source.randint(1, MOST_KILLS)], list[int]()
 
     def disturb(process: subprocess.Popen[bytes]) -> None:
         while left[0] and process.poll() is None:
             time.sleep(source.uniform(0, LONGEST_WAIT_SECONDS))
-            workers = _workers(process.pid)
+            workers = place.workers(process.pid)
             if process.poll() is not None:
                 break
             victim = process.pid if not workers or source.random() < 0.4 else workers[0]
@@ -128,10 +131,10 @@ def _driver_round(
 
     with _write_once(home / name, tally):
         while not codes or codes[-1]:
-            run = _swept(home, data, name, disturb)
+            run = _swept(home, data, where, disturb)
             tally.check(codes[-1] in (0, 1, -signal.SIGKILL), f"exit code {codes[-1]}")
-            _wait(lambda: not _marked(), 30)
-            tally.check(not _marked(), f"processes outlive their sweep: {_marked()}")
+            _wait(lambda: not marked(), 30)
+            tally.check(not marked(), f"processes outlive their sweep: {marked()}")
             if len(codes) > MOST_KILLS + 3:
                 tally.check(False, "it does not come to its end")
                 break
@@ -139,10 +142,10 @@ def _driver_round(
 
 
 def _worker_round(
-    home: Path, data: Path, name: str, drawn: tuple[random.Random, Tally]
+    home: Path, data: Path, where: tuple[str, Place], drawn: tuple[random.Random, Tally]
 ) -> SweepDirectory:
     """An executor of this process; one of its workers is killed now and then."""
-    source, tally = drawn
+    (name, place), (source, tally) = where, drawn
     changes = [{"loss": loss} for loss in ("bce", "bce + dice")]
     knobs = {"training.epochs": 40, "training.patience": 40}
     sweep = prepare_tiny(data, home / name, *({**knobs, **c} for c in changes))
@@ -154,13 +157,13 @@ def _worker_round(
         for seconds in waits:
             if over.wait(seconds):
                 return
-            for worker in _workers(os.getpid())[:1]:
+            for worker in place.workers(os.getpid())[:1]:
                 _kill(worker, "worker", tally)
 
     thread = threading.Thread(target=disturb)
-    with _write_once(home / name, tally):
+    with _write_once(home / name, tally), place.executor() as executor:
         thread.start()
-        LocalExecutor().run(jobs, lambda event: None)
+        executor.run(jobs, lambda event: None)
         over.set()
         thread.join()
     gc.collect()
@@ -205,47 +208,23 @@ def _check_leftovers(home: Path, tally: Tally, shared: set[str]) -> None:
     half = [p for p in home.rglob("*") if ".part" in p.name or p.suffix == ".tmp"]
     half += list(home.glob("*/.sweep.lock")) + list(home.glob("run*/trials/*/checkpoint.pt"))
     tally.check(not half, f"left behind: {half[:3]}")
-    _wait(lambda: not _marked(), 15)
-    tally.check(not _marked(), f"processes left: {_marked()}")
-    more = set(os.listdir("/dev/shm")) - shared
-    ours = [n for n in more if n.startswith(("torch_", "psm_", "sem.mp-", "gitract"))]
-    tally.check(not ours, f"shared memory left: {ours[:3]}")
+    _wait(lambda: not marked(), 15)
+    tally.check(not marked(), f"processes left: {marked()}")
+    _wait(lambda: not _shared_since(shared), 15)  # what other programs hold for a moment goes
+    tally.check(not _shared_since(shared), f"shared memory left: {_shared_since(shared)[:3]}")
     open_files = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
-    ours = [f for f in open_files if f.startswith(str(home))]
+    logs = str(home / "ray" / "session")  # what Ray opened in this process it never closes
+    ours = [f for f in open_files if f.startswith(str(home)) and not f.startswith(logs)]
     tally.check(not ours, f"open files: {ours[:3]}")
     if len(tally.memory_mib) > 2:  # the first rounds fill caches
         grown = tally.memory_mib[-1] - tally.memory_mib[1]
         tally.check(grown < MOST_GROWTH_MIB, f"grown by {grown} MiB")
 
 
-def _workers(driver: int) -> list[int]:
-    """Worker processes of a driver, in the order of their numbers."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == driver and b"spawn_main" in command:
-                found.append(int(entry.name))
-    return sorted(found)
-
-
-def _marked() -> list[int]:
-    """Processes that descend from this one, by a word in their environment; zombies are none."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                ours = _MARK.encode() in (entry / "environ").read_bytes().split(b"\0")
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if ours and b"resource_tracker" not in command:  # of this process, as long as it lives
-                found.append(int(entry.name))
-    return found
+def _shared_since(before: set[str]) -> list[str]:
+    """New pieces of shared memory of the kinds that Python and torch make."""
+    more = set(os.listdir("/dev/shm")) - before
+    return [n for n in more if n.startswith(("torch_", "psm_", "sem.mp-"))]
 
 
 def _kill(process: int, what: str, tally: Tally) -> None:
@@ -270,9 +249,10 @@ def main() -> int:
     ask = argparse.ArgumentParser(prog="python -m tests.soak")
     ask.add_argument("--minutes", type=float, default=60)
     ask.add_argument("--seed", type=int, default=0)
+    ask.add_argument("--ray", action="store_true", help="on Ray instead of local workers")
     told = ask.parse_args()
     with tempfile.TemporaryDirectory(prefix="gitract-soak-") as home:
-        tally = soak(Path(home), 60 * told.minutes, told.seed)
+        tally = soak(Path(home), 60 * told.minutes, told.seed, ray=told.ray)
     kills = ", ".join(f"{n} {what}s" for what, n in sorted(tally.kills.items()))
     memory = f"{tally.memory_mib[0]} -> {tally.memory_mib[-1]} MiB"
     print(f"{tally.rounds} rounds, killed {kills}, memory {memory}, {len(tally.faults)} faults")

@@ -17,7 +17,7 @@ from gitract_core.device import Replayed, slices_on
 from gitract_core.errors import RunError, TrialError
 from gitract_core.results import TrialFiles
 from gitract_core.spec import TrialSpec
-from gitract_core.together import run_together
+from gitract_core.together import in_threads
 from gitract_core.training import FoldSlices, Training
 from gitract_core.trial import fold_slices
 from orchestrator.sweep import PreparedSweep
@@ -276,7 +276,7 @@ def test_on_a_gpu_captured_steps_train_as_plain_ones(
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=2e-2)
     together = [Training(spec, data, device, capture=True) for _ in range(3)]
     for _ in range(3):
-        records = run_together(together)
+        records = in_threads(together, Training.run_epoch)
     for record in records:
         assert record.train_loss == pytest.approx(captured.records[-1].train_loss, rel=2e-2)
     torch.cuda.set_sync_debug_mode("error")

@@ -23,7 +23,8 @@ from orchestrator.executor import Jobs, TrialEvent
 from orchestrator.local_executor import LocalExecutor
 from orchestrator.slots import Slots
 from tests.test_captured_step import Rehearsed, figures, make, run
-from tests.test_faults import SmallDevice, device_of, same_but_for_cost
+from tests.test_faults import same_but_for_cost
+from tests.test_split_batches import SmallDevice, device_of
 from tests.tiny_sweep import prepare_tiny
 
 A_STEP_SECONDS = 20.0

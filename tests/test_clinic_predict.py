@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 from pydicom import dcmread
 
-from gitract_core.clinic.kinds import format_of, kind_of, require_packages
+from gitract_core.clinic.kinds import format_of, kind_of
 from gitract_core.clinic.prediction import check_folder
 from gitract_core.clinic.sources import find_sources
 from gitract_core.errors import DataError, RunError
@@ -157,12 +156,3 @@ def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
         nib.save(nib.Nifti1Image(block(), AFFINE), tmp_path / name)
     with pytest.raises(DataError, match="2 called a"):
         find_sources(tmp_path, "nifti")
-
-
-def test_missing_packages_are_named_with_their_extra() -> None:
-    require_packages()
-    with (
-        patch("gitract_core.clinic.kinds.find_spec", return_value=None),
-        pytest.raises(RunError, match=r"pip install 'gitract-cv\[clinic\]'"),
-    ):
-        require_packages()

@@ -14,15 +14,9 @@ import pandas as pd
 import pytest
 
 from gitract_core.results import read_history
+from tests.tiny_sweep import SPACE
 
-_SPACE = """
-folds: 2
-loss: [bce, bce + dice]
-network: {widths: "4,8", depth: 1}
-input: {size: 32, channels: 1}
-optimizer: {learning_rate: 0.01, batch_size: 4}
-training: {epochs: 2}
-"""
+_SPACE = SPACE + "training: {epochs: 2}\n"
 
 
 def cli(cwd: Path, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:

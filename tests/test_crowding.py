@@ -20,7 +20,8 @@ from orchestrator.slots import Slots
 from orchestrator.status import read_status
 from orchestrator.sweep import PreparedSweep
 from tests.small_gpus import SmallGpuData, Step
-from tests.test_faults import SmallDevice, device_of, same_but_for_cost
+from tests.test_faults import same_but_for_cost
+from tests.test_split_batches import SmallDevice, device_of
 from tests.tiny_sweep import prepare_tiny
 
 HOLDS = 6

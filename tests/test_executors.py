@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from gitract_core.errors import GitractError, RunError, TrialError
+from gitract_core.errors import RunError, TrialError
 from gitract_core.files import read_json
 from gitract_core.spec import TrialSpec
 from orchestrator.executor import Executor, Jobs, TrialEvent
 from orchestrator.local_executor import LocalExecutor
-from orchestrator.slots import Node, Slots, choose_slots
+from orchestrator.slots import Slots
 from orchestrator.sweep import PreparedSweep
 from tests.tiny_contest import write_tiny_contest
 from tests.tiny_sweep import prepare_tiny
@@ -320,33 +320,6 @@ def _only_child() -> int:
         if children:
             return int(children[0].pid or 0)
     raise AssertionError("no worker")
-
-
-def test_slots_follow_machine_and_flags() -> None:
-    assert choose_slots([Node(2)], 50) == Slots(2, 1)
-    assert choose_slots([Node(8)], 2) == Slots(2, 4)
-    assert choose_slots([Node(8)], 50, cpus_per_trial=4) == Slots(2, 4)
-    gpu = choose_slots([Node(16, 1, 140 * 2**30)], 50)
-    assert (gpu.count, gpu.gpus, gpu.cpus, gpu.device) == (8, 0.125, 2, "cuda")
-    assert choose_slots([Node(16, 1, 140 * 2**30)], 50, trials_per_gpu=3).gpus == 0.3333
-    mixed = choose_slots([Node(8), Node(8, 2, 16 * 2**30)], 50)
-    assert (mixed.count, mixed.gpus, mixed.cpus) == (4, 0.5, 2)
-    assert choose_slots([Node(8, 2, 80 * 2**30)], 2).gpus == 1.0
-    assert choose_slots([Node(2)] * 4, 4) == Slots(4, 2)
-    assert choose_slots([Node(4)] * 4, 5) == Slots(5, 2), "all at once, rather than with 3 each"
-    assert choose_slots([Node(2), Node(8)], 3) == Slots(3, 2)
-    assert choose_slots([Node(2, 1)] * 4, 4, trials_per_gpu=2) == Slots(4, 2, 1.0, "cuda")
-    assert choose_slots([Node(8, 4)], 8, trials_per_gpu=2).whole == 0
-    assert choose_slots([Node(8, 4)], 6, trials_per_gpu=2) == Slots(6, 1, 0.5, "cuda", whole=2)
-    assert choose_slots([Node(9, 4)], 9, trials_per_gpu=5) == Slots(9, 1, 0.3333, "cuda", whole=1)
-
-
-def test_machines_without_processors_are_left_out() -> None:
-    assert choose_slots([Node(0), Node(4)], 50) == Slots(4, 1)
-    assert choose_slots([Node(0, 1), Node(8, 1, 16 * 2**30)], 50).count == 2
-    for nodes in ([], [Node(0)], [Node(0, 1)]):
-        with pytest.raises(GitractError, match="slots: expected a machine with a processor"):
-            choose_slots(nodes, 50)
 
 
 @pytest.mark.ray

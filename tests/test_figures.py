@@ -19,10 +19,9 @@ from gitract_core.spec import Candidate
 from orchestrator.cli import judging, picturing  # noqa: F401 (fill the app)
 from orchestrator.cli.app import app
 from orchestrator.executor import Jobs
-from orchestrator.histories import read_histories
+from orchestrator.histories import METRICS, read_histories
 from orchestrator.local_executor import LocalExecutor
 from orchestrator.pictures.augmentation import augmented_slices, with_grid
-from orchestrator.pictures.correlation import METRICS
 from orchestrator.pictures.curves import CURVE_FIGURES, MOST_CANDIDATES, draw_curves, smoothed
 from orchestrator.pictures.predictions import choose_slices
 from orchestrator.pictures.run_slices import fullest_slice, gray_scan, run_index

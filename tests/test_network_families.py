@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -218,9 +216,3 @@ def test_widths_that_a_monai_network_cannot_have_are_refused(knobs, message):
     pytest.importorskip("monai")
     with pytest.raises(SpaceError, match=message):
         build_network(knobs, 3, 3)
-
-
-def test_without_monai_the_error_says_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "monai.networks", None)
-    with pytest.raises(SpaceError, match=r"expected MONAI to be installed, .* pip install monai"):
-        build_network(monai_knobs("UNet"), 3, 3)

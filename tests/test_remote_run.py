@@ -26,25 +26,10 @@ from orchestrator.remote_run import RemoteRun, StoreError
 from orchestrator.slots import Slots
 from orchestrator.status import read_status
 from orchestrator.sweep_directory import SweepDirectory
-from tests.test_faults import SmallDevice, device_of
-from tests.tiny_sweep import prepare_tiny
+from tests.test_split_batches import SmallDevice, device_of
+from tests.tiny_sweep import SPACE, prepare_tiny
 
 ROOT = Path(__file__).resolve().parent.parent
-SPACE = """
-folds: 2
-network:
-  widths: "4,8"
-  depth: 1
-input:
-  size: 32
-  channels: 1
-loss: [bce, dice]
-optimizer:
-  learning_rate: 0.01
-  batch_size: 4
-training:
-  epochs: 3
-"""
 
 
 @dataclass
@@ -131,7 +116,7 @@ def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProce
 
 def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
     space = tmp_path / "space.yaml"
-    space.write_text(SPACE)
+    space.write_text(SPACE + "training: {epochs: 3}\n")
     flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
     return ["sweep", *flags, *more]
 

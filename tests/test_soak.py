@@ -15,7 +15,7 @@ from tests.soak import Tally, _check_leftovers, soak
 def test_two_rounds_of_kills_lose_and_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("GITRACT_SOAK", "GITRACT_CACHE"):
+    for name in ("GITRACT_SOAK", "GITRACT_CACHE", "RAY_TMPDIR"):
         monkeypatch.setenv(name, "")
     tally = soak(tmp_path, seconds=1, seed=3)
     assert tally.rounds == 2

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from gitract_core.device import Runtime, own_stream, slices_on
-from gitract_core.together import in_threads, run_together
+from gitract_core.together import in_threads
 from gitract_core.training import DivergedError, Training
 from tests.test_captured_step import CHANGES, CPU, figures, make, run
 from tests.tiny_sweep import prepare_tiny
@@ -21,7 +21,7 @@ def test_trials_side_by_side_end_as_alone(tiny: Path, tmp_path: Path) -> None:
     alone = [run(make(sweep, n), 3) for n in range(4)]
     together = [make(sweep, n, capture=n % 2 == 0) for n in range(4)]
     for _ in range(3):
-        records = run_together(together)
+        records = in_threads(together, Training.run_epoch)
     assert [r.epoch for r in records] == [3] * 4
     assert [figures(t) for t in together] == [figures(t) for t in alone]
 
@@ -76,7 +76,7 @@ def test_one_that_diverges_does_not_spoil_the_others(tiny: Path, tmp_path: Path)
     alone = [run(make(sweep, n), 1) for n in range(3)]
     trainings[1]._train = lambda after_step: float("nan")  # type: ignore[method-assign]
     with pytest.raises(DivergedError):
-        run_together(trainings)
+        in_threads(trainings, Training.run_epoch)
     for n in (0, 2):
         assert figures(trainings[n]) == figures(alone[n])
 

@@ -18,6 +18,15 @@ KNOBS = {
     "training.epochs": 3,
 }
 
+SPACE = """
+folds: 2
+loss: [bce, bce + dice]
+network: {widths: "4,8", depth: 1}
+input: {size: 32, channels: 1}
+optimizer: {learning_rate: 0.01, batch_size: 4}
+"""
+"""Much the same as a file; it lacks ``training``."""
+
 
 def tiny_space(*changes: dict[str, object], folds: int = 2) -> SearchSpace:
     """A space of one candidate a change of ``KNOBS``."""

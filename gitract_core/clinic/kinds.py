@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from gitract_core.errors import DataError, RunError
+from gitract_core.errors import DataError
 
 Kind: TypeAlias = Literal["contest", "nifti", "dicom"]
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_PACKAGES = ("nibabel", "pydicom")
 FORMATS: dict[Kind, str] = {"contest": "csv", "nifti": "nifti", "dicom": "rtstruct"}
 """What masks are written as if nothing else is asked for."""
 
 _PREAMBLE_BYTES = 128
 _EXPECTED = "NIfTI files, a DICOM series or contest images (caseN/caseN_dayN/scans/*.png)"
-
-
-def require_packages() -> None:
-    """Check that the optional packages are there.
-
-    Raises:
-        RunError: one of them is not installed.
-    """
-    for package in _PACKAGES:
-        if find_spec(package) is None:
-            remedy = "pip install 'gitract-cv[clinic]'"
-            raise RunError("NIfTI and DICOM", f"the package {package}", "none", remedy)
 
 
 def kind_of(path: Path) -> Kind:

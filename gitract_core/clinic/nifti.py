@@ -26,8 +26,8 @@ from gitract_core.clinic.placing import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.errors import DataError
 from gitract_core.files import write_bytes
+from gitract_core.limits import MOST_VOXELS
 from gitract_core.organs import ORGANS
-from gitract_core.png_header import MOST_VOXELS
 
 _CHUNK_BYTES = 2**20
 _MOST_CHUNKS = 16 * MOST_VOXELS // _CHUNK_BYTES  # no voxel has more bytes

@@ -1,23 +1,27 @@
-"""Scans to masks to files, scan by scan, with a list of what was made."""
+"""Scans to masks to files, scan by scan, with a list of what was made.
+
+All scans are read before the first is predicted, and once more when it is their turn: reading
+takes little beside networks, and one bad scan among many is found before anything is written.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from gitract_core.clinic.nifti import write_nifti
-from gitract_core.clinic.rtstruct import write_rtstruct
+from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.sources import Source
 from gitract_core.errors import RunError
 from gitract_core.files import write_json
 from gitract_core.members import Predictor
 from gitract_core.organs import ORGANS
+from gitract_core.progress import Progress, silent
 
 FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
-Progress = Callable[[int, int], None]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
 _MM3_IN_ML = 1000
 
@@ -39,13 +43,33 @@ class PredictedScan:
     doubts: tuple[str, ...]
 
 
+def check_sources(
+    sources: Sequence[Source], file_format: FileFormat, progress: Progress = silent
+) -> None:
+    """Read every scan, pixels included, and keep none; so ``predict_sources`` can go through.
+
+    Args:
+        sources: the scans.
+        file_format: what is to be written of them.
+        progress: called with (scans done, all scans).
+
+    Raises:
+        DataError: a scan is at fault, or lacks what its masks must refer to.
+    """
+    for done, source in enumerate(sources, 1):
+        scan = source.read()
+        if file_format == "rtstruct":
+            check_series(scan)
+        progress(done, len(sources))
+
+
 def predict_sources(
     predictor: Predictor,
     sources: Sequence[Source],
     target: tuple[Path, FileFormat],
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[PredictedScan]:
-    """Predict scans into a folder of files and their list, ``predictions.json``.
+    """Predict scans into a folder of files and, at the end, their list, ``predictions.json``.
 
     Args:
         predictor: the networks.
@@ -54,7 +78,8 @@ def predict_sources(
         progress: called with (scans done, all scans).
 
     Raises:
-        DataError: a scan is at fault; files of those before it stay.
+        DataError: a scan is at fault; files of those before it stay, whole. After
+            ``check_sources`` that is a scan that has changed since.
         RunError: the folder is one that scans are read from.
     """
     folder, file_format = target
@@ -69,8 +94,7 @@ def predict_sources(
         ml = masks.sum(axis=(1, 2, 3)) * (scan.grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
         made.append(PredictedScan(scan.name, names, volumes, scan.doubts))
-        if progress:
-            progress(done, len(sources))
+        progress(done, len(sources))
     _write_list(predictor, made, folder)
     return made
 

@@ -59,14 +59,9 @@ def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path) -> list[Path]:
         the file.
 
     Raises:
-        DataError: the scan is not a DICOM series, or lacks what an RTSTRUCT must refer to.
+        DataError: as ``check_series``.
     """
-    if not scan.series:
-        expected = "a DICOM series for an RTSTRUCT"
-        raise DataError(scan.name, expected, "a scan without one", "pass --format nifti")
-    for name in ("StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID"):
-        if not scan.series[0].get(name):
-            raise DataError(scan.name, name, "none", "export the series again, or use NIfTI")
+    check_series(scan)
     dataset = _dataset(scan)
     for number, (organ, color, mask) in enumerate(zip(ORGANS, COLORS, masks, strict=True), 1):
         _add_region(dataset, number, organ)
@@ -82,6 +77,20 @@ def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path) -> list[Path]:
     dataset.save_as(content, enforce_file_format=True)
     write_bytes(file, content.getvalue())
     return [file]
+
+
+def check_series(scan: Scan) -> None:
+    """Check that an RTSTRUCT can refer to a scan.
+
+    Raises:
+        DataError: it is not a DICOM series, or an image of it lacks what is referred to.
+    """
+    if not scan.series:
+        expected = "a DICOM series for an RTSTRUCT"
+        raise DataError(scan.name, expected, "a scan without one", "pass --format nifti")
+    for name in ("StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID"):
+        if not all(header.get(name) for header in scan.series):
+            raise DataError(scan.name, name, "none", "export the series again, or use NIfTI")
 
 
 def _contours(scan: Scan, mask: np.ndarray) -> list[Dataset]:

@@ -15,8 +15,8 @@ import pandas as pd
 
 from gitract_core import rle
 from gitract_core.errors import RleError, SubmissionError, suggestion
+from gitract_core.limits import MOST_PIXELS, MOST_VOXELS
 from gitract_core.organs import N_ORGANS, ORGANS
-from gitract_core.png_header import MOST_PIXELS, MOST_VOXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

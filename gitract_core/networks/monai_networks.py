@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from gitract_core.errors import SpaceError, suggestion
 from gitract_core.networks.registry import register
 from gitract_core.networks.widths import resolve_widths
+from gitract_core.optional_packages import require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,10 +72,7 @@ def build_monai(knobs: NetworkKnobs, in_channels: int, out_channels: int) -> nn.
         expected = "monai: and a network's name"
         remedy = suggestion(name, RECIPES)
         raise SpaceError("knob network.family", expected, repr(knobs.family), remedy)
-    try:
-        from monai.networks import nets
-    except ImportError as absent:
-        expected, remedy = "MONAI to be installed", "run pip install monai"
-        where = f"knob network.family {knobs.family!r}"
-        raise SpaceError(where, expected, absent, remedy) from absent
+    require("monai", f"knob network.family {knobs.family!r}", "monai", SpaceError)
+    from monai.networks import nets
+
     return RECIPES[name](nets, in_channels, out_channels, resolve_widths(knobs))

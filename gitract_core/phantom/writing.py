@@ -18,7 +18,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ from gitract_core.phantom.plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.planning import make_plan
 from gitract_core.phantom.scan import Scan
 from gitract_core.phantom.spec import PhantomSpec
+from gitract_core.progress import Progress, silent
 from gitract_core.rle import encode
 
-Progress = Callable[[int, int], None]
 _MARKER = "phantom.json"
 _ASIDE = ".drawing"
 _FORMAT = 1  # raise it when the layout of the folder changes
@@ -69,7 +69,7 @@ def write_phantom(
     seed: int = 0,
     slices_per_scan: int | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> PhantomPlan:
     """Write a synthetic data set in the contest's layout.
 
@@ -99,7 +99,7 @@ def write_phantom_of(
     spec: PhantomSpec,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> PhantomPlan:
     """Write the phantom of a spec, for example ``PhantomSpec.like_paper()``; see write_phantom."""
     if workers is not None and workers < 1:
@@ -109,11 +109,10 @@ def write_phantom_of(
     _claim(root, spec)
     jobs = [_Job(root, "train", scan, spec.seed) for scan in plan.train]
     jobs += [_Job(root, "test", scan, spec.seed) for scan in plan.test]
-    report = progress or _silent
     if not (root / "train.csv").exists():
-        _draw_all(jobs, workers or _cores(), report)
+        _draw_all(jobs, workers or _cores(), progress)
         _write_tables(root, jobs)
-    report(len(jobs), len(jobs))
+    progress(len(jobs), len(jobs))
     shutil.rmtree(root / _ASIDE, ignore_errors=True)
     return plan
 
@@ -149,14 +148,14 @@ def _read_marker(marker: Path) -> dict[str, object]:
         raise DataError(marker, "the spec of a phantom", error, "choose another folder") from None
 
 
-def _draw_all(jobs: Sequence[_Job], workers: int, report: Progress) -> None:
+def _draw_all(jobs: Sequence[_Job], workers: int, progress: Progress) -> None:
     """Draw every scan that is not there yet."""
     pending = [job for job in jobs if not (job.folder.is_dir() and job.masks.is_file())]
     done = len(jobs) - len(pending)
-    report(done, len(jobs))
+    progress(done, len(jobs))
     for _ in _finished(pending, min(workers, len(pending))):
         done += 1
-        report(done, len(jobs))
+        progress(done, len(jobs))
 
 
 def _finished(jobs: Sequence[_Job], workers: int) -> Iterator[None]:
@@ -236,7 +235,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _silent(done: int, total: int) -> None:
-    pass

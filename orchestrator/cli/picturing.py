@@ -65,7 +65,8 @@ def _print(made: PaperFigures, folder: Path) -> None:
 def _relations(made: PaperFigures) -> Table:
     from rich.table import Table
 
-    from orchestrator.pictures.correlation import METRICS, POOLED
+    from orchestrator.histories import METRICS
+    from orchestrator.pictures.correlation import POOLED
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(("metric", "Spearman", "95 % interval", "Pearson", "jump")):

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from orchestrator.planning import Outlook, Plan
     from orchestrator.slots import Node
-    from orchestrator.sweep import CheckedSweep
+    from orchestrator.sweep import CheckedSweep, SweepRequest
 
+Budget = Annotated[str | None, typer.Option(help="Time there is, 6h or 90m: plan what fits it.")]
+WriteSpace = Annotated[
+    Path | None, typer.Option(help="Write what is planned as a search space, a YAML file.")
+]
 _RAY_START_SECONDS = 10.0  # import, an own session, its first workers and its end, on two cores
 
 
@@ -46,12 +50,8 @@ def plan(
     race: options.Race = False,
     race_keep: options.RaceKeep = 3,
     retries: options.Retries = 1,
-    budget: Annotated[
-        str | None, typer.Option(help="Time there is, 6h or 90m: plan what fits it.")
-    ] = None,
-    write_space: Annotated[
-        Path | None, typer.Option(help="Write what is planned as a search space, a YAML file.")
-    ] = None,
+    budget: Budget = None,
+    write_space: WriteSpace = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what a sweep with the same arguments will take: trials, slots, time, memory and disk.
@@ -63,23 +63,16 @@ def plan(
     from orchestrator.budget import parse_budget
     from orchestrator.budget import write_space as write
     from orchestrator.planning import make_plan
-    from orchestrator.remote_run import RemoteRun
-    from orchestrator.searching import foreseen
-    from orchestrator.sweep import check
 
     budget_seconds = None if budget is None else parse_budget(budget)
     changes = (exclude or [], set_knob or [], precision)
     with _folder(data) as (path, extra_seconds):
-        store = RemoteRun.of(out)
-        out = store.pull(bulky=False) if store else out
-        request = options.sweep_request((path, data is None), space, out, (folds, repeats), changes)
-        if request.search and (budget or write_space):
-            _refuse_search("--budget" if budget else "--write-space")
-        checked = foreseen(check(request))
-        ray_seconds = 0.0 if local else _RAY_START_SECONDS
+        out, folder = _here(out), (path, data is None)
+        request = options.sweep_request(folder, space, out, (folds, repeats), changes)
+        checked = _checked(request, {"--budget": budget, "--write-space": write_space})
         flags = (trials_per_gpu, cpus_per_trial)
         kept = (oof == "keep", keep_state)
-        outlook = _outlook(checked, (local, address), flags, extra_seconds + ray_seconds, kept)
+        outlook = _outlook(checked, (local, address), flags, extra_seconds, kept)
         made = make_plan(outlook, budget_seconds)
         if write_space is not None:
             write(write_space, request.space, outlook.named(made.candidates))
@@ -90,12 +83,25 @@ def plan(
     _say_next(made, write_space)
 
 
-def _refuse_search(option: str) -> None:
-    """What will be proposed is not known, so that it can be neither left out nor written down."""
+def _checked(request: SweepRequest, choices: dict[str, object]) -> CheckedSweep:
+    """The sweep to plan; what will be proposed can be neither left out nor written down."""
     from gitract_core.errors import SpaceError
+    from orchestrator.searching import foreseen
+    from orchestrator.sweep import check
 
-    remedy = "lower the search's samples until the plan's time fits"
-    raise SpaceError(option, "a space whose candidates are known", "a search", remedy)
+    asked = [option for option, value in choices.items() if value]
+    if request.search and asked:
+        remedy = "lower the search's samples until the plan's time fits"
+        raise SpaceError(asked[0], "a space whose candidates are known", "a search", remedy)
+    return foreseen(check(request))
+
+
+def _here(out: Path | None) -> Path | None:
+    """The run directory; of one in an object store its mirror, as the store is now."""
+    from orchestrator.remote_run import RemoteRun
+
+    store = RemoteRun.of(out)
+    return store.pull(bulky=False) if store else out
 
 
 @contextmanager
@@ -131,6 +137,7 @@ def _outlook(
     candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
     with console(stderr=True).status("measuring a few steps of each network"):
         measured = probe(candidates, checked.index, slots, crowd_here(slots))
+    extra_seconds += 0.0 if where[0] else _RAY_START_SECONDS
     return Outlook(checked, slots, measured, extra_seconds, *kept)
 
 

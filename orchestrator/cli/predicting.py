@@ -13,6 +13,7 @@ from orchestrator.cli.app import app, console, open_run, print_json, progress_ba
 
 if TYPE_CHECKING:
     from gitract_core.clinic.prediction import PredictedScan
+    from gitract_core.slices import SliceIndex
     from gitract_core.submission import Fault
     from orchestrator.ensemble import Ensemble
 
@@ -50,8 +51,6 @@ def ensemble(
     as_json: Json = False,
 ) -> None:
     """Average the best candidates, measure the average out of fold, and write a submission."""
-    from gitract_core.errors import RunError
-    from gitract_core.slices import SliceIndex
     from orchestrator.ensemble import make_ensemble
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.recipes import Method
@@ -59,10 +58,7 @@ def ensemble(
     directory = open_run(run)
     board = build_leaderboard(directory)
     method = Method(top, weights, tune, flip)
-    folder = images or board.record.data_directory / "test"
-    if images is None and not folder.is_dir():
-        raise RunError(folder, "scans to predict", "nothing there", "pass --images DIR")
-    index = SliceIndex.from_directory(folder)
+    index = _index(images, board.record.data_directory / "test")
     bar, progress = progress_bar("out-of-fold score")
     with bar:
         made = make_ensemble(directory, board, method, progress)
@@ -126,6 +122,15 @@ def predict(
         raise typer.Exit(1)
 
 
+def _index(images: Path | None, otherwise: Path) -> SliceIndex:
+    from gitract_core.errors import RunError
+    from gitract_core.slices import SliceIndex
+
+    if images is None and not otherwise.is_dir():
+        raise RunError(otherwise, "scans to predict", "nothing there", "pass --images DIR")
+    return SliceIndex.from_directory(images or otherwise)
+
+
 def _predict(
     manifest: Path, index: Any, out: Path, where: tuple[str, int | None, str | None]
 ) -> list[Fault]:
@@ -151,10 +156,11 @@ def _predict_files(
     as_json: bool,
 ) -> None:
     """NIfTI or RTSTRUCT of scans; warnings and progress go to stderr."""
-    from gitract_core.clinic.kinds import require_packages
+    from gitract_core.optional_packages import require
 
-    require_packages()
-    from gitract_core.clinic.prediction import check_folder, predict_sources
+    for package in ("nibabel", "pydicom", "contourpy"):
+        require(package, "NIfTI and DICOM", "clinic")
+    from gitract_core.clinic.prediction import check_folder, check_sources, predict_sources
     from gitract_core.clinic.sources import find_sources
     from gitract_core.members import Members, Predictor
 
@@ -163,6 +169,9 @@ def _predict_files(
     sources = find_sources(*images)
     where = manifest if manifest.is_dir() else manifest.parent
     predictor = Predictor(Members.load(manifest), where, runtime)
+    bar, progress = progress_bar("reading")
+    with bar:
+        check_sources(sources, target[1], progress)
     bar, progress = progress_bar("prediction")
     with bar:
         made = predict_sources(predictor, sources, (folder, target[1]), progress)

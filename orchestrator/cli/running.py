@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.race import Race
     from orchestrator.remote_run import RemoteRun
     from orchestrator.slots import Slots
-    from orchestrator.sweep import PreparedSweep
+    from orchestrator.sweep import PreparedSweep, SweepRequest
     from orchestrator.sweep_directory import SweepDirectory
     from orchestrator.tracking import Trackers
     from orchestrator.verdict import Verdict
@@ -60,9 +61,7 @@ def sweep(
     where their state was last saved. More epochs, more candidates: what is there is reused.
     """
     from orchestrator.run_lock import sole_sweep
-    from orchestrator.searching import stand_ins
-    from orchestrator.sweep import prepare
-    from orchestrator.tracking import TrackedRun, begin_tracking, check_trackers
+    from orchestrator.tracking import check_trackers
 
     changes = (exclude or [], set_knob or [], precision)
     folder = (options.DEMO_DATA if data is None else data, data is None)
@@ -71,27 +70,69 @@ def sweep(
     request = options.sweep_request(folder, space, where, (folds, repeats), changes)
     context.with_resource(sole_sweep(request.out))
     check_trackers(mlflow)
-    if data is None:
+    prepared = _prepared(request, is_demo=data is None)
+    how = _How(
+        (local, address),
+        (trials_per_gpu, cpus_per_trial),
+        (retries, oof == "keep", checkpoint_minutes, keep_state, store),
+        (tensorboard, mlflow),
+        race_keep if race else None,
+    )
+    failed = _train(prepared, how, console(stderr=as_json))
+    _end(prepared, failed, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a sweep is to run.
+
+    Attributes:
+        where: ``--local`` and ``--address``.
+        packing: ``--trials-per-gpu`` and ``--cpus-per-trial``.
+        jobs: the last fields of ``Jobs``: attempts, what is kept and how often, the store.
+        trackers: ``--tensorboard`` and ``--mlflow``.
+        race_keep: how many a race shall find; None: no race.
+    """
+
+    where: tuple[bool, str | None]
+    packing: tuple[str, int | None]
+    jobs: tuple[int, bool, float, bool, RemoteRun | None]
+    trackers: tuple[bool, str | None]
+    race_keep: int | None
+
+
+def _prepared(request: SweepRequest, *, is_demo: bool) -> PreparedSweep:
+    from orchestrator.sweep import prepare
+
+    if is_demo:
         _make_demo_data()
     bar, progress = progress_bar("cache")
     with bar:
-        prepared = prepare(request, progress)
-    say = console(stderr=as_json)
+        return prepare(request, progress)
+
+
+def _train(prepared: PreparedSweep, how: _How, say: Console) -> int:
+    """Run what is pending, under trackers; returns how many trials failed for good."""
+    from orchestrator.searching import stand_ins
+    from orchestrator.tracking import TrackedRun, begin_tracking
+
     _say_what_is_asked(prepared, say)
-    failed = 0
+    (local, address), (tensorboard, mlflow) = how.where, how.trackers
     with ExitStack() as stack:
         run = TrackedRun(prepared.directory, prepared.specs)
         trackers = begin_tracking(stack, run, tensorboard=tensorboard, mlflow=mlflow)
-        if prepared.pending or prepared.record.to_come:
-            say.print(_watch_line(prepared, tensorboard=tensorboard), soft_wrap=True)
-            executor, nodes = reach(stack, local=local, address=address)
-            flags = (trials_per_gpu, cpus_per_trial)
-            trials = [*prepared.pending, *stand_ins(prepared.search, prepared.record)]
-            slots = options.choose_packing(nodes, trials, prepared.index, flags, say)
-            say.print(_slots_line(slots, local=local))
-            further = (retries, oof == "keep", checkpoint_minutes, keep_state, store)
-            how = (slots, further, trackers)
-            failed = _run(executor, prepared, how, race_keep if race else None)
+        if not prepared.pending and not prepared.record.to_come:
+            return 0
+        say.print(_watch_line(prepared, tensorboard=tensorboard), soft_wrap=True)
+        executor, nodes = reach(stack, local=local, address=address)
+        trials = [*prepared.pending, *stand_ins(prepared.search, prepared.record)]
+        slots = options.choose_packing(nodes, trials, prepared.index, how.packing, say)
+        say.print(_slots_line(slots, local=local))
+        return _run(executor, prepared, (slots, trackers), how)
+
+
+def _end(prepared: PreparedSweep, failed: int, *, as_json: bool) -> None:
+    """Show the outcome; exit with 1 if it is not whole."""
     written = _show_outcome(prepared, as_json=as_json)
     if failed:
         print(
@@ -141,8 +182,8 @@ def _watch_line(prepared: PreparedSweep, *, tensorboard: bool) -> str:
 def _run(
     executor: Executor,
     prepared: PreparedSweep,
-    how: tuple[Slots, tuple[int, bool, float, bool, RemoteRun | None], Trackers],
-    race_keep: int | None,
+    begun: tuple[Slots, Trackers],
+    how: _How,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
     from orchestrator.executor import Everything, Jobs, TrialEvent
@@ -150,12 +191,11 @@ def _run(
     from orchestrator.searching import Searching
 
     failed: set[str] = set()
-    slots, further, trackers = how
-    store = further[-1]
+    (slots, trackers), store = begun, how.jobs[-1]
     trials = prepared.directory.trials.resolve()  # workers have other working directories
     shown = (prepared.directory, prepared.specs, prepared.trials_to_come)
     with SweepProgress(console(stderr=True), *shown) as progress:
-        race = None if race_keep is None else _race(prepared, race_keep, progress)
+        race = None if how.race_keep is None else _race(prepared, how.race_keep, progress)
         pending = race.order(prepared.pending) if race else prepared.pending
 
         def on_propose(specs: Sequence[TrialSpec]) -> None:
@@ -180,7 +220,7 @@ def _run(
 
         if store:
             store.push_rest()
-        jobs = Jobs(pending, prepared.data, trials, slots, *further)
+        jobs = Jobs(pending, prepared.data, trials, slots, *how.jobs)
         try:
             executor.run(jobs, on_event, course or Everything())
         except KeyboardInterrupt:

@@ -25,20 +25,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from orchestrator.histories import CandidateHistories, TrialHistory, finite_mean
+from orchestrator.histories import METRICS, CandidateHistories, TrialHistory, finite_mean
 from orchestrator.pictures.style import SERIES_COLORS, new_figure
-
-METRICS = {
-    "dice": "Dice, pooled",
-    "iou": "IoU, pooled",
-    "row_dice": "Dice by slice",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "paper_dice": "Dice, the paper's",
-    "paper_iou": "IoU, the paper's",
-    "paper_accuracy": "accuracy, the paper's",
-}
-"""Fields of ``EpochRecord`` and their names for people."""
 
 POOLED = "all trials"
 LEAST_EPOCHS = 3

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gitract_core.errors import GitractError
+from gitract_core.progress import Progress, silent
 from orchestrator.histories import RunHistories, read_histories
 from orchestrator.paper_tables import (
     HONEST_METRICS,
@@ -30,7 +31,6 @@ from orchestrator.pictures.style import save_figure
 from orchestrator.report.paper_text import write_markdown_tables, write_rows
 from orchestrator.sweep_directory import SweepDirectory
 
-Progress = Callable[[int, int], None]
 Step = Callable[[Path], Path]
 
 
@@ -66,7 +66,7 @@ class PaperFigures:
 
 
 def write_paper_figures(
-    directory: SweepDirectory, out: Path, progress: Progress | None = None
+    directory: SweepDirectory, out: Path, progress: Progress = silent
 ) -> PaperFigures:
     """Write figures 7 to 11, tables 5 and 6 and the correlations of a run's finished trials.
 
@@ -125,7 +125,7 @@ def _pictures(directory: SweepDirectory, histories: RunHistories) -> dict[str, S
 
 
 def _written(
-    steps: Mapping[str, Step], out: Path, progress: Progress | None
+    steps: Mapping[str, Step], out: Path, progress: Progress
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """The files of the steps that could be done, and why the others could not."""
     files: list[Path] = []
@@ -135,8 +135,7 @@ def _written(
             files.append(step(out / name))
         except GitractError as error:
             failed.append(f"{name}: {error}")
-        if progress:
-            progress(done, len(steps))
+        progress(done, len(steps))
     return tuple(files), tuple(failed)
 
 

@@ -96,15 +96,6 @@ class Bootstrap:
         last = ranked[:, min(count, ranked.shape[1]) - 1]
         return np.asarray((self.draws >= last[:, None]).mean(axis=0))
 
-    def probability_better(self) -> Floats:
-        """Share of draws in which the row's candidate beats the column's, ties as half.
-
-        (candidates, candidates), 0.5 on the diagonal.
-        """
-        columns = self.draws.T
-        wins = [(np.sign(one - columns).mean(axis=1) + 1) / 2 for one in columns]
-        return np.asarray(wins)
-
     def _against(self, place: int) -> Floats:
         rows = -np.eye(len(self.estimate))
         rows[:, place] += 1

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from gitract_core.optional_packages import require
 from gitract_core.spec import TrialSpec
 from orchestrator.executor import TrialEvent
 from orchestrator.tracking.background import Background
-from orchestrator.tracking.mlflow_runs import MlflowRuns, check_client
+from orchestrator.tracking.mlflow_runs import MlflowRuns
 from orchestrator.tracking.tracker import TrackedRun, Tracker
 
 
@@ -21,7 +22,7 @@ def check_trackers(mlflow: str | None) -> None:
         GitractError: MLflow is asked for and its client is not installed.
     """
     if mlflow is not None:
-        check_client()
+        require("mlflow", "--mlflow", "mlflow")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ telemetry stays off.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import statistics
@@ -16,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitract_core.errors import GitractError
 from gitract_core.results import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.tracking.tracker import FINAL_SCORES, TrackedRun
@@ -34,17 +32,6 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-
-
-def check_client() -> None:
-    """Refuse to begin without MLflow's client.
-
-    Raises:
-        GitractError: it is not installed.
-    """
-    if importlib.util.find_spec("mlflow") is None:
-        remedy = "pip install 'gitract-cv[mlflow]'"
-        raise GitractError("--mlflow", "the package mlflow-skinny or mlflow", "none", remedy)
 
 
 class MlflowRuns:

@@ -9,15 +9,7 @@ import pytest
 
 from tests.bad_input.refusing import run_cli
 from tests.tiny_contest import write_tiny_contest
-
-_SPACE = """
-folds: 2
-loss: [bce, bce + dice]
-network: {widths: "4,8", depth: 1}
-input: {size: 32, channels: 1}
-optimizer: {learning_rate: 0.01, batch_size: 4}
-training: {epochs: 1}
-"""
+from tests.tiny_sweep import SPACE
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +17,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder: ``tiny`` (data), ``space.yaml`` and ``run``, a sweep with the ensemble ``one``."""
     home = tmp_path_factory.mktemp("finished")
     write_tiny_contest(home / "tiny")
-    (home / "space.yaml").write_text(_SPACE)
+    (home / "space.yaml").write_text(SPACE + "training: {epochs: 1}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("GITRACT_CACHE", str(tmp_path_factory.getbasetemp() / "gitract-cache"))

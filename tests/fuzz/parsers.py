@@ -6,7 +6,6 @@ Beyond that each checks what must hold of the value, so that a silent wrong answ
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gitract_core import rle
-from gitract_core.errors import DataError, GitractError, RleError, SpaceError, SubmissionError
+from gitract_core.errors import DataError, RleError, SpaceError, SubmissionError
 from gitract_core.losses.expression import parse
 from gitract_core.slices import SliceKey, read_annotations
 from gitract_core.submission import check_submission
@@ -22,7 +21,6 @@ from search_spaces import load_space
 
 Parser = Callable[[bytes], None]
 
-_FOLDER = Path(tempfile.gettempdir())
 SIZES = pd.DataFrame(
     {
         "id": ["case1_day0_slice_0001", "case1_day0_slice_0002"],
@@ -135,4 +133,3 @@ PARSERS: dict[str, Parser] = {
     "space": fuzz_space,
     "loss": fuzz_loss,
 }
-OURS = GitractError

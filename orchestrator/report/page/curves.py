@@ -9,20 +9,14 @@ import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.results import EpochRecord, read_history
+from orchestrator.histories import METRICS
 from orchestrator.leaderboard import CandidateScores
 from orchestrator.sweep_directory import SweepDirectory
 
-METRICS = {
+CHOICES = {
     "loss": "validation loss",
     "train_loss": "training loss",
-    "dice": "Dice, pooled",
-    "iou": "IoU, pooled",
-    "row_dice": "Dice by slice",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "paper_dice": "Dice, the paper's",
-    "paper_iou": "IoU, the paper's",
-    "paper_accuracy": "accuracy, the paper's",
+    **METRICS,
     "learning_rate": "learning rate",
 }
 """Fields of ``EpochRecord`` in the order of choice."""
@@ -56,14 +50,14 @@ def curve_values(
             folds.append({"fold": number, **_curve(records)})
         if folds:
             candidates.append({"place": place, "label": line.label, "folds": folds})
-    names = [{"key": key, "name": name} for key, name in METRICS.items()]
+    names = [{"key": key, "name": name} for key, name in CHOICES.items()]
     return {"metrics": names, "candidates": candidates}
 
 
 def _curve(records: list[EpochRecord]) -> dict[str, Any]:
     places = np.linspace(0, len(records) - 1, min(len(records), MOST_EPOCHS)).round()
     kept = [records[int(place)] for place in places]
-    values = {key: [_digits(getattr(r, key)) for r in kept] for key in METRICS}
+    values = {key: [_digits(getattr(r, key)) for r in kept] for key in CHOICES}
     return {"epochs": [r.epoch for r in kept], "values": values}
 
 

@@ -12,6 +12,7 @@ from gitract_core.announced import read_announced
 from gitract_core.errors import GitractError
 from gitract_core.files import write_bytes
 from gitract_core.organs import ORGANS
+from gitract_core.progress import Progress, silent
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.report.page.cases import case_values, pair_values
 from orchestrator.report.page.curves import curve_values
@@ -27,15 +28,13 @@ from orchestrator.verdict import Verdict
 MOST_SHOWN = 10
 """Candidates that get more than a line of the leaderboard."""
 
-Progress = Callable[[int, int], None]
-
 
 def write_page(
     directory: SweepDirectory,
     board: Leaderboard,
     verdict: Verdict | None,
     path: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Write a run's page atomically.
 
@@ -69,7 +68,7 @@ def page_values(
     directory: SweepDirectory,
     board: Leaderboard,
     verdict: Verdict | None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """The values of all sections; a section that cannot be made is None, with the reason told.
 
@@ -100,8 +99,7 @@ def page_values(
         except GitractError as error:
             values[name] = None
             left_out.append(str(error))
-        if progress:
-            progress(done, len(sections))
+        progress(done, len(sections))
     left_out[:] = dict.fromkeys(left_out)
     return values
 

@@ -1,0 +1,13 @@
+"""How far long work is, for whoever wants to know; the core itself shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (done, all), from the caller's thread."""
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
