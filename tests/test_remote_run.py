@@ -26,9 +26,11 @@ from orchestrator.remote_run import RemoteRun, StoreError
 from orchestrator.slots import Slots
 from orchestrator.status import read_status
 from orchestrator.sweep_directory import SweepDirectory
+from tests import tiny_sweep
 from tests.test_split_batches import SmallDevice, device_of
-from tests.tiny_sweep import SPACE, prepare_tiny
+from tests.tiny_sweep import prepare_tiny
 
+SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -116,7 +118,7 @@ def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProce
 
 def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
     space = tmp_path / "space.yaml"
-    space.write_text(SPACE + "training: {epochs: 3}\n")
+    space.write_text(SPACE)
     flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
     return ["sweep", *flags, *more]
 
