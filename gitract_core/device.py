@@ -14,15 +14,18 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import torch
+from torch import nn
 
 from gitract_core.cache import SliceCache
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import InputKnobs
 from gitract_core.organs import N_ORGANS
+from gitract_core.spec import Candidate
 
 T = TypeVar("T")
 
 _ONE_AT_A_TIME = threading.Lock()  # uploads and captures
+_PIXELS_AHEAD = 2**22  # 256 slices of 128 x 128
 _WARM_UP_RUNS = 3  # as PyTorch's notes on CUDA graphs do: libraries set themselves up at first
 
 
@@ -36,7 +39,8 @@ class Runtime:
             the executor sets it. Results on a CPU are equal bit by bit for equal threads.
         keep_oof: leave out-of-fold probabilities behind; without them they are predicted anew from
             the weights when they are asked for.
-        capture: replay whole training steps from a CUDA graph (see ``captured_step``).
+        capture: on CUDA, replay whole training steps from a graph (see ``captured_step``) and, in
+            trials long enough to pay for it, let the compiler fuse them (``compiled``).
         checkpoint_minutes: how long a trial goes on inside an epoch without saving its state; with
             0 it is saved after epochs alone.
         split_batches: train a batch that does not fit the device's memory in two parts; without it
@@ -48,7 +52,7 @@ class Runtime:
     device: str = "auto"
     threads: int = 1
     keep_oof: bool = True
-    capture: bool = False
+    capture: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
     split_batches: bool = True
@@ -142,6 +146,32 @@ def sent(value: T, device: torch.device) -> T:
         }
         return replace(value, **parts)
     return value
+
+
+def slices_ahead(device: torch.device, candidate: Candidate) -> int:
+    """How many slices to gather and augment at once: whole batches, one of them on a CPU.
+
+    On a GPU the launches that this takes cost more than the work (an H100 trains standard widths
+    at batch 16 faster than its host launches the augmentation of each batch).
+    """
+    batch, size = candidate.optimizer.batch_size, candidate.input.size
+    if device.type == "cpu":
+        return batch
+    return max(1, _PIXELS_AHEAD // (batch * size**2)) * batch
+
+
+def captures(device: torch.device) -> bool:
+    """Whether replayed steps are faster than plain ones there; on a CPU they are the same."""
+    return device.type == "cuda"
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """The network, its forward and backward pass fused by ``torch.compile`` at the first call.
+
+    Every other size of a batch would be compiled anew. The compiler needs Triton and a C compiler,
+    and says so at the first call.
+    """
+    return cast(nn.Module, torch.compile(network, dynamic=False))
 
 
 def learning_rate_on(device: torch.device, rate: float) -> float | torch.Tensor:

@@ -51,9 +51,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def batches(n_slices: int, size: int = BATCH_SLICES) -> Iterator[slice]:
-    """Spans that cover ``n_slices`` in order."""
-    return (slice(i, min(i + size, n_slices)) for i in range(0, n_slices, size))
+def batches(n_slices: int, size: int = BATCH_SLICES, first: int = 0) -> Iterator[slice]:
+    """Spans that cover ``n_slices`` in order, from the ``first`` on."""
+    return (slice(i, min(i + size, n_slices)) for i in range(first, n_slices, size))
 
 
 @dataclass

@@ -26,6 +26,7 @@ from gitract_core.checkpoint import Checkpoints
 from gitract_core.device import (
     DeviceSlices,
     Runtime,
+    captures,
     peak_memory_bytes,
     resolve_precision,
     start_measuring,
@@ -155,6 +156,9 @@ def _operations(network: NetworkKnobs, planes: int, size: int) -> int:
 def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepCost:
     """Measure a candidate's shape: the median of a few rounds after a warm-up.
 
+    Steps are captured where trials' are, but never fused: compiling takes longer than measuring, so
+    a long trial on a GPU is quicker than this says.
+
     Args:
         candidate: only its shape matters.
         runtime: device and threads that a trial will have.
@@ -277,7 +281,8 @@ def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
 
 def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
     spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
-    return Training(spec, _rows(slices, shape.optimizer.batch_size), device)
+    rows = _rows(slices, shape.optimizer.batch_size)
+    return Training(spec, rows, device, capture=captures(device))
 
 
 def _writing(

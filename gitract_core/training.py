@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
 
 from gitract_core import augment
 from gitract_core.captured_step import CapturedStep
-from gitract_core.device import DeviceSlices, learning_rate_on, resolve_precision, sent
+from gitract_core.device import (
+    DeviceSlices,
+    compiled,
+    learning_rate_on,
+    resolve_precision,
+    sent,
+    slices_ahead,
+)
 from gitract_core.early_stopping import has_ended, is_better
 from gitract_core.errors import TrialError
 from gitract_core.inference import InParts, autocast, batches, on_device
@@ -27,6 +35,7 @@ from gitract_core.spec import Candidate, TrialSpec
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+_LOG = logging.getLogger(__name__)
 _SEEDING = threading.Lock()  # initial weights come from torch's own generator, which all share
 
 
@@ -76,10 +85,15 @@ class Training:
             differences between candidates clearer.
         data: the fold's slices.
         device: where to train.
-        capture: replay the steps of whole batches, see ``captured_step``.
+        capture: replay the steps of whole batches, see ``captured_step``. A step that cannot be
+            recorded is trained as without.
+        fuse: let the compiler fuse the network's forward and backward pass in captured steps (see
+            ``compiled``).
         split: train a batch that does not fit the device's memory in two parts.
 
-    During an epoch nothing waits for the device; two figures and the counts are read at its end.
+    Slices are gathered and augmented some batches ahead on a GPU, where that costs as many launches
+    as for one batch (``slices_ahead``). During an epoch nothing waits for the device; two figures
+    and the counts are read at its end.
 
     A batch that does not fit the device's memory is split in two, once and for the rest of the
     trial (unless ``split`` is off, for there may be a place with more room): gradients are
@@ -97,6 +111,7 @@ class Training:
         device: torch.device,
         *,
         capture: bool = False,
+        fuse: bool = False,
         split: bool = True,
     ) -> None:
         self.candidate, self.data, self.device = spec.candidate, data, device
@@ -113,7 +128,7 @@ class Training:
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
         self.micro_batch, self.in_parts = self.candidate.optimizer.batch_size, InParts()
-        self.capture, self.split = capture, split
+        self.capture, self.fuse, self.split = capture, fuse, split
         self._captured: CapturedStep | None = None
 
     @property
@@ -132,13 +147,13 @@ class Training:
         """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
 
         Args:
-            after_step: called after each step; ``started`` then tells where in the epoch it is.
+            after_step: called after each step, or after the steps that were prepared together;
+                ``started`` then tells where in the epoch it is.
 
         Raises:
             DivergedError: the loss is no longer finite.
             torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried; or
                 a single slice does not in validation.
-            TrialError: the step is to be captured and cannot be.
         """
         self.prepare()
         began, rate = self._start_epoch().began, self._set_learning_rate()
@@ -172,9 +187,7 @@ class Training:
         """Capture the step, if that is asked for and not done; ``run_epoch`` does it otherwise.
 
         Where not even the warm-up fits the device, steps stay uncaptured: they then split batches.
-
-        Raises:
-            TrialError: the step cannot be recorded.
+        Steps that cannot be fused, or not be recorded, are trained without, and the log tells why.
         """
         size = self.candidate.optimizer.batch_size
         whole = self.micro_batch == size <= len(self.data.training)
@@ -187,10 +200,17 @@ class Training:
         images = self.data.slices.batch_images(rows, knobs.input)
         batch = (_channels_last(images).clone(), self.data.slices.batch_masks(rows))
         kept = (self.network, self.optimizer)
-        try:
-            self._captured = CapturedStep(self._plain_step, batch, kept, name)
-        except torch.OutOfMemoryError:
-            self.capture = False
+        for fused in (True, False) if self.fuse else (False,):
+            step = partial(self._plain_step, compiled(self.network) if fused else self.network)
+            try:
+                self._captured = CapturedStep(step, batch, kept, name)
+                return
+            except torch.OutOfMemoryError:
+                break
+            except Exception as error:  # compilers and recorders raise many kinds
+                how = "fused" if fused else "captured"
+                _LOG.warning("the training step is not %s: %s", how, _first_line(error))
+        self.capture = False
 
     def _start_epoch(self) -> StartedEpoch:
         """Where the epoch is; at its beginning, with its slices in a new order, if it is none."""
@@ -207,22 +227,27 @@ class Training:
 
     def _train(self, after_step: Callable[[], object] | None = None) -> float:
         self.network.train()
-        knobs, now = self.candidate, self._start_epoch()
+        now, size = self._start_epoch(), self.candidate.optimizer.batch_size
         order = sent(now.order, self.device)
-        for span in batches(len(order), knobs.optimizer.batch_size):
-            if span.stop <= now.done:
-                continue
-            rows = order[span]
-            images = self.data.slices.batch_images(rows, knobs.input)
-            masks = self.data.slices.batch_masks(rows)
-            parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
-            images, masks = augment.apply(sent(parameters, self.device), images, masks)
-            now.loss_sum += self._step(images, masks) * len(rows)
-            now.done = span.stop
+        for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
+            rows = order[prepared]
+            images, masks = self._augmented(rows)
+            for span in batches(len(rows), size):
+                loss = self._step(images[span], masks[span])
+                now.loss_sum += loss * (span.stop - span.start)
+            now.done = prepared.stop
             if after_step:
                 after_step()
         self.started = None
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
+
+    def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and masks of some slices, changed at random."""
+        knobs = self.candidate
+        images = self.data.slices.batch_images(rows, knobs.input)
+        masks = self.data.slices.batch_masks(rows)
+        parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
+        return augment.apply(sent(parameters, self.device), images, masks)
 
     def _step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Move the weights by one batch; its loss, detached."""
@@ -232,8 +257,10 @@ class Training:
         self.optimizer.step()
         return loss
 
-    def _plain_step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        loss = self._gradients(images, masks)
+    def _plain_step(
+        self, network: nn.Module, images: torch.Tensor, masks: torch.Tensor
+    ) -> torch.Tensor:
+        loss = self._gradients(images, masks, network)
         self.optimizer.step()
         return loss
 
@@ -249,13 +276,15 @@ class Training:
         self.micro_batch = (self.micro_batch + 1) // 2
         return self._gradients(images, masks)
 
-    def _gradients(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def _gradients(
+        self, images: torch.Tensor, masks: torch.Tensor, network: nn.Module | None = None
+    ) -> torch.Tensor:
         """Leave the gradients of a batch in the network; its loss, detached."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for span in batches(len(images), self.micro_batch):
             share = (span.stop - span.start) / len(images)
-            loss = self.loss(self._logits(images[span]), masks[span]) * share
+            loss = self.loss(self._logits(images[span], network), masks[span]) * share
             loss.backward()
             total += loss.detach()
         return total
@@ -275,9 +304,10 @@ class Training:
             counts.update(logits, masks)
         return float(total) / len(rows), counts.compute()
 
-    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+    def _logits(self, images: torch.Tensor, network: nn.Module | None = None) -> torch.Tensor:
         with autocast(self.device, self.precision):
-            logits: torch.Tensor = self.network(_channels_last(images))
+            forward = self.network if network is None else network
+            logits: torch.Tensor = forward(_channels_last(images))
         return logits
 
     def _set_learning_rate(self) -> float:
@@ -308,6 +338,10 @@ def build_optimizer(
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
 
 
 def check_candidate(candidate: Candidate) -> None:

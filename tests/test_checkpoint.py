@@ -78,6 +78,7 @@ def test_killed_in_mid_epoch_goes_on_from_there_and_ends_bit_identical(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gitract_core.captured_step.Replayed", Rehearsed)
+    monkeypatch.setattr("gitract_core.trial.captures", lambda device: True)
     sweep = prepare_tiny(tiny, tmp_path / "run", {"optimizer.batch_size": 2, **changes})
     spec, whole, parts = sweep.specs[0], tmp_path / "whole", TrialFiles(tmp_path / "parts")
     with Steps().counted() as all_steps:

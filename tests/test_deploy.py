@@ -118,7 +118,7 @@ def test_named_options_exist() -> None:
     """Options in running text, too, are ours, Ray's or known to be another tool's."""
     sweep = importlib.import_module("orchestrator.cli.running").sweep
     known = {f"--{name.replace('_', '-')}" for name in sweep.__annotations__}
-    known |= {"--dashboard-host"}  # ray start
+    known |= {"--dashboard-host", "--num-gpus"}  # ray start
     known |= {"--build-arg", "--signal", "--requeue", "--exclusive", "--partition", "--account"}
     prose = re.sub(r"```.*?```", "", PAGE.read_text(), flags=re.DOTALL)
     assert set(re.findall(r"--[a-z][a-z-]*", prose)) <= known

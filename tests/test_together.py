@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from gitract_core.device import Runtime, own_stream, slices_on
+from gitract_core.device import own_stream, slices_on
 from gitract_core.together import in_threads
 from gitract_core.training import DivergedError, Training
 from tests.test_captured_step import CHANGES, CPU, figures, make, run
@@ -84,4 +84,3 @@ def test_one_that_diverges_does_not_spoil_the_others(tiny: Path, tmp_path: Path)
 def test_a_cpu_has_no_streams() -> None:
     with own_stream(CPU, 3) as stream:
         assert stream is None
-    assert Runtime().capture is False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,15 @@ def test_result_is_the_score_of_the_written_predictions(tiny: Path, tmp_path: Pa
         pd.DataFrame(rows, columns=["id", "class", "predicted"]),
         pd.DataFrame(truth, columns=["id", "class", "segmentation", "height", "width"]),
     )
-    assert result.scores["score"] == pytest.approx(score.score)
-    assert result.scores["per_class"]["stomach"]["dice"] == pytest.approx(
-        score.per_class["stomach"]["dice"]
-    )
+    # A pixel whose probability is one half but for the last bit may fall on either side.
+    near = partial(pytest.approx, abs=2e-4)
+    assert result.scores["score"] == near(score.score)
+    assert result.scores["per_class"]["stomach"]["dice"] == near(score.per_class["stomach"]["dice"])
     sums = result.per_case.values()
     dice = sum(sum(s["dice_sum"]) for s in sums) / sum(sum(s["dice_rows"]) for s in sums)
-    assert dice == pytest.approx(score.dice)
+    assert dice == near(score.dice)
     table = pd.read_parquet(TrialFiles(tmp_path / "trial").scores)
-    assert table[table["level"] == "slice"]["dice"].mean() == pytest.approx(score.dice)
+    assert table[table["level"] == "slice"]["dice"].mean() == near(score.dice)
 
 
 def _enlarged(plane: np.ndarray, height: int, width: int) -> np.ndarray:

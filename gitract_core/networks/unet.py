@@ -142,10 +142,11 @@ def join(*parts: Tensor) -> Tensor:
 
     The gradient of a concatenation is a slice of a larger tensor. Batch norm and convolutions are
     several times slower on such a strided gradient on a CPU (a step of the paper's network takes
-    1.6 times as long), so each slice is copied into a dense tensor first.
+    1.6 times as long), so each slice is copied into a dense tensor first; ``torch.compile`` chooses
+    its own layouts.
     """
     for part in parts:
-        if part.requires_grad:
+        if part.requires_grad and not torch.compiler.is_compiling():
             part.register_hook(_dense)  # type: ignore[no-untyped-call]
     return torch.cat(parts, dim=1)
 
