@@ -5,8 +5,8 @@ The grid is 5 losses x 2 depths x 5 folds at 128x128 and batch 16, 40 epochs of 
 validation, for the ways of sharing one device:
 
 * one trial, plain, or its steps captured as CUDA graphs, or also fused by ``torch.compile``;
-* several such trials in one process, each on a stream of its own, with one copy of the data;
-* several such processes.
+* several such processes, one after another on the GPU, or side by side where NVIDIA's
+  multi-process service (MPS) runs: ``nvidia-cuda-mps-control -d``.
 
 Each way runs in processes of its own, so that a way that fails spoils no other. Beside images a
 second stand the shares of what the device can do at most, measured here too: operations a second
@@ -20,9 +20,9 @@ share may be over 1. Memory is what torch held, without CUDA contexts (about hal
 
 Left out: several folds fused into one network of grouped convolutions. Each loss pools over its
 own fold's batch and each fold stops on its own, so that network, losses, optimizer and early
-stopping would all be written a second time, and reports on the speed of grouped convolutions
-differ; streams come first. Letting cuDNN try its kernels changed nothing (.97 to 1.04 times the
-images a second on an H100).
+stopping would all be written a second time. Measured, and then removed: several trials in the
+threads of one process, each on a stream of its own (see the results), and letting cuDNN try its
+kernels (.97 to 1.04 times the images a second on an H100).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,7 +53,6 @@ from gitract_core.device import (
 )
 from gitract_core.organs import N_ORGANS
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.together import in_threads
 from gitract_core.training import FoldSlices, Training
 
 LOSSES, FOLDS, EPOCHS = 5, 5, 40
@@ -93,7 +92,6 @@ class Way:
 
     name: str
     processes: int = 1
-    trials: int = 1  # of a process
     capture: bool = True
     fuse: bool = False
 
@@ -118,8 +116,6 @@ def ways(scale: Scale) -> Iterator[Way]:
     if fuse:
         yield Way("one trial, fused", fuse=fuse)
     for n in scale.crowds:
-        yield Way(f"{n} trials on streams, {how}", trials=n, fuse=fuse)
-    for n in scale.crowds[:2]:
         yield Way(f"{n} processes, {how}", processes=n, fuse=fuse)
 
 
@@ -139,32 +135,29 @@ def measure(shape: Shape, way: Way, scale: Scale) -> tuple[float, float, int]:
     try:
         device = Runtime(scale.device).torch_device()
         start_measuring(device)
-        trainings = [training(shape, way, scale, seed) for seed in range(way.trials)]
-        in_threads(trainings, Training._train)  # captures, plans kernels, fills the allocator
-        in_threads(trainings, Training._validate)
-        rates = []
-        for work, images in (
-            (Training._train, scale.steps * scale.batch),
-            (Training._validate, scale.validated),
-        ):
-            _barrier.wait(PATIENCE_SECONDS)
-            rates.append(way.trials * images * rounds_a_second(trainings, work, scale.seconds))
+        trial = training(shape, way, scale)
+        trial._train()  # captures, plans kernels, fills the allocator
+        trial._validate()
+        _barrier.wait(PATIENCE_SECONDS)
+        trained = scale.steps * scale.batch * rounds_a_second(trial._train, scale.seconds)
+        _barrier.wait(PATIENCE_SECONDS)
+        validated = scale.validated * rounds_a_second(trial._validate, scale.seconds)
     except BaseException:
         _barrier.abort()  # the others wait in vain
         raise
-    trained, validated = rates
     return trained, validated, peak_memory_bytes(device)
 
 
-def rounds_a_second(trainings: list[Training], work: Any, seconds: float) -> float:
+def rounds_a_second(work: Callable[[], object], seconds: float) -> float:
+    """Of work that ends with a look at the device: it is done."""
     rounds, start, now = 0, time.perf_counter(), 0.0
     while rounds == 0 or now - start < seconds:
-        in_threads(trainings, work)  # ends with a look at the device: it is done
+        work()
         rounds, now = rounds + 1, time.perf_counter()
     return rounds / (now - start)
 
 
-def training(shape: Shape, way: Way, scale: Scale, seed: int) -> Training:
+def training(shape: Shape, way: Way, scale: Scale) -> Training:
     widths, depth = shape
     candidate = Candidate.from_knobs(
         {
@@ -179,7 +172,7 @@ def training(shape: Shape, way: Way, scale: Scale, seed: int) -> Training:
     rows = torch.arange(scale.steps * scale.batch) % scale.slices
     validation = torch.arange(scale.validated) % scale.slices
     data = FoldSlices(made_up_slices(scale), rows, validation)
-    spec = TrialSpec(candidate, 0, FOLDS, seed, "made up", "made up")
+    spec = TrialSpec(candidate, 0, FOLDS, 0, "made up", "made up")
     return Training(spec, data, device, capture=way.capture, fuse=way.fuse)
 
 

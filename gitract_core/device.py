@@ -6,9 +6,7 @@ import os
 import platform
 import resource
 import sys
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -24,7 +22,6 @@ from gitract_core.spec import Candidate
 
 T = TypeVar("T")
 
-_ONE_AT_A_TIME = threading.Lock()  # uploads and captures
 _PIXELS_AHEAD = 2**22  # 256 slices of 128 x 128
 _WARM_UP_RUNS = 3  # as PyTorch's notes on CUDA graphs do: libraries set themselves up at first
 
@@ -115,17 +112,9 @@ class DeviceSlices:
         return masks.to(torch.float32)
 
 
-def slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
-    """The whole cache on a device; on the CPU the mapped files themselves, not a copy.
-
-    Trials in other threads get the same copy.
-    """
-    with _ONE_AT_A_TIME:  # lru_cache alone would let two threads make a copy each
-        return _slices_on(cache, device)
-
-
 @lru_cache(maxsize=2)
-def _slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
+def slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
+    """The whole cache on a device, once a process; on the CPU the mapped files, not a copy."""
     images, masks = torch.from_numpy(cache.images), torch.from_numpy(cache.masks)
     first, last = (torch.from_numpy(ends).to(device) for ends in cache.scan_ends)
     return DeviceSlices(images.to(device), masks.to(device), first, last)
@@ -200,8 +189,7 @@ class Replayed:
     def __init__(self, work: Callable[[], torch.Tensor], device: torch.device, name: str) -> None:
         self._replay = work
         if device.type == "cuda":
-            with _ONE_AT_A_TIME:
-                self._replay = _captured(work, device, name)
+            self._replay = _captured(work, device, name)
 
     def __call__(self) -> torch.Tensor:
         """Do the work on what its tensors hold now."""
@@ -211,7 +199,7 @@ class Replayed:
 def _captured(
     work: Callable[[], torch.Tensor], device: torch.device, name: str
 ) -> Callable[[], torch.Tensor]:
-    outside, stream = torch.cuda.current_stream(device), _new_stream(device)
+    outside, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(outside)
     graph = torch.cuda.CUDAGraph()
     try:
@@ -234,29 +222,6 @@ def _captured(
         return result
 
     return replay
-
-
-def own_stream(device: torch.device, place: int) -> AbstractContextManager[object]:
-    """A context in which a thread's work is queued on a stream of its own; none on a CPU.
-
-    Args:
-        device: where the work runs.
-        place: number of the stream; the same number is the same stream, with its free memory.
-    """
-    if device.type != "cuda":
-        return nullcontext()
-    stream = _stream(device, place)
-    stream.wait_stream(torch.cuda.default_stream(device))  # what was made there is used here
-    return torch.cuda.stream(stream)
-
-
-@lru_cache(maxsize=64)
-def _stream(device: torch.device, place: int) -> torch.cuda.Stream:
-    return _new_stream(device)
-
-
-def _new_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def supports_bf16(device: torch.device) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +35,6 @@ from gitract_core.spec import Candidate, TrialSpec
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _LOG = logging.getLogger(__name__)
-_SEEDING = threading.Lock()  # initial weights come from torch's own generator, which all share
 
 
 class DivergedError(TrialError):
@@ -117,7 +115,7 @@ class Training:
         self.candidate, self.data, self.device = spec.candidate, data, device
         self.precision = resolve_precision(self.candidate.training.precision, device)
         seed = spec.seed * 1009 + spec.fold
-        with _SEEDING, torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(self.candidate.network, self.candidate.input.planes, N_ORGANS)
         self.network = on_device(network, device)

@@ -92,7 +92,6 @@ def test_the_quick_run_prints_a_row_for_each_network_and_way(tmp_path: Path) -> 
     ways = (
         "one trial, plain",
         "one trial, captured",
-        "2 trials on streams, captured",
         "2 processes, captured",
     )
     assert [(row[0], row[1]) for row in rows] == [(n, way) for way in ways for n in networks]
