@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from gitract_core.results import read_history
+from orchestrator.cli.app import tell_dashboard
 from tests.tiny_sweep import SPACE
 
 _SPACE = SPACE + "training: {epochs: 2}\n"
@@ -207,6 +208,27 @@ def test_help_and_report_load_neither_torch_nor_ray(swept: Path) -> None:
             capture_output=True,
             env={**os.environ, "PYTHONPATH": root},
         )
+
+
+@pytest.mark.parametrize(
+    ("url", "lines"),
+    [
+        ("", 0),
+        ("http://127.0.0.1:8265", 1),
+        ("http://localhost:8265", 1),
+        ("http://[::1]:8265", 1),
+        ("http://10.0.0.7:8265", 2),
+        ("http://head.cluster:8265", 2),
+    ],
+)
+def test_a_dashboard_that_others_may_reach_is_warned_of(
+    url: str, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell_dashboard(url)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert all(url in line for line in said[:1])
+    assert all("whoever reaches it can run code" in line for line in said[1:])
 
 
 def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:

@@ -105,8 +105,7 @@ def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Execut
     stack.callback(disconnect)
     with console(stderr=True).status("starting Ray"):
         nodes = connect(address)
-    if dashboard():
-        console(stderr=True).print(f"Ray's dashboard: {dashboard()}", soft_wrap=True)
+    tell_dashboard(dashboard())
     return RayExecutor(), nodes
 
 
@@ -179,3 +178,16 @@ def progress_bar(what: str) -> tuple[Any, Callable[[int, int], None]]:
     bar = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
     task = bar.add_task(what, total=None)
     return bar, lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def tell_dashboard(url: str) -> None:
+    """Print where Ray's dashboard is, and a warning where others may reach it."""
+    if not url:
+        return
+    err = console(stderr=True)
+    err.print(f"Ray's dashboard: {url}", soft_wrap=True)
+    host = url.partition("//")[2].rpartition(":")[0]
+    if not (host in ("localhost", "[::1]") or host.startswith("127.")):
+        told = "it is not on loopback, and whoever reaches it can run code on the cluster"
+        remedy = "start the head without --dashboard-host and use a tunnel (docs/clusters.md)"
+        err.print(f"warning: {told}; {remedy}", soft_wrap=True)
