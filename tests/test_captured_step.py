@@ -18,7 +18,7 @@ from gitract_core.errors import RunError, TrialError
 from gitract_core.results import TrialFiles
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import FoldSlices, Training
-from gitract_core.trial import fold_slices
+from gitract_core.trial import fold_slices, run_trial
 from orchestrator.sweep import PreparedSweep
 from tests.tiny_sweep import prepare_tiny
 
@@ -192,6 +192,20 @@ def test_the_network_of_captured_steps_alone_is_compiled(
     assert batches == [(True, 4)] * 4  # two whole batches an epoch; no part, no validation
     for ours, theirs in zip(ended.records, plain.records, strict=True):
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(("more", "fused"), [(0, 1), (1, 0)])
+def test_trials_long_enough_for_it_are_fused_where_steps_are_captured(
+    more: int, fused: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run")
+    spec, made = sweep.specs[0], []
+    slices = len(fold_of(sweep, spec).training)
+    monkeypatch.setattr("gitract_core.trial.captures", lambda device: True)
+    monkeypatch.setattr("gitract_core.trial.FUSE_FROM_STEPS", 3 * slices // 4 + more)
+    monkeypatch.setattr(training_module, "compiled", lambda net: made.append(net) or net)
+    run_trial(spec, sweep.data, tmp_path / "trial")
+    assert len(made) == fused
 
 
 def test_a_network_that_cannot_be_compiled_is_captured_as_it_is(
