@@ -21,6 +21,7 @@ ELSEWHERE = {  # commands that are not run here, and where they are
     "sbatch": "tests/test_deploy_slurm.py",
     "python -m tests.fuzz": "its corpus by tests/test_fuzz_corpus.py",
     "kubectl": "not here: tests/test_deploy.py checks the file",
+    "nvidia-cuda-mps-control": "not here: it needs a GPU, see benchmarks/results/gpu.md",
 }
 OURS_ELSEWHERE = {"docs/clusters.md": "tests/ray_cluster and tests/test_remote_run.py"}
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
