@@ -9,6 +9,7 @@ data set, or a changed one, never meets an old cache.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -171,9 +172,18 @@ def _fill(part: Path, index: SliceIndex, size: int, run: tuple[int | None, Progr
 
 def scan_images(root: Path, rows: pd.DataFrame, size: int) -> np.ndarray:
     """One scan as networks see it: uint8 (slices, size, size), scaled as a whole."""
+    return network_images(native_images(root, rows), size)
+
+
+def native_images(root: Path, rows: pd.DataFrame) -> Iterator[np.ndarray]:
+    """The slices of one scan as they were taken: uint16 (height, width) each."""
     height, width = scan_size(rows)
-    small = [resize_image(read_image(root / p, height, width), size) for p in rows["path"]]
-    return scan_to_bytes(np.stack(small))
+    return (read_image(root / path, height, width) for path in rows["path"])
+
+
+def network_images(native: Iterable[np.ndarray], size: int) -> np.ndarray:
+    """Slices of one scan as networks see them: uint8 (slices, size, size), scaled as a whole."""
+    return scan_to_bytes(np.stack([resize_image(image, size) for image in native]))
 
 
 def mask_bits(rows: pd.DataFrame, size: int) -> np.ndarray:

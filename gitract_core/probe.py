@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gitract_core.cache import mask_bits, scan_images
+from gitract_core.cache import mask_bits, native_images, network_images
 from gitract_core.checkpoint import Checkpoints
 from gitract_core.device import (
     DeviceSlices,
@@ -41,7 +41,7 @@ from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import TrialFiles
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import FoldSlices, Training
-from gitract_core.volumes import scan_masks, scan_size
+from gitract_core.volumes import scan_masks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,23 +56,31 @@ _SAFE_RATE = 1e-6  # a probe must not diverge
 _SOFT_EDGE = 0.03  # of the side: how blurred the borders of typical probabilities are
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProbeScan:
-    """A scan of the data set that probes work on.
+    """A scan of the data set that probes work on, on a machine without the data too.
 
     Attributes:
-        root: folder of the data set.
+        images: as they were taken, uint16 (slices, height, width).
         rows: the scan's rows of the slice index, with masks.
     """
 
-    root: Path
+    images: np.ndarray
     rows: pd.DataFrame
+
+    @classmethod
+    def read(cls, root: Path, rows: pd.DataFrame) -> ProbeScan:
+        """Of a data set's folder.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        return cls(np.stack(list(native_images(root, rows))), rows)
 
     @property
     def native_pixels(self) -> int:
         """Pixels of all its slices."""
-        height, width = scan_size(self.rows)
-        return len(self.rows) * height * width
+        return self.images.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,7 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
 
     Raises:
         GitractError: no such device.
-        DataError: the scan's images or masks cannot be read.
+        DataError: the scan's masks cannot be read.
     """
     device = runtime.torch_device()
     start_measuring(device)
@@ -261,7 +269,7 @@ def probe_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[ProbeScan])
 
 def _small_scan(scan: ProbeScan, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and mask bits at network size, uint8 (slices, size, size) each."""
-    images = scan_images(scan.root, scan.rows, size)
+    images = network_images(scan.images, size)
     return torch.from_numpy(images), torch.from_numpy(mask_bits(scan.rows, size))
 
 

@@ -1,7 +1,7 @@
 """How many trials a GPU does best with, measured: ``--trials-per-gpu auto``.
 
 A trial alone leaves a GPU idle between its small kernels; too many trials wait for each other or
-for memory. Two things are measured on this machine's GPU, in processes as the trials' own: the
+for memory. Two things are measured on a GPU of the sweep, in processes as the trials' own: the
 memory that each shape of the candidates takes, with the cache's copy and the CUDA context, as the
 driver sees it from outside; and what 1, 2, 4 and 8 processes of the most common shape train
 together in a second or two.
@@ -17,12 +17,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gitract_core.device import Runtime, free_memory, gpu_memory_sizes
-from gitract_core.errors import GitractError
+from gitract_core.device import Runtime, free_memory
 from gitract_core.probe import ProbeScan, probe_rate, shape_of
 from gitract_core.spec import Candidate
 from orchestrator.children import end_with_parent
-from orchestrator.probing import middle_scans
+from orchestrator.probing import Place, here, middle_scans
 from orchestrator.slots import MEMORY_SHARE, Node, useful_share
 
 if TYPE_CHECKING:
@@ -64,36 +63,45 @@ class ShareMeter(Protocol):
 
 
 def measured_share(
-    candidates: Sequence[Candidate], index: SliceIndex, nodes: Sequence[Node], n_trials: int
+    candidates: Sequence[Candidate],
+    index: SliceIndex,
+    nodes: Sequence[Node],
+    n_trials: int,
+    place: Place = here,
 ) -> Share:
     """The best number of trials a GPU for a sweep.
 
     Args:
         candidates: of the trials, one for each trial or each candidate.
         index: the annotated data set.
-        nodes: the sweep's machines. Only this one's GPU is measured; the smallest GPU that holds
-            the largest trial is the limit of memory.
+        nodes: the sweep's machines. One GPU is measured; the smallest that holds the largest trial
+            is the limit of memory.
         n_trials: how many are to run.
+        place: the machine whose GPU is measured.
 
     Raises:
-        GitractError: a scan of the data set cannot be read.
+        DataError: a scan of the data set cannot be read.
     """
     if not any(node.gpus for node in nodes):
         return Share(None, "no GPU")
-    if not gpu_memory_sizes():
-        return Share(None, "trials a GPU by memory alone: this machine has no GPU to measure on")
-    slices = len(index.table)
     scan = middle_scans(index)[0]
     most, sizes = useful_share(nodes, n_trials), [n.gpu_memory_bytes for n in nodes if n.gpus]
     try:
-        with ProcessMeter(Runtime("cuda"), scan, slices) as meter:
-            return find_share(candidates, meter, most, sizes)
-    except GitractError:
-        raise
+        return place(_share_there, candidates, (scan, len(index.table)), most, sizes)
     except Exception as error:  # CUDA and dying processes raise many kinds; a guess is no loss
         first = (str(error).splitlines() or [""])[0]
         got = f"{type(error).__name__}: {first:.120}"
         return Share(None, f"trials a GPU by memory alone: measuring failed ({got})")
+
+
+def _share_there(
+    candidates: Sequence[Candidate],
+    data: tuple[ProbeScan, int],
+    most: int,
+    sizes_bytes: Sequence[int],
+) -> Share:
+    with ProcessMeter(Runtime("cuda"), *data) as meter:
+        return find_share(candidates, meter, most, sizes_bytes)
 
 
 def find_share(

@@ -1,21 +1,20 @@
-"""Measuring what trials cost on this machine, as crowded as it will be during the sweep.
+"""Measuring what trials cost where they will run, as crowded as it will be during the sweep.
 
-As many processes as trials will share this machine measure the same shapes at the same time, with
+As many processes as trials will share a machine measure the same shapes at the same time, with
 the threads that a trial will have: caches, memory and a GPU are then shared as they will be.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from statistics import mean
 from threading import BrokenBarrierError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -33,9 +32,11 @@ from gitract_core.probe import (
 )
 from gitract_core.spec import Candidate
 from orchestrator.children import end_with_parent
-from orchestrator.slots import Slots
+from orchestrator.slots import Node, Slots
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gitract_core.slices import SliceIndex
 
 _PROCESSES = multiprocessing.get_context("spawn")  # as the trials' own
@@ -45,6 +46,21 @@ _LEAST_CACHED_SCANS = 2
 
 ScoringRule = tuple[int, PostprocessKnobs]
 """Network size and post-processing: what the time of scoring depends on."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Place(Protocol):
+    """A machine on which something is measured."""
+
+    def __call__(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        """What ``work`` returns or raises there."""
+
+
+def here(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+    """On this machine, in this process."""
+    return work(*arguments, **named)
 
 
 @dataclass(frozen=True)
@@ -83,25 +99,33 @@ class _Task:
     scans: tuple[ProbeScan, ...]
 
 
-def probe(candidates: Sequence[Candidate], index: SliceIndex, slots: Slots, crowd: int) -> Measured:
+def probe(
+    candidates: Sequence[Candidate],
+    index: SliceIndex,
+    slots: Slots,
+    crowd: int,
+    place: Place = here,
+) -> Measured:
     """Measure all shapes of some candidates.
 
     Args:
         candidates: what is to be trained.
         index: the annotated data set; a few scans of middle length are read.
         slots: device and threads of a trial.
-        crowd: trials that will run on this machine, or on one GPU of it, at once.
+        crowd: trials that will run on a machine, or on one GPU of it, at once; see ``crowd_on``.
+        place: where trials will run. Caches are built here, and timed here.
 
     Raises:
+        DataError: a scan cannot be read.
         TrialError: a probing process died.
         GitractError: what a probe raised, a missing GPU for example.
     """
-    scans = middle_scans(index)
+    largest = max((c.input.size for c in candidates), default=128)
+    cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
     task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
-    cache = _seconds_to_cache(scans, max((c.input.size for c in candidates), default=128))
-    found = _crowded(task, crowd)
+    found = place(_crowded, task, crowd)
     return Measured(
         steps={s: _together([f[0][i] for f in found]) for i, s in enumerate(shapes)},
         scoring_seconds={r: mean(f[1][i] for f in found) for i, r in enumerate(rules)},
@@ -110,11 +134,15 @@ def probe(candidates: Sequence[Candidate], index: SliceIndex, slots: Slots, crow
     )
 
 
-def crowd_here(slots: Slots) -> int:
-    """How many trials will share this machine's processors, or one of its GPUs."""
-    if slots.gpus:
-        return max(1, min(slots.count, int(1 / slots.gpus)))
-    return max(1, min(slots.count, len(os.sched_getaffinity(0)) // slots.cpus))
+def crowd_on(node: Node, slots: Slots) -> int:
+    """How many trials will share a machine's processors, or one of its GPUs.
+
+    >>> crowd_on(Node(8), Slots(20, cpus=2)), crowd_on(Node(8), Slots(3, cpus=2))
+    (4, 3)
+    >>> crowd_on(Node(8, gpus=2), Slots(20, cpus=1, gpus=0.25))
+    4
+    """
+    return max(1, min(slots.count, slots.per_gpu or node.cpus // slots.cpus))
 
 
 Found = tuple[list[StepCost], list[float], float]
@@ -162,7 +190,16 @@ def _together(costs: Sequence[StepCost]) -> StepCost:
 
 
 def middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
-    """Scans of middle length with masks on a middle share of their slices."""
+    """Scans of middle length with masks on a middle share of their slices.
+
+    Raises:
+        GitractError: the data set is not annotated.
+        DataError: a scan cannot be read.
+    """
+    return tuple(ProbeScan.read(index.root, rows) for rows in _middle_rows(index))
+
+
+def _middle_rows(index: SliceIndex) -> list[pd.DataFrame]:
     if not index.annotated:
         expected = "an annotated data set (with train.csv)"
         raise GitractError(index.root, expected, "none", "pass a contest folder")
@@ -171,13 +208,13 @@ def middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), filled[i]))
     middle = len(order) // 2
     chosen = order[max(0, middle - _SCORED_SCANS // 2) :][:_SCORED_SCANS]
-    return tuple(ProbeScan(index.root, rows[i]) for i in reversed(chosen))
+    return [rows[i] for i in reversed(chosen)]
 
 
-def _seconds_to_cache(scans: Sequence[ProbeScan], size: int) -> float:
+def _seconds_to_cache(index: SliceIndex, size: int) -> float:
     """Seconds that a slice takes: reading, shrinking, and its masks."""
-    start = time.perf_counter()
-    for scan in scans:
-        scan_images(scan.root, scan.rows, size)
-        mask_bits(scan.rows, size)
-    return (time.perf_counter() - start) / sum(len(scan.rows) for scan in scans)
+    scans, start = _middle_rows(index), time.perf_counter()
+    for rows in scans:
+        scan_images(index.root, rows, size)
+        mask_bits(rows, size)
+    return (time.perf_counter() - start) / sum(len(rows) for rows in scans)

@@ -133,6 +133,29 @@ def _room(nodes: Sequence[Node], cpus: int) -> int:
     return sum(node.cpus // cpus for node in nodes)
 
 
+def machine_to_measure(nodes: Sequence[Node], avoid: Sequence[str] = ()) -> Node:
+    """One of the kind that most trials will run on; of two kinds, that with the larger GPUs.
+
+    Args:
+        nodes: one at least.
+        avoid: names of machines that take no trials.
+
+    >>> small, large, bare = Node(8, 1, 16 * 2**30), Node(8, 1, 80 * 2**30), Node(64)
+    >>> machine_to_measure([bare, small, large]) == large
+    True
+    >>> machine_to_measure([bare, small, small, large]) == small
+    True
+    """
+    taking = [node for node in nodes if node.name not in avoid] or nodes
+    kinds: dict[tuple[int, int], list[Node]] = {}
+    for node in taking:
+        kind = (1, node.gpu_memory_bytes) if node.gpus else (0, -node.cpus)
+        kinds.setdefault(kind, []).append(node)
+    return max(
+        kinds.items(), key=lambda k: (k[0][0], sum(n.gpus or n.cpus for n in k[1]), k[0][1])
+    )[1][0]
+
+
 def left_out(nodes: Sequence[Node], trial_bytes: int = 0) -> list[str]:
     """Lines about the machines that ``choose_slots`` leaves out.
 

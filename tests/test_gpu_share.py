@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitract_core.device import Runtime
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, GitractError
 from gitract_core.probe import ProbeScan, probe_rate, shape_of
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
@@ -143,15 +143,16 @@ def test_machines_that_are_of_no_use_are_left_out_and_named() -> None:
     assert left_out([bare]) == left_out([large], GIB) == []
 
 
-def test_without_a_gpu_here_memory_decides_and_it_is_said(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_can_be_measured_memory_decides_and_it_is_said(tiny: Path) -> None:
     index = SliceIndex.from_directory(tiny)
     assert measured_share([SMALL], index, [Node(8)], 5) == Share(None, "no GPU")
-    monkeypatch.setattr(gpu_share, "gpu_memory_sizes", list)
-    there = measured_share([SMALL], index, [Node(8), Node(8, 2, 16 * GIB)], 5)
+
+    def away(*_: object) -> Share:
+        raise GitractError("machine 1a2b3c4d", "a free GPU to measure on", "none", "wait")
+
+    there = measured_share([SMALL], index, [Node(8), Node(8, 2, 16 * GIB)], 5, away)
     assert there.trials is None
-    assert "this machine has no GPU" in there.reason
+    assert there.reason.startswith("trials a GPU by memory alone: measuring failed (GitractError: ")
 
 
 class Failing:
@@ -168,16 +169,14 @@ def test_a_probe_that_fails_leaves_the_rule_and_says_why(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = SliceIndex.from_directory(tiny)
-    monkeypatch.setattr(gpu_share, "gpu_memory_sizes", lambda: [16 * GIB])
     error = RuntimeError("CUDA error: exclusive mode\nmore")
     monkeypatch.setattr(gpu_share, "ProcessMeter", lambda *_: Failing(error))
     share = measured_share([SMALL], index, [Node(8, 1, 16 * GIB)], 5)
     assert share.trials is None
     assert share.reason.endswith("measuring failed (RuntimeError: CUDA error: exclusive mode)")
-    wrong = DataError("image", "a file", "none", "restore it")
-    monkeypatch.setattr(gpu_share, "ProcessMeter", lambda *_: Failing(wrong))
-    with pytest.raises(DataError):
-        measured_share([SMALL], index, [Node(8, 1, 16 * GIB)], 5)
+    gone = SliceIndex(Path("gone"), index.table)
+    with pytest.raises(DataError, match="gone/"):
+        measured_share([SMALL], gone, [Node(8, 1, 16 * GIB)], 5)
 
 
 def test_the_share_is_asked_for_the_whole_cache_and_the_smallest_gpu(
@@ -196,7 +195,6 @@ def test_the_share_is_asked_for_the_whole_cache_and_the_smallest_gpu(
 
         def __exit__(self, *error: object) -> None: ...
 
-    monkeypatch.setattr(gpu_share, "gpu_memory_sizes", lambda: [140 * GIB])
     monkeypatch.setattr(gpu_share, "ProcessMeter", Meter)
     nodes = [Node(8), Node(16, 1, 140 * GIB), Node(16, 1, 24 * GIB)]
     assert measured_share([LARGE], index, nodes, 50).trials == 2
@@ -206,7 +204,7 @@ def test_the_share_is_asked_for_the_whole_cache_and_the_smallest_gpu(
 
 def test_a_probe_meets_the_others_after_its_warm_up(tiny: Path) -> None:
     index = SliceIndex.from_directory(tiny)
-    scan = ProbeScan(tiny, index.rows_of_scan(index.scans[0]))
+    scan = ProbeScan.read(tiny, index.rows_of_scan(index.scans[0]))
     met: list[str] = []
     rate = probe_rate(SMALL, Runtime("cpu"), scan, 1000, (lambda: met.append("met"), 0.05))
     assert met == ["met"]
@@ -221,7 +219,7 @@ def test_processes_measure_memory_and_speed(kind: str, tiny: Path) -> None:
     if kind == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     index = SliceIndex.from_directory(tiny)
-    scan = ProbeScan(tiny, index.rows_of_scan(index.scans[0]))
+    scan = ProbeScan.read(tiny, index.rows_of_scan(index.scans[0]))
     with ProcessMeter(Runtime(kind), scan, len(index.table), 0.2) as meter:
         free, total = meter.room_bytes()
         assert 0 < free <= total

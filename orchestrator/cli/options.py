@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gitract_core.slices import SliceIndex
     from gitract_core.spec import TrialSpec
+    from orchestrator.probing import Place
     from orchestrator.slots import Node, Slots
     from orchestrator.sweep import SweepRequest
 
@@ -137,20 +138,40 @@ def sweep_request(
     )
 
 
+def measuring(*, local: bool, address: str | None) -> Callable[[Node], Place]:
+    """Where a machine's costs are measured: on it, in a cluster; in this process without one."""
+    from orchestrator.probing import here
+
+    if local or address is None:
+        return lambda _: here
+    from orchestrator.ray_probing import on_machine
+
+    return on_machine
+
+
 def choose_packing(
     nodes: Sequence[Node],
     specs: Sequence[TrialSpec],
     index: Callable[[], SliceIndex],
     flags: tuple[str, int | None],
     say: Console,
+    place: Callable[[Node], Place],
 ) -> Slots:
     """Slots by the flags ``--trials-per-gpu`` and ``--cpus-per-trial``; ``auto`` is measured.
+
+    Args:
+        nodes: the sweep's machines.
+        specs: what is to run.
+        index: reads the data set, if something is measured.
+        flags: their values.
+        say: where lines about the choice are written.
+        place: see ``measuring``.
 
     Raises:
         GitractError: neither ``auto`` nor a number above 0.
     """
     from gitract_core.errors import GitractError
-    from orchestrator.slots import choose_slots, left_out
+    from orchestrator.slots import choose_slots, left_out, machine_to_measure
 
     per_gpu, cpus = flags
     if per_gpu != "auto":
@@ -164,7 +185,8 @@ def choose_packing(
         from orchestrator.gpu_share import measured_share
 
         with say.status("measuring how many trials a GPU does best with"):
-            found = measured_share([s.candidate for s in specs], index(), nodes, len(specs))
+            asked, there = [spec.candidate for spec in specs], place(machine_to_measure(nodes))
+            found = measured_share(asked, index(), nodes, len(specs), there)
         _say_all(say, [found.reason])
     share, size = (found.trials, found.trial_bytes) if found else (None, 0)
     _say_all(say, left_out(nodes, size))

@@ -134,27 +134,35 @@ def _outlook(
 ) -> Outlook:
     """Slots as the sweep will have them, and every shape measured."""
     from orchestrator.planning import Outlook
-    from orchestrator.probing import crowd_here, probe
+    from orchestrator.probing import crowd_on, probe
+    from orchestrator.slots import machine_to_measure
 
-    nodes, say = _nodes(*where), console(stderr=True)
-    slots = options.choose_packing(nodes, checked.pending, lambda: checked.index, flags, say)
-    candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
-    with console(stderr=True).status("measuring a few steps of each network"):
-        measured = probe(candidates, checked.index, slots, crowd_here(slots))
-    extra_seconds += 0.0 if where[0] else _RAY_START_SECONDS
+    local, address = where
+    say, place = console(stderr=True), options.measuring(local=local, address=address)
+    with _machines(local=local, address=address) as nodes:
+        specs = checked.pending
+        slots = options.choose_packing(nodes, specs, lambda: checked.index, flags, say, place)
+        candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
+        node = machine_to_measure(nodes, slots.avoid)
+        with say.status("measuring a few steps of each network"):
+            crowd = crowd_on(node, slots)
+            measured = probe(candidates, checked.index, slots, crowd, place(node))
+    extra_seconds += 0.0 if local else _RAY_START_SECONDS
     return Outlook(checked, slots, measured, extra_seconds, *kept)
 
 
-def _nodes(local: bool, address: str | None) -> list[Node]:
+@contextmanager
+def _machines(*, local: bool, address: str | None) -> Iterator[list[Node]]:
     """The machines of the sweep; Ray is asked only about a cluster that is there."""
     from orchestrator.local_executor import this_machine
 
     if local or address is None:
-        return [this_machine()]
+        yield [this_machine()]
+        return
     from orchestrator.ray_executor import connect, disconnect
 
     try:
-        return connect(address)
+        yield connect(address)
     finally:
         disconnect()
 

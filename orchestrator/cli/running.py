@@ -126,7 +126,8 @@ def _train(prepared: PreparedSweep, how: _How, say: Console) -> int:
         say.print(_watch_line(prepared, tensorboard=tensorboard), soft_wrap=True)
         executor, nodes = reach(stack, local=local, address=address)
         trials = [*prepared.pending, *stand_ins(prepared.search, prepared.record)]
-        slots = options.choose_packing(nodes, trials, prepared.index, how.packing, say)
+        place = options.measuring(local=local, address=address)
+        slots = options.choose_packing(nodes, trials, prepared.index, how.packing, say, place)
         say.print(_slots_line(slots, local=local))
         return _run(executor, prepared, (slots, trackers), how)
 
