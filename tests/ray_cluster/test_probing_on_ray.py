@@ -79,17 +79,13 @@ def test_work_is_done_on_the_machine_that_is_named(machines: dict[int, Node]) ->
 def test_a_machine_that_is_taken_is_not_waited_for_without_end(
     machines: dict[int, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_probing, "_PATIENCE_SECONDS", 8.0)
-
-    def meanwhile() -> None:
-        with pytest.raises(GitractError, match="expected a free GPU to measure on, got none"):
-            on_machine(machines[1])(seen)
-
     import ray
 
+    monkeypatch.setattr(ray_probing, "_PATIENCE_SECONDS", 8.0)
     holder = ray.remote(ray_probing._Prober).options(num_gpus=1).remote()
     ray.get(holder.ready.remote())
-    meanwhile()
+    with pytest.raises(GitractError, match="expected a free GPU to measure on, got none"):
+        on_machine(machines[1])(seen)
     ray.kill(holder)
     assert on_machine(machines[1])(seen, "MACHINE") == ["gpu"]
 
