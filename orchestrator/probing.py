@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _PROCESSES = multiprocessing.get_context("spawn")  # as the trials' own
 _PATIENCE_SECONDS = 300.0
 _SCORED_SCANS = 2
-_LEAST_CACHED_SCANS = 2
 
 ScoringRule = tuple[int, PostprocessKnobs]
 """Network size and post-processing: what the time of scoring depends on."""
