@@ -232,6 +232,36 @@ def test_mlflow_holds_candidates_and_folds_once(sweep: PreparedSweep, server: st
             assert told == [(r.epoch, getattr(r, name)) for r in varied(4)]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")
+def test_a_database_whose_making_was_killed_is_made_again(
+    sweep: PreparedSweep, tmp_path: Path
+) -> None:
+    for name in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(name, reason=f"MLflow's database needs {name}")
+    from orchestrator.tracking.mlflow_runs import MlflowRuns
+
+    path = tmp_path / "new/mlflow.db"
+    code = f"""
+from orchestrator.tracking import TrackedRun
+from orchestrator.tracking.mlflow_runs import MlflowRuns
+from orchestrator.sweep_directory import SweepDirectory
+from pathlib import Path
+MlflowRuns(TrackedRun(SweepDirectory(Path({str(sweep.directory.path)!r})), []), "sqlite:///{path}")
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as making:
+        while not any(found.stat().st_size for found in path.parent.glob(".mlflow.db.*/*.db")):
+            assert making.poll() is None, "the making began nowhere"
+            time.sleep(0.005)
+        making.kill()
+    assert not path.exists()
+    for _ in range(2):  # made, then found
+        runs = MlflowRuns(TrackedRun(sweep.directory, sweep.specs), f"sqlite:///{path}")
+        assert runs.client.get_experiment(runs.experiment).name == "run"
+    assert len(runs.client.search_experiments()) == 2  # MLflow's default, and ours
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_server_that_is_gone_is_one_line(sweep: PreparedSweep) -> None:
     pytest.importorskip("mlflow")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import statistics
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,8 @@ class MlflowRuns:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self.run = run
+        if uri.startswith("sqlite:"):
+            _make_whole(uri)
         self.client = MlflowClient(uri if ":" in uri else str(Path(uri).resolve()))
         self.experiment = self._experiment(run.directory.path.resolve().name)
         self.runs = dict(self._existing())  # key of candidate or trial -> run
@@ -170,6 +174,27 @@ class MlflowRuns:
             else:
                 self.client.set_terminated(run, state)
             self.states[run] = state
+
+
+def _make_whole(uri: str) -> None:
+    """Make a SQLite file that is not there yet: whole, or not at all.
+
+    MLflow makes its tables one by one for some seconds, and a file in which a kill left only some
+    of them is of no use to it ever after.
+    """
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    path = Path(url.database or "").absolute()
+    if url.database in (None, "", ":memory:") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as home:
+        made = Path(home) / path.name
+        MlflowClient(str(url.set(database=str(made)))).search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another sweep was faster
+            os.link(made, path)
 
 
 def _metrics(record: EpochRecord, at: float) -> Iterator[Metric]:
