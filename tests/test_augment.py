@@ -218,6 +218,15 @@ def test_the_field_is_as_strong_at_the_border_as_in_the_middle():
     assert strength.tolist() == pytest.approx([1] * 128, rel=1e-3)
 
 
+def test_no_product_is_subnormal():
+    """On a CPU each would cost as much as a hundred others."""
+    warp, blur = drawn("elastic").warp, drawn("blur", 300).blur
+    tables = smoothing(warp.smoothness, SIZE), smoothing(0.02, 128), blur.kernels
+    for table in tables:
+        assert float(table[table > 0].min()) ** 2 > torch.finfo(torch.float32).tiny * 1e6
+        assert (table == 0).any()  # else there was nothing to be afraid of
+
+
 def test_x_and_y_displacements_are_independent():
     field = drawn("elastic", 300).warp.displacement(SIZE).flatten(2)
     x, y = field[:, 0].flatten(), field[:, 1].flatten()

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gitract_core.augment.lattice import without_tails
+
 if TYPE_CHECKING:
     from gitract_core.knobs import AugmentationKnobs
 
@@ -55,4 +57,4 @@ def gaussian_kernels(sigmas_px: Tensor, radius: int) -> Tensor:
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     # Below a hundredth of a pixel the neighbors are 0 anyway; the bound avoids 0/0.
     exponents = -0.5 * (offsets / sigmas_px.double().clamp_min(0.01)[:, None]) ** 2
-    return torch.softmax(exponents, 1).float()
+    return without_tails(torch.softmax(exponents, 1)).float()
