@@ -21,7 +21,7 @@ from tests.bad_input.refusing import refused, run_cli, told_or_refused
 
 Change = Callable[[bytes], bytes]
 REPORT, PREDICT = "report run", "predict run/ensembles/one --images tiny/train/case1 --out new.csv"
-ENSEMBLE = "ensemble run --top 1 --images tiny/train/case1 --out new.csv"
+ENSEMBLE = "ensemble run --top 2 --images tiny/train/case1 --out new.csv"
 CHECK = "check-submission run/ensembles/one/submission.csv --images tiny/train"
 RESUME = "sweep --local --data tiny --space space.yaml --out run --cpus-per-trial 1"
 
