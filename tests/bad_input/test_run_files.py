@@ -62,7 +62,7 @@ def file_of(home: Path, name: str) -> Path:
 FILES = {
     "result.json": REPORT,
     "run/sweep.json": REPORT,
-    "run/folds.json": ENSEMBLE,
+    "run/folds.json": ENSEMBLE.replace("--top 2", "--top 1"),  # all folds are read for one, too
     "run/ensembles/one/members.json": PREDICT,
     "run/ensembles/one/oof_score.json": CHECK,
 }
