@@ -317,7 +317,7 @@ def test_lost_server_costs_nothing_that_is_finished(
     wait_for(server, "checkpoint.pt", begun)  # type: ignore[arg-type]
     server.process.send_signal(signal.SIGSTOP)
     server.stop()
-    _, said = begun.communicate(timeout=250)
+    _, said = begun.communicate(timeout=450)
     assert begun.returncode == 1
     assert "Traceback" not in said, said
     last = said.strip().splitlines()[-1]
