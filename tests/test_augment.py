@@ -219,7 +219,7 @@ def test_the_field_is_as_strong_at_the_border_as_in_the_middle():
 
 
 def test_no_product_is_subnormal():
-    """On a CPU each would cost as much as a hundred others."""
+    """Some processors take many times as long for such numbers."""
     warp, blur = drawn("elastic").warp, drawn("blur", 300).blur
     tables = smoothing(warp.smoothness, SIZE), smoothing(0.02, 128), blur.kernels
     for table in tables:

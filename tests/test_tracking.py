@@ -251,7 +251,7 @@ from pathlib import Path
 MlflowRuns(TrackedRun(SweepDirectory(Path({str(sweep.directory.path)!r})), []), "sqlite:///{path}")
 """
     with subprocess.Popen([sys.executable, "-c", code]) as making:
-        while not any(found.stat().st_size for found in path.parent.glob(".mlflow.db.*/*.db")):
+        while not any(found.stat().st_size for found in path.parent.rglob("*.db")):
             assert making.poll() is None, "the making began nowhere"
             time.sleep(0.005)
         making.kill()

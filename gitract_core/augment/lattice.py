@@ -43,7 +43,7 @@ def smoothing(sigma: float, size: int) -> Tensor:
 def without_tails(bumps: Tensor) -> Tensor:
     """Gaussians of a height near 1 with 0 for what is nothing beside that in float32.
 
-    Products of such numbers are subnormal, which a CPU computes ten times as slowly or worse.
+    Products of such numbers are subnormal, for which some processors take many times as long.
     """
     return torch.where(bumps < LEAST_HEIGHT, 0, bumps)
 
