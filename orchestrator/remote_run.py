@@ -32,6 +32,13 @@ _PAUSES_SECONDS = (1.0, 4.0)  # on top of the client's own retries
 _PIECE_BYTES = 8 * 2**20
 _BULKY = re.compile(r"(best\.safetensors|oof.*\.npz)$")
 _OF_WORKERS = re.compile(r"(^|/)(checkpoint\.pt|\.lock|\..*\.part|sweep\.lease\.json)$")
+# What clients call a refusal; anchored, for the text also names the run, the server and its port.
+_REFUSED = re.compile(
+    r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH)\b"
+    r"|\(HTTP status 40[13]\)|ExceptionName: (ExpiredToken|InvalidToken)\b"
+    r"|google::cloud::Status\((PERMISSION_DENIED|UNAUTHENTICATED):|Azure Error: \[\w*\] 40[13] "
+)
+_NO_BUCKET = re.compile(r"AWS Error NO_SUCH_BUCKET\b|\bbucket does not exist\b")
 _LAST = ("history.csv", "best.safetensors", "checkpoint.pt", "result.json")
 
 
@@ -251,12 +258,12 @@ class RemoteRun:
                 raise
             except OSError as error:
                 said = str(error)
-                if re.search(
-                    r"ACCESS_DENIED|InvalidAccessKey|SignatureDoesNotMatch|403", said, re.I
-                ):
-                    remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ask for access"
+                if _REFUSED.search(said):
+                    keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    keys = keys if self.uri.startswith("s3:") else "this machine's credentials"
+                    remedy = f"set {keys}, or ask for access"
                     raise RunError(self.uri, "access", _brief(said), remedy) from None
-                if re.search(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", said, re.I):
+                if _NO_BUCKET.search(said):
                     remedy = "make the bucket, or pass another --out"
                     raise RunError(self.uri, "a bucket", _brief(said), remedy) from None
                 if pause is None:

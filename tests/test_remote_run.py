@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -350,10 +352,55 @@ def test_missing_bucket_and_run(server: Server, tiny: Path, tmp_path: Path) -> N
     assert "write s3://BUCKET/FOLDER" in last_line(done)
 
 
-def test_no_server(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_server_is_not_taken_for_a_refusal(server: Server) -> None:
+    """Names and ports with 403 in them were."""
     server.stop()
+    where = f"endpoint_override=127.0.0.1:{server.port}&scheme=http"
     with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
-        RemoteRun(f"s3://bucket/none?endpoint_override=127.0.0.1:{server.port}&scheme=http").check()
+        RemoteRun(f"s3://bucket/run-403-ACCESS_DENIED?{where}").listing(patient=False)
+    with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
+        RemoteRun(f"s3://bucket-403/run?{where}").check()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "AccessDenied"),
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (403, "AccountProblem"),
+        (401, "Unauthorized"),
+        (400, "ExpiredToken"),
+    ],
+)
+def test_a_store_that_refuses_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str
+) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked: list[str] = []
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "word")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as store:
+        Thread(target=store.serve_forever, daemon=True).start()
+        try:
+            where = f"endpoint_override=127.0.0.1:{store.server_port}&scheme=http"
+            with pytest.raises(RunError, match=r"expected access.*set AWS_ACCESS_KEY_ID"):
+                RemoteRun(f"s3://bucket/run?{where}").listing()
+        finally:
+            store.shutdown()
+    assert len(asked) == 1
 
 
 def test_objects_are_stored_in_order_and_only_if_changed(
