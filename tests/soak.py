@@ -133,7 +133,7 @@ def _driver_round(
         while not codes or codes[-1]:
             run = _swept(home, data, where, disturb)
             tally.check(codes[-1] in (0, 1, -signal.SIGKILL), f"exit code {codes[-1]}")
-            _wait(lambda: not marked(), 30)
+            _wait(lambda: not marked(), 120)
             tally.check(not marked(), f"processes outlive their sweep: {marked()}")
             if len(codes) > MOST_KILLS + 3:
                 tally.check(False, "it does not come to its end")
@@ -208,9 +208,9 @@ def _check_leftovers(home: Path, tally: Tally, shared: set[str]) -> None:
     half = [p for p in home.rglob("*") if ".part" in p.name or p.suffix == ".tmp"]
     half += list(home.glob("*/.sweep.lock")) + list(home.glob("run*/trials/*/checkpoint.pt"))
     tally.check(not half, f"left behind: {half[:3]}")
-    _wait(lambda: not marked(), 15)
+    _wait(lambda: not marked(), 120)
     tally.check(not marked(), f"processes left: {marked()}")
-    _wait(lambda: not _shared_since(shared), 15)  # what other programs hold for a moment goes
+    _wait(lambda: not _shared_since(shared), 60)  # what other programs hold for a moment goes
     tally.check(not _shared_since(shared), f"shared memory left: {_shared_since(shared)[:3]}")
     open_files = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
     logs = str(home / "ray" / "session")  # what Ray opened in this process it never closes

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 _PARENT = """
 import multiprocessing, sys, time
@@ -53,10 +54,7 @@ def test_children_end_with_a_killed_parent(
         child = int(parent.stdout.readline())
         assert is_alive(child)
         parent.kill()
-    deadline = time.monotonic() + 30
-    while is_alive(child) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not is_alive(child)
+    wait_until(lambda: not is_alive(child))
 
 
 def is_alive(pid: int) -> bool:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ import pytest
 from gitract_core.results import read_history
 from orchestrator.cli.app import tell_dashboard
 from tests.tiny_sweep import SPACE
+from tests.waiting import wait_until
 
 _SPACE = SPACE + "training: {epochs: 2}\n"
 
@@ -130,9 +130,7 @@ def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> N
         env={**os.environ, "PYTHONPATH": root},
     )
     trials = tmp_path / "runs/space/trials"
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and len(list(trials.glob("*/checkpoint.pt"))) < 2:
-        time.sleep(0.05)
+    wait_until(lambda: len(list(trials.glob("*/checkpoint.pt"))) >= 2)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=200)
     assert running.returncode == 130

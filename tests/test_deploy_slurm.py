@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.test_deploy import SLURM, ray_parses, tool
+from tests.waiting import LONG_SECONDS, wait_until
 
 FAKE = """#!/usr/bin/env bash
 printf '%s\\0' "$(basename "$0")" "$@" >> "$FAKES/calls"; printf '\\n' >> "$FAKES/calls"
@@ -60,7 +60,7 @@ def submit(environment: dict[str, str], *arguments: str) -> subprocess.Completed
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG_SECONDS,
         check=False,
     )
 
@@ -107,12 +107,9 @@ def test_slurm_script_queues_itself_again(slurm: dict[str, str]) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
-    while not (Path(slurm["FAKES"]) / "srun").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until((Path(slurm["FAKES"]) / "srun").exists)
     running.send_signal(signal.SIGUSR1)
-    said, _ = running.communicate(timeout=30)  # the stand-in for scontrol ends the step
+    said, _ = running.communicate(timeout=LONG_SECONDS)  # the stand-in for scontrol ends the step
     assert "queueing job 42 again" in said
     assert calls(slurm)[-1] == ["scontrol", "requeue", "42"]
     assert running.returncode == 128 + signal.SIGTERM

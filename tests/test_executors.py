@@ -25,6 +25,7 @@ from orchestrator.slots import Slots
 from orchestrator.sweep import PreparedSweep
 from tests.tiny_contest import write_tiny_contest
 from tests.tiny_sweep import prepare_tiny
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -314,12 +315,8 @@ def test_killed_worker_costs_one_attempt(tiny: Path, tmp_path: Path) -> None:
 def _only_child() -> int:
     import multiprocessing
 
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        children = [c for c in multiprocessing.active_children() if c.pid]
-        if children:
-            return int(children[0].pid or 0)
-    raise AssertionError("no worker")
+    wait_until(multiprocessing.active_children)
+    return int(multiprocessing.active_children()[0].pid or 0)
 
 
 @pytest.mark.ray

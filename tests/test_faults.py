@@ -9,7 +9,6 @@ import dataclasses
 import errno
 import os
 import re
-import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -34,6 +33,7 @@ from orchestrator.progress import SweepProgress
 from orchestrator.status import is_locked, read_status
 from tests.faulty_sweep import SPACE, ended, half_written, jobs_of, sweep_command
 from tests.tiny_sweep import prepare_tiny
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_orphans")
 
@@ -49,13 +49,6 @@ def lock_holder(lock: Path) -> int | None:
         if found and int(found[2]) == inode:
             return int(found[1])
     return None
-
-
-def wait_until(true: Callable[[], object], seconds: float = 200) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def same_but_for_cost(one: TrialResult, other: TrialResult) -> bool:
@@ -77,7 +70,7 @@ def test_killed_sweep_takes_its_workers_with_it_and_goes_on(tiny: Path, tmp_path
     assert None not in holders
     running.kill()
     running.communicate()
-    wait_until(lambda: not any(is_locked(lock) for lock in trials.glob("*/.lock")), 20)
+    wait_until(lambda: not any(is_locked(lock) for lock in trials.glob("*/.lock")), 60)
     before = {file: read_history(file) for file in trials.glob("*/history.csv")}
     assert all(0 < len(epochs) < 400 for epochs in before.values())
     again = sweep_command(tmp_path, tiny)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from orchestrator.tracking.beginning import Trackers
 from tests import test_remote_run as remote
 from tests.test_remote_run import Server, server  # noqa: F401 (a fixture)
 from tests.tiny_sweep import KNOBS, prepare_tiny
+from tests.waiting import LONG_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = """
@@ -74,20 +74,23 @@ def test_a_killed_search_goes_on_and_everybody_sees_what_it_proposed(
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     sweep += ["--cpus-per-trial", "1", "--mlflow", store]
     begun = command(tmp_path, *sweep)
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "run/sweep.json").is_file() or read(tmp_path)["to_come"] > 2:
+
+    def two_are_left() -> bool:
         assert begun.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return (tmp_path / "run/sweep.json").is_file() and read(tmp_path)["to_come"] <= 2
+
+    wait_until(two_are_left)
     begun.kill()
     begun.communicate()
     before = read(tmp_path)["candidates"]
     status = json.loads(done(command(tmp_path, "status", "run", "--json"))[0])
-    assert status["candidates_to_come"] == 5 - len(before) == 2
+    left = 5 - len(before)
+    assert status["candidates_to_come"] == left
+    assert left in (1, 2), "more may have come before the kill"
     assert len(status["trials"]) == 2 * len(before)
     printed, said = done(command(tmp_path, *sweep))
     assert "Fitting 2 folds for each of 5 candidates, totalling 10 trials" in printed
-    assert "2 candidates are yet to be proposed" in printed
+    assert f"candidates yet to be proposed, by the scores of the others: {left}" in printed
     assert "candidate 5 proposed: " in said
     assert "10/10 " in said
     after = read(tmp_path)
@@ -118,11 +121,13 @@ def test_a_search_in_a_store_goes_on_from_another_machine(
 ) -> None:
     monkeypatch.setattr(remote, "SPACE", SPACE)
     begun = remote.started_sweep(remote.sweep(tiny, tmp_path), tmp_path / "first")
-    deadline = time.monotonic() + 200
-    while len(candidates := stored(server)) < 3:
+
+    def three_are_stored() -> bool:
         assert begun.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        return len(stored(server)) >= 3
+
+    wait_until(three_are_stored)
+    candidates = stored(server)
     begun.kill()
     begun.wait()
     again = remote.run(*remote.sweep(tiny, tmp_path), cache=tmp_path / "second")
@@ -144,7 +149,7 @@ def stored(server: Server) -> list[Any]:  # noqa: F811
 def test_a_plan_refuses_to_choose_among_what_is_not_known(tiny: Path, tmp_path: Path) -> None:
     arguments = ["plan", "--local", "--data", str(tiny), "--space", "space.yaml", "--budget", "1h"]
     process = command(tmp_path, *arguments)
-    _, said = process.communicate(timeout=100)
+    _, said = process.communicate(timeout=LONG_SECONDS)
     assert process.returncode == 2
     assert said.strip().splitlines()[-1] == (
         "gitract-cv: --budget: expected a space whose candidates are known, got a search; "

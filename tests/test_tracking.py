@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import statistics
 import subprocess
 import sys
@@ -25,6 +25,7 @@ from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.tensorboard import TensorBoardFiles
 from tests.test_status import finish
 from tests.tiny_sweep import prepare_tiny
+from tests.waiting import free_port, wait_until
 
 
 @pytest.fixture
@@ -144,12 +145,6 @@ def test_a_tracker_that_hangs_holds_nobody_up(sweep: PreparedSweep) -> None:
 # --- MLflow ---------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server on loopback."""
@@ -175,24 +170,26 @@ def server(tmp_path: Path) -> Iterator[str]:
             stdout=log,
             stderr=log,
             env={**os.environ, **quiet},
+            start_new_session=True,
         )
     try:
         _wait(uri, process, tmp_path / "server.log")
         yield uri
     finally:
-        process.terminate()
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGKILL)  # with its workers; asked, it waits for clients
+        process.wait()
 
 
 def _wait(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
+    def answers() -> bool:
         assert process.poll() is None, log.read_text()
         try:
             with urlopen(f"{uri}/health", timeout=5):
-                return
+                return True
         except OSError:
-            time.sleep(0.3)
-    raise AssertionError(log.read_text())
+            return False
+
+    wait_until(answers)
 
 
 @pytest.mark.slow

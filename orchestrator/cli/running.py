@@ -153,7 +153,7 @@ def _say_what_is_asked(prepared: PreparedSweep, say: Console) -> None:
         f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
     )
     if to_come:
-        say.print(f"{to_come} candidates are yet to be proposed, by the scores of the others")
+        say.print(f"candidates yet to be proposed, by the scores of the others: {to_come}")
     done = len(prepared.specs) - len(prepared.pending)
     if done:
         say.print(f"{done} of them are finished already")

@@ -102,7 +102,7 @@ def _summary(found: RunStatus) -> list[str]:
     left = found.seconds_left
     lines = [f"{len(found.trials)} trials: {counts}"]
     if found.to_come:
-        lines.append(f"{found.to_come} more candidates are yet to be proposed")
+        lines.append(f"candidates yet to be proposed: {found.to_come}")
     if found.alive:
         time_left = f"about {format_seconds(left)} left" if left == left else "time left unknown"
         lines.append(f"a sweep is running; {time_left}")

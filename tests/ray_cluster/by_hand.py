@@ -6,14 +6,13 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.test_deploy import shell_lines
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _STARTED = "will now block forever"
@@ -31,12 +30,6 @@ def substituted(block: str, names: Mapping[str, str]) -> str:
     for name, here in names.items():
         block = block.replace(name, here)
     return block
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 class Home:
@@ -86,7 +79,7 @@ class Home:
         log = self.home / f"node{len(self.shells)}.log"
         log.touch()
         shell = self.begin(f"exec > {log} 2>&1\n{block}")
-        wait_until(lambda: _STARTED in log.read_text() or shell.poll() is not None, 120)
+        wait_until(lambda: _STARTED in log.read_text() or shell.poll() is not None)
         assert shell.poll() is None, log.read_text()
 
     def processes(self) -> list[int]:
@@ -115,10 +108,3 @@ class Home:
                 os.kill(process, signal.SIGKILL)
         for shell in self.shells:
             shell.communicate(timeout=20)
-
-
-def wait_until(true: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)

@@ -18,9 +18,10 @@ from gitract_core.trial import run_trial
 from orchestrator.status import is_locked
 from orchestrator.sweep import SweepRequest, prepare
 from search_spaces import load_space
-from tests.ray_cluster.by_hand import Home, blocks, free_port, substituted, wait_until
+from tests.ray_cluster.by_hand import Home, blocks, substituted
 from tests.test_deploy import PAGE, tool
 from tests.test_faults import SPACE, half_written, lock_holder, same_but_for_cost
+from tests.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 LEFT_OUT = "case7_day0"
@@ -108,9 +109,9 @@ def check_killed_sweep_goes_on(home: Home, sweep: str, *, own_ray: bool) -> None
     os.kill(begun.pid, signal.SIGKILL)
     begun.communicate()
     wait_until(lambda: not any(is_locked(lock) for lock in trials.glob("*/.lock")), 60)
-    wait_until(lambda: not [h for h in holders if h and Path(f"/proc/{h}").exists()], 60)
+    wait_until(lambda: not [h for h in holders if h and Path(f"/proc/{h}").exists()])
     if own_ray:
-        wait_until(lambda: not home.processes(), 60)
+        wait_until(lambda: not home.processes())
     finished = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in trials.glob("*/result.json")}
     before = {file: read_history(file) for file in trials.glob("*/history.csv")}
     assert 0 < len(finished) < 4
@@ -132,7 +133,7 @@ def test_killed_sweep_with_a_ray_of_its_own_leaves_nothing_and_goes_on(
     home.variables["GITRACT_CACHE"] = str(home.home / "cache")
     command = f"gitract-cv sweep --data {tiny} --space space.yaml --out run"
     check_killed_sweep_goes_on(home, command, own_ray=True)
-    wait_until(lambda: not home.processes(), 60)
+    wait_until(lambda: not home.processes())
 
 
 def test_killed_sweep_on_a_cluster_ends_its_trials_and_goes_on(

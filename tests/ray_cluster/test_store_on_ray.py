@@ -14,6 +14,7 @@ from orchestrator.remote_run import RemoteRun
 from orchestrator.sweep_directory import SweepDirectory
 from tests.test_faults import same_but_for_cost
 from tests.test_remote_run import Server, names, run, server, started_sweep, sweep, wait_for
+from tests.waiting import LONG_SECONDS
 
 __all__ = ["server"]  # a fixture
 
@@ -28,7 +29,7 @@ def test_race_on_ray_is_interrupted_and_goes_on_elsewhere(
     begun = started_sweep(command, tmp_path / "first")
     wait_for(server, "checkpoint.pt", begun)
     begun.send_signal(signal.SIGINT)
-    assert begun.wait(60) == 130
+    assert begun.wait(LONG_SECONDS) == 130
     assert not [name for name in names(server, "runs/a") if "lease" in name]
     done = run(*command, cache=tmp_path / "second")
     assert done.returncode == 0, done.stderr
