@@ -28,7 +28,7 @@ def cli(cwd: Path, *arguments: object, expect: int = 0) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(Path(__file__).parent.parent)},
-        timeout=240,
+        timeout=400,
         check=False,
     )
     assert done.returncode == expect, done.stdout + done.stderr

@@ -18,9 +18,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from orchestrator.cli.app import app, fill
+from tests.bad_input.refusing import run_cli
 from tests.clinic_files import axial_series, block, write_series
 from tests.pages import ROOT, commands_of
-from tests.test_command_line import cli
 from tests.tiny_contest import write_tiny_contest
 from tests.tiny_sweep import SPACE
 
@@ -56,32 +56,35 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def run(home: Path, command: str) -> None:
+def run(command: str) -> None:
+    """A command in this process, for each new one loads the libraries for seconds."""
     words = shlex.split(command)
     assert words.pop(0) == "gitract-cv"
     if words[0] == "sweep":
         words += ["--local"]
-    words = ["paper.yaml" if word == "paper" else word for word in words]
-    cli(home, *words)
+    ended = run_cli(*("paper.yaml" if word == "paper" else word for word in words))
+    assert ended.code == 0, (command, ended)
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
-def test_commands_of_a_page_run_in_its_order(page: str, home: Path) -> None:
+@pytest.mark.usefixtures("home")
+def test_commands_of_a_page_run_in_its_order(page: str) -> None:
     ours = [c for c in commands_of(ROOT / page) if c.startswith("gitract-cv ")]
     assert len(ours) >= 8
     for command in ours:
-        run(home, command)
+        run(command)
 
 
 def test_the_example_of_every_command_runs(home: Path) -> None:
     """After README's commands, whose run they refer to."""
     for command in commands_of(ROOT / "README.md")[2:5]:
-        run(home, command)
+        run(command)
     made = home / "runs/paper/ensembles/top3-equal"
     shutil.copy(made / "submission.csv", home / "submission.csv")
     shutil.copy(home / "uw-madison/train.csv", home / "truth.csv")
@@ -92,10 +95,10 @@ def test_the_example_of_every_command_runs(home: Path) -> None:
         example = (command.epilog or "").removeprefix("Example: ").partition(";")[0]
         assert example.startswith(f"gitract-cv {name}"), name
         if name == "phantom":
-            example += " --slices 16"
+            example += " --cases 2 --slices 16"
         if name == "score":  # of the test's scans; the truth is the training's
             example += " --images uw-madison/test"
             rows = (home / "truth.csv").read_text().splitlines()
             kept = [row for row in rows if row.startswith(("id", "case7_"))]
             (home / "truth.csv").write_text("\n".join(kept) + "\n")
-        run(home, example)
+        run(example)
