@@ -299,3 +299,8 @@ def device_name(device: torch.device) -> str:
     except OSError:
         names = []
     return f"{names[0] if names else platform.processor() or 'CPU'} ({os.cpu_count()} cores)"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory did not hold something; for processors torch has no own type."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: " in str(error)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from gitract_core.device import DeviceSlices
+from gitract_core.device import DeviceSlices, is_out_of_memory
 from gitract_core.errors import RunError
 from gitract_core.networks import build_network
 from gitract_core.oof import to_bytes
@@ -88,8 +88,8 @@ class InParts:
                 spans = batches(len(images), self.size)
                 made = [forward(images[span]) for span in spans]
                 return torch.cat(made) if len(made) > 1 else made[0]
-            except torch.OutOfMemoryError:
-                if self.size == 1:
+            except RuntimeError as error:
+                if self.size == 1 or not is_out_of_memory(error):
                     raise
             # Outside of "except": a caught error keeps the memory of its frames.
             made = []

@@ -16,6 +16,7 @@ from gitract_core.captured_step import CapturedStep
 from gitract_core.device import (
     DeviceSlices,
     compiled,
+    is_out_of_memory,
     learning_rate_on,
     resolve_precision,
     sent,
@@ -266,7 +267,9 @@ class Training:
         """As ``_gradients``; a batch that does not fit is done again in two parts, once a trial."""
         try:
             return self._gradients(images, masks)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             whole = self.micro_batch == self.candidate.optimizer.batch_size > 1
             if not (self.split and whole):
                 raise

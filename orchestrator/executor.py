@@ -144,8 +144,9 @@ def _of_device_memory(error: BaseException) -> bool:
     """Whether a device's memory ran out: in PyTorch's allocator, or in CUDA and its libraries."""
     if type(error).__name__ == "OutOfMemoryError":  # by name: torch is not to be loaded for this
         return True
-    cuda = isinstance(error, RuntimeError) and re.search("CUDA|CUBLAS|CUDNN", str(error))
-    return bool(cuda and re.search("out of memory|ALLOC_FAILED", str(error)))
+    said = str(error) * isinstance(error, RuntimeError)
+    of_cuda = re.search("CUDA|CUBLAS|CUDNN", said) and re.search("out of memory|ALLOC_FAILED", said)
+    return bool(of_cuda) or "DefaultCPUAllocator: " in said
 
 
 def _message(error: BaseException, fault: Fault) -> str:

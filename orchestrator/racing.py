@@ -14,7 +14,7 @@ runs what was left out, from the epoch where it stopped, and reuses the rest.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,6 +154,18 @@ class _Log(TypedDict):
 def _made(decision: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes two decisions the same one, whenever they were made."""
     return tuple(decision[name] for name in ("after_folds", "key", "dropped", "reason"))
+
+
+def revive(directory: SweepDirectory, candidates: Collection[Candidate]) -> None:
+    """Decisions against candidates that are to run all the same move to ``earlier``."""
+    file = log_file(directory)
+    if not file.is_file():
+        return
+    log, keys = read_json(file), {c.key for c in candidates}
+    gone = [d for d in log["decisions"] if d["dropped"] and d["key"] in keys]
+    if gone:
+        left = [d for d in log["decisions"] if d not in gone]
+        write_json(file, {**log, "decisions": left, "earlier": [*log.get("earlier", ()), *gone]})
 
 
 def log_file(directory: SweepDirectory) -> Path:

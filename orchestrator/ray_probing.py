@@ -9,7 +9,7 @@ import orchestrator.ray_settings  # noqa: F401
 
 # isort: split
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnschedulableError, GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gitract_core.errors import GitractError, TrialError
@@ -41,7 +41,7 @@ def on_machine(node: Node) -> Place:
             expected = f"a free {'GPU' if node.gpus else 'processor'} to measure on"
             remedy = "wait for what runs there, or remove and add the machine"
             raise GitractError(f"machine {node.name[:8]}", expected, "none", remedy) from None
-        except RayActorError:
+        except (RayActorError, ActorUnschedulableError):  # the latter: the machine has left
             remedy = "look for the reason (memory?) and run again"
             raise TrialError("probe", "a process that lives", "one lost", remedy) from None
         finally:

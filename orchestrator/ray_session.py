@@ -48,7 +48,7 @@ def connect(address: str | None = None) -> list[Node]:
         remedy = "copy ~/.ray/auth_token of the cluster's head here, or unset RAY_AUTH_MODE"
         raise GitractError("RAY_AUTH_MODE", "the cluster's token", got, remedy) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
-        got = str(error).splitlines()[0]
+        got = str(error).partition("\n")[0] or type(error).__name__
         remedy = "start the cluster (ray start --head) or leave --address out"
         raise GitractError("--address", "a Ray cluster", got, remedy) from None
     _dashboard = session.dashboard_url or ""

@@ -34,6 +34,8 @@ def lease(run: RemoteRun) -> Iterator[None]:
         RunError: another sweep holds it.
     """
     mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+    with suppress(OSError):
+        mine["pids"] = os.readlink("/proc/self/ns/pid")  # containers may share the host's name
     _refuse_second(run, mine)
     stop = threading.Event()
     run.write_text(LEASE, json.dumps(mine))
@@ -44,7 +46,8 @@ def lease(run: RemoteRun) -> Iterator[None]:
     def renew() -> None:
         while not stop.wait(_RENEW_SECONDS):
             with suppress(StoreError, RunError):
-                run.write_text(LEASE, json.dumps(mine))
+                if _is_ours(run, mine):
+                    run.write_text(LEASE, json.dumps(mine))
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -54,14 +57,24 @@ def lease(run: RemoteRun) -> Iterator[None]:
         stop.set()
         thread.join()
         with suppress(StoreError, RunError):
-            run.delete(LEASE, patient=False)
+            if _is_ours(run, mine):
+                run.delete(LEASE, patient=False)
+
+
+def _is_ours(run: RemoteRun, mine: dict[str, Any]) -> bool:
+    """Whether nobody took the run while this machine slept, or could not reach the store."""
+    try:
+        return bool(json.loads(run.read_text(LEASE)).get("token") == mine["token"])
+    except (FileNotFoundError, ValueError):
+        return True
 
 
 def _refuse_second(run: RemoteRun, mine: dict[str, Any]) -> None:
     lease, age = _lease(run)
     if not lease or age > _LEASE_SECONDS:
         return
-    if lease.get("host") == mine["host"] and not _lives(int(lease.get("pid", 0))):
+    here = all(lease.get(n, mine.get(n)) == mine.get(n) for n in ("host", "pids"))
+    if here and not _lives(int(lease.get("pid", 0))):
         time.sleep(_ORPHANS_SECONDS)
         return
     left = _LEASE_SECONDS - age

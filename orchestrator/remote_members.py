@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 from gitract_core.errors import RunError
+from gitract_core.files import read_json
 from orchestrator.remote_run import RemoteRun
+
+
+class _Member(TypedDict):
+    weights: str
+
+
+class _Members(TypedDict):
+    members: list[_Member]
 
 
 def split_members(path: Path) -> tuple[RemoteRun, str] | None:
@@ -39,8 +48,7 @@ def local_members(path: Path) -> Path:
     run.fetch(run.listing(folder))
     manifest = run.mirror / folder / "members.json"
     if manifest.is_file():
-        members = json.loads(manifest.read_text())["members"]
-        for member in members:
+        for member in read_json(manifest, _Members)["members"]:
             place = os.path.normpath(f"{folder}/{member['weights']}")
             if place.startswith("trials/"):
                 found = run.listing(os.path.dirname(place))

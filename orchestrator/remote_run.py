@@ -31,7 +31,7 @@ LEASE = "sweep.lease.json"
 _PAUSES_SECONDS = (1.0, 4.0)  # on top of the client's own retries
 _PIECE_BYTES = 8 * 2**20
 _BULKY = re.compile(r"(best\.safetensors|oof.*\.npz)$")
-_OF_WORKERS = re.compile(r"(^|/)(checkpoint\.pt|\.lock|\..*\.part|sweep\.lease\.json)$")
+_OF_WORKERS = re.compile(r"(^|/)(checkpoint\.pt|\.lock|\..*\.part|sweep\.lease\.json(\.clock)?)$")
 # What clients call a refusal; anchored, for the text also names the run, the server and its port.
 _REFUSED = re.compile(
     r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH)\b"
@@ -148,9 +148,11 @@ class RemoteRun:
 
     def fetch(self, known: Mapping[str, Stamp]) -> None:
         """Fetch objects that differ from the mirror's files."""
+        stamps = dict(known)
         for name, stamp in known.items():
             if _stamp(self.mirror / name) != stamp:
-                self._patiently(partial(self._get, name, stamp))
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    self._patiently(partial(self._get, name, stamps))
 
     def collect(self, key: str) -> None:
         """Bring a finished trial here, or why it failed to the store; at the end, if not now."""
@@ -160,14 +162,24 @@ class RemoteRun:
             if f"{name}/result.json" in known:
                 self.fetch(known)
             elif (self.mirror / name / "failure.json").is_file():
-                self.push(f"{name}/failure.json", known=known)
+                self.push(f"{name}/failure.json", known=known, patient=False)
+
+    def fetch_longer(self, name: str) -> None:
+        """Bring a log here that others have written to, if the store answers."""
+        with suppress(StoreError, RunError):
+            known = self.listing(name.rpartition("/")[0], patient=False)
+            here = _stamp(self.mirror / name) or (0, 0)
+            if name in known and known[name][0] > here[0]:
+                self.fetch({name: known[name]})
 
     def collect_file(self, name: str) -> None:
         """Store a small file that was written here; at the end, if not now."""
         with suppress(StoreError, RunError):
-            self.push(name, known={})
+            self.push(name, known={}, patient=False)
 
-    def push(self, below: str = "", *, known: Mapping[str, Stamp] | None = None) -> None:
+    def push(
+        self, below: str = "", *, known: Mapping[str, Stamp] | None = None, patient: bool = True
+    ) -> None:
         """Store what differs below a folder of the mirror, results last."""
         folder = self.mirror / below
         known = self.listing(below) if known is None else known
@@ -178,7 +190,7 @@ class RemoteRun:
                 continue
             with suppress(FileNotFoundError):  # removed or replaced just now
                 if _stamp(file) != known.get(name):
-                    self._patiently(partial(self._put, name))
+                    self._patiently(partial(self._put, name), patient=patient)
 
     def push_rest(self) -> None:
         """Store what an earlier sweep could not: all but the files of unfinished trials."""
@@ -231,16 +243,21 @@ class RemoteRun:
         self._write(name, file.read_bytes())
         _date(file, system.get_file_info(f"{root}/{name}").mtime_ns)
 
-    def _get(self, name: str, stamp: Stamp) -> None:
+    def _get(self, name: str, stamps: dict[str, Stamp]) -> None:
+        """Fetch an object; of one that is replaced meanwhile, note the new stamp for a new try."""
         system, root = _open(self.uri)
         with replacing(self.mirror / name) as part, part.open("wb") as out:
             with system.open_input_stream(f"{root}/{name}") as stream:
                 while piece := stream.read(_PIECE_BYTES):
                     out.write(piece)
             out.flush()
-            if out.tell() != stamp[0]:
+            if out.tell() != stamps[name][0]:
+                now = system.get_file_info(f"{root}/{name}")
+                stamps[name] = now.size or 0, now.mtime_ns or 0
                 raise OSError(f"{name} was replaced while it was read")
-        _date(self.mirror / name, stamp[1])
+        _date(self.mirror / name, stamps[name][1])
+        if name.endswith("/result.json"):
+            (self.mirror / name).with_name(".stored").touch()
 
     def _forget_deleted(self, found: dict[str, Stamp]) -> None:
         """Remove results from the mirror that were in the store once and are not any more."""
@@ -278,6 +295,8 @@ def _open(uri: str) -> tuple[Any, str]:
     """The file system of a URI and the path in it, once a process."""
     from pyarrow.fs import FileSystem
 
+    if "#" in uri:  # clients take what follows for no part of the path
+        raise RunError(uri, "the address of a store", "one with #", "write it as %23")
     options = "allow_delayed_open=true"  # small objects in one request, whole or not at all
     full = uri if not uri.startswith("s3:") else f"{uri}{'&' if '?' in uri else '?'}{options}"
     try:
@@ -297,7 +316,7 @@ def _order(file: Path) -> tuple[int, str]:
 def _hidden(name: str) -> bool:
     """Locks and files that are being written; notes of trainings are kept."""
     parts = name.split("/")
-    return parts[-1].startswith(".") or parts[-1] == LEASE
+    return parts[-1].startswith((".", LEASE))
 
 
 def _stamp(file: Path) -> Stamp | None:

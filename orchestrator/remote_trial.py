@@ -32,10 +32,11 @@ class StoredTrial:
         known = self.run.listing(self.name)
         if f"{self.name}/result.json" not in known and files.is_finished():
             return
+        log = f"{self.name}/trial.log"  # open by now: this attempt writes into it
         for file in files.directory.glob("[!.]*"):
-            if f"{self.name}/{file.name}" not in known:
+            if f"{self.name}/{file.name}" not in (*known, log):
                 file.unlink()
-        self.run.fetch(known)
+        self.run.fetch({name: stamp for name, stamp in known.items() if name != log})
         note = training_note(self.spec, files).relative_to(self.run.mirror).as_posix()
         with suppress(FileNotFoundError):
             twin = self.run.read_text(note)

@@ -88,10 +88,10 @@ def choose_slots(
     """The default packing, unless flags say otherwise.
 
     With GPUs, several trials share each: as many as a probe found best (``measured_share``) or,
-    without one, as memory holds, eight at most; and no more than spread the trials over all GPUs,
-    however many are asked for. Without, one trial a processor: on two cores two trials with a
-    thread each are 1.1 to 1.5 times as fast as one with two threads; processors left over when
-    there are few trials become threads.
+    without one, as memory holds, eight at most; and no more than spread the trials over all GPUs
+    and have a processor each, however many are asked for. Without, one trial a processor: on two
+    cores two trials with a thread each are 1.1 to 1.5 times as fast as one with two threads;
+    processors left over when there are few trials become threads.
     Where there are GPUs, machines without one take no trials, nor do those whose GPUs are smaller
     than the largest trial (``trial_bytes``) while others are not; see ``left_out``.
 
@@ -101,7 +101,8 @@ def choose_slots(
     Slots(count=12, cpus=2, gpus=0.3333, device='cuda')
 
     Raises:
-        GitractError: no node has a processor; those without one are left out.
+        GitractError: no node has a processor (those without one are left out), or none with GPUs
+            as many as a trial is to have.
     """
     n_trials = max(n_trials, 1)
     nodes = [node for node in nodes if node.cpus]
@@ -207,9 +208,14 @@ def _share(nodes: Sequence[Node], measured: int | None) -> int:
 
 
 def _on_gpus(nodes: Sequence[Node], n_trials: int, share: int, cpus_per_trial: int | None) -> Slots:
-    gpus = sum(node.gpus for node in nodes)
+    gpus, cpus = sum(node.gpus for node in nodes), cpus_per_trial or 1
+    if cpus > max(node.cpus for node in nodes):
+        expected = f"at most {max(n.cpus for n in nodes)}, the processors of a machine with GPUs"
+        raise GitractError("--cpus-per-trial", expected, cpus, "lower it")
+    share = max(1, min(share, *(n.cpus // (n.gpus * cpus) for n in nodes)))
     cpus = cpus_per_trial or max(1, min(n.cpus // (n.gpus * share) for n in nodes))
     fraction = math.floor(1e4 / share) / 1e4  # rounded up, shares would not fit a GPU
     empty = max(gpus * share - n_trials, 0)
     whole = empty // (share - 1) if share > 1 else 0  # each leaves share - 1 places of its GPU
-    return Slots(min(gpus * share, n_trials), cpus, fraction, "cuda", whole=whole)
+    room = sum(min(n.gpus * share, n.cpus // cpus) for n in nodes)
+    return Slots(min(room, n_trials), cpus, fraction, "cuda", whole=whole)

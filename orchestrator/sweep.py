@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -279,6 +280,10 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
 
 
 def _refuse_foreign(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(p.name != LOCK for p in path.iterdir())):
+    # Folds without a record are what a sweep left that ended between the two, on a full disk.
+    ours = re.compile(rf"{re.escape(LOCK)}|folds(-\d+)?\.json")
+    if path.exists() and (
+        not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
+    ):
         expected = "a new or empty directory, or a run's"
         raise RunError(path, expected, "something else", "pass another --out")

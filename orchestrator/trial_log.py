@@ -31,6 +31,8 @@ _STREAMS = (1, 2)  # descriptors of standard output and error
 def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
     """As ``attempt``, in a worker process: what it prints goes to the trial's log."""
     log = jobs.files(spec.key).directory / NAME
+    if jobs.store:
+        jobs.store.fetch_longer(f"trials/{spec.key}/{NAME}")  # after attempts elsewhere
     with captured(log, jobs.slots.device):
         for event in attempt(spec, jobs):
             if event.kind == "epoch":
@@ -38,6 +40,8 @@ def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, N
                 yield event
         _say_how_it_ended(event)
         shorten(log)
+    if jobs.store:
+        jobs.store.collect_file(f"trials/{spec.key}/{NAME}")
     yield event  # outside: what the executor prints from here on is not the trial's
 
 

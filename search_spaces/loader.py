@@ -213,6 +213,18 @@ def _parse(path: Path) -> dict[str, Any]:
     return values
 
 
+def plain_value(text: str) -> Any:
+    """A value as a space's file would hold it.
+
+    Raises:
+        SpaceError: it is no plain value.
+    """
+    try:
+        return yaml.load(text, _StrictLoader)
+    except (yaml.YAMLError, RecursionError, *_OF_TAGS):
+        raise SpaceError("--set", "KNOB=VALUE", repr(text), "write a plain value") from None
+
+
 class _StrictLoader(yaml.SafeLoader):
     """Plain values only; a repeated key is an error; ``1e-3`` is a number."""
 

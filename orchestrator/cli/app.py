@@ -73,8 +73,12 @@ def main() -> None:
         sys.stderr.close()  # the reader of our output has gone; nothing is wrong
         sys.exit(0)
     except OSError as error:
-        _print_error(f"{error.filename or 'system'}: {error.strerror}; check disk and permissions")
+        said = error.strerror or error
+        _print_error(f"{error.filename or 'system'}: {said}; check disk and permissions")
         sys.exit(1)
+    except KeyboardInterrupt:  # while a run was stored; commands handle theirs
+        _print_error("interrupted; the same command goes on")
+        sys.exit(130)
 
 
 def _print_error(error: object) -> None:
@@ -85,7 +89,7 @@ def console(*, stderr: bool = False) -> Console:
     """Where people read; progress goes to stderr, so that stdout can be piped."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Executor, Sequence[Node]]:

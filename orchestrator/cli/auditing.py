@@ -80,4 +80,4 @@ def _print(found: Audit, folder: Path, n_files: int) -> None:
         )
     out.print()
     out.print(borders)
-    out.print(f"\n{n_files} files in {folder}", markup=False)
+    out.print(f"\n{n_files} files in {folder}")

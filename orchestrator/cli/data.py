@@ -38,7 +38,7 @@ def phantom(
     with bar:
         write_phantom_of(directory, spec, progress=progress)
     out = console()
-    out.print(f"phantom data set  {directory}", markup=False)
+    out.print(f"phantom data set  {directory}")
     if faults:
         from gitract_core.phantom.faults import plant_faults
 
@@ -64,9 +64,9 @@ def validate(
     else:
         out = console()
         for fault in faults:
-            out.print(fault, markup=False)
+            out.print(fault)
         n = f"{len(index.table)} slices in {len(index.scans)} scans"
-        out.print(f"{data}: {n}, {len(faults)} faults", markup=False)
+        out.print(f"{data}: {n}, {len(faults)} faults")
     if faults:
         raise typer.Exit(1)
 
@@ -80,12 +80,14 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print_json([vars_of(f) for f in findings])
         return
+    from rich.text import Text
+
     out = console()
     for finding in findings:
-        mark = "[green]ok [/]" if finding.ok else "[bold red]!! [/]"
-        out.print(f"{mark} {finding.what:<12} {finding.found}", soft_wrap=True)
+        mark = Text("ok ", "green") if finding.ok else Text("!! ", "bold red")
+        out.print(mark, f"{finding.what:<12} {finding.found}", soft_wrap=True)
         if finding.remedy:
-            out.print(f"    {finding.remedy}", markup=False, soft_wrap=True)
+            out.print(f"    {finding.remedy}", soft_wrap=True)
 
 
 def vars_of(finding: Any) -> dict[str, Any]:

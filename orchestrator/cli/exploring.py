@@ -49,4 +49,4 @@ def eda(
 
         console().print(eda_view(exploration))
     for path in written:
-        console(stderr=as_json).print(f"written  {path}", markup=False, soft_wrap=True)
+        console(stderr=as_json).print(f"written  {path}", soft_wrap=True)

@@ -47,10 +47,12 @@ def verify(
     if as_json:
         print_json([asdict(link) for link in links])
     else:
+        from rich.text import Text
+
         out = console()
         for link in links:
-            mark = "[green]ok [/]" if link.ok else "[bold red]!! [/]"
-            out.print(f"{mark} {link.what:<32} {link.found}", soft_wrap=True)
+            mark = Text("ok ", "green") if link.ok else Text("!! ", "bold red")
+            out.print(mark, f"{link.what:<32} {link.found}", soft_wrap=True)
     if not all(link.ok for link in links):
         raise typer.Exit(1)
 

@@ -165,9 +165,9 @@ def check_submission(
     else:
         out = console()
         for fault in faults:
-            out.print(str(fault), markup=False)
+            out.print(str(fault))
         verdict = f"{len(faults)} faults" if faults else f"in order ({len(index.table)} slices)"
-        out.print(f"{file}: {verdict}", markup=False)
+        out.print(f"{file}: {verdict}")
         if not faults:
             _print_summary(summarize_submission(file), expected)
     if faults:
@@ -179,7 +179,7 @@ def _print_summary(summary: dict[str, dict[str, float]], expected: AnnouncedScor
     for organ, figures in summary.items():
         share = 100 * figures["masks"] / max(figures["rows"], 1)
         area = "" if not figures["masks"] else f", median area {figures['median_area_px']:.0f} px"
-        out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}", markup=False)
+        out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}")
     if expected is None or expected["score"] is None:
         out.print("  no note beside it: what score to expect is not known", style="dim")
         return

@@ -206,14 +206,10 @@ def default_space(name: str | None, *, is_demo: bool) -> str:
 
 
 def _override(text: str) -> tuple[str, Any]:
-    import yaml
-
     from gitract_core.errors import SpaceError
+    from search_spaces.loader import plain_value
 
     name, equals, value = text.partition("=")
     if not equals:
         raise SpaceError("--set", "KNOB=VALUE", repr(text), "write training.epochs=10, for example")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise SpaceError("--set", "KNOB=VALUE", repr(text), "write a plain value") from None
+    return name.strip(), plain_value(value)

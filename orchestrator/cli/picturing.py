@@ -57,9 +57,9 @@ def _print(made: PaperFigures, folder: Path) -> None:
         "Spearman -1: rises whenever the loss falls. Jump: sd of one epoch's change.\n", style="dim"
     )
     for line in made.left_out:
-        out.print(f"left out  {line}", style="yellow", markup=False)
-    out.print(f"written   {folder}", markup=False)
-    out.print(", ".join(file.name for file in made.files), style="dim", markup=False)
+        out.print(f"left out  {line}", style="yellow")
+    out.print(f"written   {folder}")
+    out.print(", ".join(file.name for file in made.files), style="dim")
 
 
 def _relations(made: PaperFigures) -> Table:

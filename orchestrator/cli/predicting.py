@@ -186,7 +186,7 @@ def _print_files(folder: Path, made: list[PredictedScan], *, as_json: bool) -> N
     for scan in made:
         for doubt in scan.doubts:
             text = f"warning: {scan.scan}: {doubt}"
-            console(stderr=True).print(text, markup=False, soft_wrap=True)
+            console(stderr=True).print(text, soft_wrap=True)
     if as_json:
         print_json({"folder": str(folder), "scans": [asdict(scan) for scan in made]})
         return
@@ -194,24 +194,23 @@ def _print_files(folder: Path, made: list[PredictedScan], *, as_json: bool) -> N
     for scan in made:
         volumes = zip(ORGANS, scan.volumes_ml, strict=True)
         text = ", ".join(f"{organ} {ml:.0f} ml" for organ, ml in volumes)
-        out.print(f"{scan.scan}  {text}", markup=False, soft_wrap=True)
+        out.print(f"{scan.scan}  {text}", soft_wrap=True)
     files = sum(len(scan.files) for scan in made)
     out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
 
 
 def _print_ensemble(made: Ensemble, submission: Path, index: Any, faults: list[Fault]) -> None:
+    from rich.text import Text
+
     out = console()
     models = len(made.members.members)
     out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
     for line, share in made.chosen:
-        out.print(
-            f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}", markup=False
-        )
+        out.print(f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}")
     _print_rules(made)
     a = made.announced
-    out.print(
-        f"out-of-fold score  [bold]{a.score:.4f}[/] ± {a.sd:.4f} over folds, {_span(a.interval)}"
-    )
+    score = Text("out-of-fold score  ").append(f"{a.score:.4f}", "bold")
+    out.print(score.append(f" ± {a.sd:.4f} over folds, {_span(a.interval)}"))
     out.print("  everything was chosen for each fold on the other folds' cases", style="dim")
     out.print(f"  in sample        {a.in_sample:.4f}, too high by the choosing")
     out.print(f"  one candidate    {a.single:.4f}, chosen alike")
@@ -244,7 +243,7 @@ def _print_rules(made: Ensemble) -> None:
     out.print("post-processing:")
     for organ, rule in zip(ORGANS, made.rules, strict=True):
         settings = ", ".join(f"{k} {v}" for k, v in asdict(rule).items())
-        out.print(f"  {organ:<12} {settings}", markup=False)
+        out.print(f"  {organ:<12} {settings}")
 
 
 def _print_submission(path: Path, index: Any, faults: list[Fault]) -> None:
@@ -255,7 +254,7 @@ def _print_submission(path: Path, index: Any, faults: list[Fault]) -> None:
         return
     out.print(f"submission  {path} has {len(faults)} faults:", style="bold red")
     for fault in faults[:20]:
-        out.print(f"  {fault}", markup=False)
+        out.print(f"  {fault}")
 
 
 def _print_ensemble_json(made: Ensemble, submission: Path, faults: list[Fault]) -> None:

@@ -196,7 +196,7 @@ def _run(
     trials = prepared.directory.trials.resolve()  # workers have other working directories
     shown = (prepared.directory, prepared.specs, prepared.trials_to_come)
     with SweepProgress(console(stderr=True), *shown) as progress:
-        race = None if how.race_keep is None else _race(prepared, how.race_keep, progress)
+        race = _race(prepared, how.race_keep, progress)
         pending = race.order(prepared.pending) if race else prepared.pending
 
         def on_propose(specs: Sequence[TrialSpec]) -> None:
@@ -229,11 +229,15 @@ def _run(
     return len(failed)
 
 
-def _race(prepared: PreparedSweep, keep: int, progress: SweepProgress) -> Race:
+def _race(prepared: PreparedSweep, keep: int | None, progress: SweepProgress) -> Race | None:
+    """The race of a sweep; without one, what others dropped is to run."""
     from orchestrator.race import Race
-    from orchestrator.racing import RacingRule
+    from orchestrator.racing import RacingRule, revive
     from orchestrator.searching import starters
 
+    if keep is None:
+        revive(prepared.directory, {spec.candidate for spec in prepared.pending})
+        return None
     rule, first = RacingRule(keep), starters(prepared)
     race = Race(prepared.directory, first, rule, progress.labels, progress.drop)
     race.add([spec for spec in prepared.specs if spec not in first])

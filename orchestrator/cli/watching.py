@@ -48,15 +48,15 @@ def status(
     out.print(_table(found))
     out.print()
     for line in _summary(found):
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
     for trial in found.trials:
         if trial.reason and trial.state != "dropped":
             name = f"{found.labels[trial.spec.candidate]}, fold {found.folds[trial.spec.key]}"
-            out.print(f"\n{name}: {trial.reason}", style="red", markup=False, soft_wrap=True)
+            out.print(f"\n{name}: {trial.reason}", style="red", soft_wrap=True)
             for line in trial.detail:
-                out.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
+                out.print(f"    {line}", style="dim", soft_wrap=True)
             if trial.log:
-                out.print(f"    log: {trial.log}", style="dim", markup=False, soft_wrap=True)
+                out.print(f"    log: {trial.log}", style="dim", soft_wrap=True)
 
 
 def _table(found: RunStatus) -> Table:
