@@ -161,7 +161,7 @@ def revive(directory: SweepDirectory, candidates: Collection[Candidate]) -> None
     file = log_file(directory)
     if not file.is_file():
         return
-    log, keys = read_json(file), {c.key for c in candidates}
+    log, keys = {**read_json(file), **_read(file)}, {c.key for c in candidates}
     gone = [d for d in log["decisions"] if d["dropped"] and d["key"] in keys]
     if gone:
         left = [d for d in log["decisions"] if d not in gone]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +26,7 @@ from orchestrator.crowding import Crowded
 from orchestrator.executor import Jobs, attempt
 from orchestrator.remote_lease import lease
 from orchestrator.remote_members import local_members, split_members
-from orchestrator.remote_run import RemoteRun, StoreError
+from orchestrator.remote_run import LEASE, RemoteRun, StoreError
 from orchestrator.slots import Slots
 from orchestrator.status import read_status
 from orchestrator.sweep_directory import SweepDirectory
@@ -146,6 +149,12 @@ def test_uris_survive_pathlib() -> None:
         local_members(Path("s3://bucket/runs/a"))
 
 
+def test_a_hash_in_a_uri_is_refused() -> None:
+    """Clients cut a path off at it: two runs would share one folder."""
+    with pytest.raises(RunError, match="write it as %23"):
+        RemoteRun("s3://bucket/runs/paper#2").listing()
+
+
 @pytest.mark.parametrize("uri", ["s3://key:word@bucket/a", "s3://bucket/a?secret_key=word"])
 def test_passwords_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(RunError, match="AWS_SECRET_ACCESS_KEY") as error:
@@ -169,6 +178,7 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert {"sweep.json", "folds.json", "report/report.html"} <= set(stored)
     assert not [name for name in stored if "checkpoint" in name or "lease" in name]
     mirror = RemoteRun("s3://bucket/runs/a").mirror
+    assert len([name for name in stored if name.endswith("/trial.log")]) == 4
     for name in stored:
         with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
             assert stream.read() == (mirror / name).read_bytes(), name
@@ -205,11 +215,11 @@ def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
 
 
-def wait_for(server: Server, ending: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count: int = 1) -> None:
     def stored() -> bool:
         assert process.poll() is None, f"no {ending}"
         try:
-            return any(name.endswith(ending) for name in names(server, "runs/a"))
+            return sum(name.endswith(ending) for name in names(server, "runs/a")) >= count
         except FileNotFoundError:
             return False
 
@@ -243,14 +253,22 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
             assert cost["threads"] == 1, "sums of other threads differ in the last bits"
     keys = {key for _, key in results}
     assert len(keys) == 2
+    logs = [text(server, name) for name in names(server, "runs/a") if name.endswith("trial.log")]
+    ends = [re.findall(r"^=== (attempt \d|finished)", log, re.M) for log in logs]
+    assert ["attempt 1", "attempt 2", "finished"] in ends, "one killed here, gone on with there"
     for key in keys:
         assert results["whole", key] == results["a", key], "as if never interrupted"
 
 
+def text(server: Server, name: str) -> str:
+    """A file of the run ``a``, as the store has it."""
+    with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
+        return bytes(stream.read()).decode()
+
+
 def stored(server: Server, name: str) -> dict[str, Any]:
-    """A JSON file of the store."""
-    with system(server).open_input_stream(f"bucket/runs/{name}") as stream:
-        found: dict[str, Any] = json.loads(stream.read())
+    """A JSON file of the run ``a``, as the store has it."""
+    found: dict[str, Any] = json.loads(text(server, name))
     return found
 
 
@@ -263,16 +281,16 @@ def test_killed_race_goes_on_elsewhere_with_its_decisions(
     wait_for(server, "racing.json", begun)
     begun.kill()
     begun.wait()
-    before = stored(server, "a/racing.json")["decisions"]
+    before = stored(server, "racing.json")["decisions"]
     assert [decision["after_folds"] for decision in before] == [1, 1]
     results = [name for name in names(server, "runs/a") if name.endswith("result.json")]
-    dates = {name: stored(server, f"a/{name}")["cost"] for name in results}
+    dates = {name: stored(server, name)["cost"] for name in results}
     done = run(*sweep(tiny, tmp_path, *race), cache=tmp_path / "second")
     assert done.returncode == 0, done.stderr
-    after = stored(server, "a/racing.json")["decisions"]
+    after = stored(server, "racing.json")["decisions"]
     assert after[:2] == before, "times and reasons too"
     assert after[-1]["after_folds"] == 2
-    assert {name: stored(server, f"a/{name}")["cost"] for name in results} == dates
+    assert {name: stored(server, name)["cost"] for name in results} == dates
     dropped = [line for line in json.loads(done.stdout)["leaderboard"] if "drop" in line["reason"]]
     assert len(dropped) == sum(decision["dropped"] for decision in after)
 
@@ -301,39 +319,84 @@ def test_who_was_crowded_is_known_to_other_machines(
     assert read_status(SweepDirectory(store.mirror)).trials[0].alone
 
 
+class Cable:
+    """Carries connections to a server, until it is cut."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.port, self.ends = server, free_port(), list[socket.socket]()
+        self.mend()
+
+    def mend(self) -> None:
+        self.door = socket.create_server(("127.0.0.1", self.port))
+        Thread(target=self._accept, args=(self.door,), daemon=True).start()
+
+    def cut(self) -> None:
+        for end in (self.door, *self.ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self.ends.clear()
+
+    def _accept(self, door: socket.socket) -> None:
+        with suppress(OSError):  # cut
+            while True:
+                near, far = (
+                    door.accept()[0],
+                    socket.create_connection(("127.0.0.1", self.server.port)),
+                )
+                self.ends += [near, far]
+                Thread(target=self._carry, args=(near, far), daemon=True).start()
+                Thread(target=self._carry, args=(far, near), daemon=True).start()
+
+    @staticmethod
+    def _carry(source: socket.socket, drain: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(2**16):
+                drain.sendall(piece)
+            drain.shutdown(socket.SHUT_WR)
+
+
 @pytest.mark.slow
 def test_lost_server_costs_nothing_that_is_finished(
-    server: Server, tiny: Path, tmp_path: Path
+    server: Server, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server forgets all when it is killed: what this machine has is stored again."""
-    epochs = ("--set", "training.epochs=40", "--set", "loss=bce", "--retries", "0")
-    cache = tmp_path / "machine"
+    """Cut off when one of two trials is finished and stored, the other on its way."""
+    cable, cache = Cable(server), tmp_path / "machine"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cable.port}")
+    flags = ("--set", "training.epochs=15", "--set", "loss=bce", "--retries", "0")
+    asked = sweep(tiny, tmp_path, *flags, "--cpus-per-trial", str(os.cpu_count()))
     begun = subprocess.Popen(
-        command(*sweep(tiny, tmp_path, *epochs)),
+        command(*asked),
         env={**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(server, "checkpoint.pt", begun)  # type: ignore[arg-type]
-    server.process.send_signal(signal.SIGSTOP)
-    server.stop()
+    wait_for(server, "history.csv", begun, count=2)
+    cable.cut()
     _, said = begun.communicate(timeout=450)
-    assert begun.returncode == 1
+    assert begun.returncode == 1, said
     assert "Traceback" not in said, said
     last = said.strip().splitlines()[-1]
     assert "s3://bucket/runs/a: expected an answer" in last, said
     assert "the same command goes on" in last
-    failures = [json.loads(f.read_text()) for f in cache.rglob("failure.json")]
-    assert failures
-    assert {failure["kind"] for failure in failures} == {"lost"}
+    (failure,) = [json.loads(f.read_text()) for f in cache.rglob("failure.json")]
+    assert failure["kind"] == "lost", "of the second trial; the first one is finished"
 
-    new = start_server(server.port)
-    server.process = new.process
-    make_bucket(server)
-    done = run(*sweep(tiny, tmp_path, *epochs), cache=cache)
+    def results() -> dict[str, str]:
+        found = [name for name in names(server, "runs/a") if name.endswith("result.json")]
+        return {name: text(server, name) for name in found}
+
+    before = results()
+    assert len(before) == 1
+    cable.mend()
+    done = run(*asked, cache=cache)
     assert done.returncode == 0, done.stderr
-    assert len([n for n in names(server, "runs/a") if n.endswith("result.json")]) == 2
+    assert "1 of them are finished already" in done.stderr
+    after = results()
+    assert len(after) == 2
+    assert before.items() <= after.items(), "seconds tell a trial from its repetition"
+    cable.cut()
 
 
 # What is wrong is said in one line
@@ -441,6 +504,72 @@ def test_mirror_follows_the_store(server: Server) -> None:
     run_.delete("sweep.json")
     run_.pull()
     assert not (run_.mirror / "trials").exists(), "that run is there no longer"
+
+
+def test_what_changes_while_it_is_read_is_read_anew(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ = RemoteRun("s3://bucket/runs/moving")
+    grown, gone = "trials/k/history.csv", "trials/k/failure.json"
+    for name in ("sweep.json", grown, gone):
+        run_.write_text(name, "short")
+    listing = RemoteRun.listing
+
+    def then_changed(self: RemoteRun, *arguments: Any, **named: Any) -> Any:
+        found = listing(self, *arguments, **named)
+        self.write_text(grown, "longer than before")
+        self.delete(gone)
+        return found
+
+    monkeypatch.setattr(RemoteRun, "listing", then_changed)
+    run_.pull()
+    assert (run_.mirror / grown).read_text() == "longer than before"
+    assert not (run_.mirror / gone).exists()
+
+
+def test_a_result_that_is_deleted_in_the_store_stays_deleted(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where it was only read: it is not stored again."""
+    run_, result = RemoteRun("s3://bucket/runs/less"), "trials/k/result.json"
+    for name in ("sweep.json", result):
+        run_.write_text(name, name)
+    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "reader"))
+    run_.pull()
+    assert (run_.mirror / result).is_file()
+    run_.delete(result)
+    run_.pull()
+    run_.push_rest()
+    assert not (run_.mirror / result).exists()
+    assert result not in run_.listing()
+
+
+def test_damaged_members_in_a_store_are_one_line(server: Server) -> None:
+    run_ = RemoteRun("s3://bucket/runs/e")
+    for text_, expected in (("{", "expected JSON"), ('{"members": [{}]}', "weights")):
+        run_.write_text("ensembles/top1/members.json", text_)
+        with pytest.raises(RunError, match=expected):
+            local_members(Path("s3://bucket/runs/e/ensembles/top1"))
+
+
+def test_lease_of_another_container_and_a_lost_one_are_respected(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers may share a host's name, and have numbers of processes of their own."""
+    run_ = RemoteRun("s3://bucket/runs/f")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    there = {"host": socket.gethostname(), "pid": dead.pid, "token": "x", "pids": "pid:[1]"}
+    run_.write_text(LEASE, json.dumps(there))
+    with pytest.raises(RunError, match="no other sweep"), lease(run_):
+        pass
+    run_.delete(LEASE)
+    monkeypatch.setattr("orchestrator.remote_lease._RENEW_SECONDS", 0.05)
+    with lease(run_):  # and then this machine sleeps for long
+        run_.write_text(LEASE, json.dumps(there))
+        time.sleep(0.5)
+        assert json.loads(run_.read_text(LEASE)) == there
+    assert json.loads(run_.read_text(LEASE)) == there
 
 
 def test_lease_is_taken_over_from_the_dead_alone(server: Server) -> None:
