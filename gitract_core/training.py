@@ -268,10 +268,8 @@ class Training:
         try:
             return self._gradients(images, masks)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
             whole = self.micro_batch == self.candidate.optimizer.batch_size > 1
-            if not (self.split and whole):
+            if not (is_out_of_memory(error) and self.split and whole):
                 raise
         # Outside of "except": a caught error keeps the memory of its frames.
         self.micro_batch = (self.micro_batch + 1) // 2

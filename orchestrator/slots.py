@@ -212,7 +212,7 @@ def _on_gpus(nodes: Sequence[Node], n_trials: int, share: int, cpus_per_trial: i
     if cpus > max(node.cpus for node in nodes):
         expected = f"at most {max(n.cpus for n in nodes)}, the processors of a machine with GPUs"
         raise GitractError("--cpus-per-trial", expected, cpus, "lower it")
-    share = max(1, min(share, *(n.cpus // (n.gpus * cpus) for n in nodes)))
+    share = max(1, min(share, *(math.ceil(n.cpus / (n.gpus * cpus)) for n in nodes)))
     cpus = cpus_per_trial or max(1, min(n.cpus // (n.gpus * share) for n in nodes))
     fraction = math.floor(1e4 / share) / 1e4  # rounded up, shares would not fit a GPU
     empty = max(gpus * share - n_trials, 0)

@@ -147,6 +147,8 @@ def check(request: SweepRequest) -> CheckedSweep:
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
+    if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
+        raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
     directory = SweepDirectory(request.out)
     if directory.record_file.is_file():
         before = directory.record()

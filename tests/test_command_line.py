@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,39 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_brackets_and_colons_of_paths_are_no_markup(swept: Path) -> None:
+    name = "runs/a [new] [b]x[/b] 3:100:2"
+    shutil.copytree(swept / "runs/space", swept / name)
+    said = cli(swept, "report", name).stdout.replace("\n", "")
+    assert f"run directory  {name}" in said
+    assert "runs/none[/]: expected" in cli(swept, "report", "runs/none[/]", expect=2).stderr
+    shutil.rmtree(swept / name)
+
+
+def test_a_number_is_set_as_a_space_writes_it(swept: Path, tiny: Path) -> None:
+    words = ("--set", "optimizer.learning_rate=1e-2", "--set", "loss=bce", "--json")
+    done = cli(swept, "plan", "--local", "--data", tiny, "--space", "space.yaml", *words)
+    assert json.loads(done.stdout)["trials"] == 2
+
+
+def test_ctrl_c_while_a_run_is_stored_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys; from orchestrator.cli import app, main\n"
+        "def interrupted(): raise KeyboardInterrupt\n"
+        "app._AT_END.callback(interrupted); sys.argv[1:] = ['doctor']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "gitract-cv: interrupted; the same command goes on\n"
 
 
 def test_faulty_requests_leave_no_run_directory(tiny: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gitract_core.errors import RunError
 from gitract_core.results import TrialFiles
 from gitract_core.trial import iterate_trial
 from orchestrator.executor import TrialEvent, attempt, note_failure
@@ -64,6 +65,18 @@ def test_a_disk_that_fills_later_keeps_the_last_checkpoint(tiny: Path, tmp_path:
     assert files.checkpoint.read_bytes() == whole
     assert not half_written(tmp_path)
     assert [r.epoch for r in iterate_trial(spec, sweep.data, files.directory)] == [2, 3]
+
+
+def test_folds_without_a_record_are_no_foreign_files(tiny: Path, tmp_path: Path) -> None:
+    """The record comes after them; a disk may be full by then."""
+    sweep = prepare_tiny(tiny, tmp_path / "run")
+    sweep.directory.record_file.unlink()
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["folds.json"]
+    assert prepare_tiny(tiny, tmp_path / "run").specs == sweep.specs
+    sweep.directory.record_file.unlink()
+    (tmp_path / "run" / "folds of mine.json").touch()
+    with pytest.raises(RunError, match="expected a new or empty directory"):
+        prepare_tiny(tiny, tmp_path / "run")
 
 
 def test_no_space_left_says_so() -> None:

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from gitract_core.errors import RunError
-from gitract_core.files import write_json
+from gitract_core.files import read_json, write_json
 from gitract_core.results import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
 from orchestrator.executor import TrialEvent, Waiting
 from orchestrator.labels import candidate_labels
 from orchestrator.leaderboard import build_leaderboard
 from orchestrator.race import Race
-from orchestrator.racing import RacingRule, decide, dropped, log_file
+from orchestrator.racing import RacingRule, decide, dropped, log_file, revive
 from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.status import read_status
 from orchestrator.sweep import PreparedSweep, SweepRequest, prepare
 from tests.tiny_sweep import prepare_tiny, tiny_space
 
@@ -149,6 +150,13 @@ def test_the_report_says_why_and_a_sweep_without_racing_revives_them(sweep: Prep
     assert reasons["focal"][0].startswith("dropped by racing after 1 folds: probability")
     left = [s for s in sweep.specs if not sweep.directory.trial(s).result.is_file()]
     assert {s.fold for s in left} == {1}
+    before = read_json(log_file(sweep.directory))
+    assert read_status(sweep.directory).counts["dropped"] == len(left)
+    revive(sweep.directory, {s.candidate for s in left})
+    assert read_status(sweep.directory).counts["waiting"] == len(left)
+    after = read_json(log_file(sweep.directory))
+    assert (after["rule"], len(after["earlier"])) == (before["rule"], len(left))
+    assert len(after["earlier"] + after["decisions"]) == len(before["decisions"])
     executor.finish(left)
     assert len(build_leaderboard(sweep.directory).ranked) == len(LOSSES)
 

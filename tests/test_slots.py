@@ -27,6 +27,16 @@ def test_slots_follow_machine_and_flags() -> None:
     assert choose_slots([Node(9, 4)], 9, trials_per_gpu=5) == Slots(9, 1, 0.3333, "cuda", whole=1)
 
 
+def test_no_more_trials_than_processors_share_a_gpu() -> None:
+    """Ray would start no more either; with more processors than a machine has it waits for ever."""
+    assert choose_slots([Node(2, 1, 80 * 2**30)], 50) == Slots(2, 1, 0.5, "cuda")
+    assert choose_slots([Node(2, 1)], 50, trials_per_gpu=8) == Slots(2, 1, 0.5, "cuda")
+    assert choose_slots([Node(8, 1)], 50, trials_per_gpu=8, cpus_per_trial=3).count == 2
+    assert choose_slots([Node(2, 4)], 50, trials_per_gpu=2) == Slots(2, 1, 1.0, "cuda")
+    with pytest.raises(GitractError, match=r"--cpus-per-trial: expected at most 4.*, got 5"):
+        choose_slots([Node(64), Node(4, 1)], 50, cpus_per_trial=5)
+
+
 def test_machines_without_processors_are_left_out() -> None:
     assert choose_slots([Node(0), Node(4)], 50) == Slots(4, 1)
     assert choose_slots([Node(0, 1), Node(8, 1, 16 * 2**30)], 50).count == 2

@@ -52,7 +52,17 @@ class SmallDevice:
     def _refuse(self, network: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         if len(inputs[0]) > (self.holds if network.training else self.validates):
             self.refusals += 1
-            raise torch.OutOfMemoryError("CUDA out of memory, says the test")
+            self.fail()
+
+    def fail(self) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory, says the test")
+
+
+class SmallProcessor(SmallDevice):
+    """Whose memory really runs out."""
+
+    def fail(self) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
 
 
 @contextmanager
@@ -104,6 +114,20 @@ def test_split_batches_are_told_and_outlive_an_interruption(tiny: Path, tmp_path
     assert TrialResult.load(jobs.files(spec.key).result).environment["micro_batch"] == 2
     assert "memory ran out; batches of 4 went in parts of 2 slices" in text.getvalue()
     assert read_status(sweep.directory).trials[0].micro_batch == 2
+
+
+def test_memory_of_processors_runs_out_too(tiny: Path, tmp_path: Path) -> None:
+    """PyTorch has no type of error for it."""
+    changes = {"training.epochs": 1}
+    sweep, spent = (prepare_tiny(tiny, tmp_path / name, changes) for name in ("run", "spent"))
+    with device_of(SmallProcessor(2, validates=2)):
+        *_, last = attempt(sweep.specs[0], jobs_of(sweep))
+    assert last.kind == "finished"
+    environment = TrialResult.load(jobs_of(sweep).files(sweep.specs[0].key).result).environment
+    assert (environment["micro_batch"], environment["validation_parts"]) == (2, 2)
+    with device_of(SmallProcessor(1)):
+        (last,) = attempt(spent.specs[0], jobs_of(spent))
+    assert (last.kind, last.fault) == ("error", "memory")
 
 
 def test_a_device_too_small_for_half_a_batch_ends_the_attempt(tiny: Path, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from gitract_core.files import write_json
 from gitract_core.results import EpochRecord, TrialFiles, TrialResult, write_history
 from gitract_core.spec import TrialSpec
 from orchestrator.status import is_locked, read_status
-from orchestrator.sweep import PreparedSweep
-from tests.tiny_sweep import prepare_tiny
+from orchestrator.sweep import PreparedSweep, SweepRequest, prepare
+from tests.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "focal", "iou")
 EPOCHS = 10
@@ -209,6 +209,24 @@ def test_the_view_fits_a_terminal_and_says_what_to_do(
     assert "dice, fold 1: was diverged\n    line 5\n" in text
     again = CliRunner().invoke(app, ["status", str(sweep.directory.path)]).stdout
     assert "no trial is running; the same sweep command goes on" in again
+
+
+def test_many_folds_are_shown_whole_whatever_the_width_is(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.cli import watching
+    from orchestrator.cli.app import app
+
+    assert watching.status
+    monkeypatch.setenv("COLUMNS", "40")
+    space = tiny_space({"loss": "bce + 0.5 * dice"})
+    sweep = prepare(SweepRequest(tiny, space, tmp_path / "run", repeats=3))
+    for spec in sweep.specs:
+        finish(spec, sweep.directory.trial(spec))
+    text = CliRunner().invoke(app, ["status", str(sweep.directory.path)]).stdout
+    assert len(sweep.specs) == 6
+    assert text.count("0.7500") == 6
+    assert len(re.findall(r"fold \d+", text.splitlines()[0])) == 6
 
 
 def test_json_comes_without_torch_or_ray(sweep: PreparedSweep) -> None:

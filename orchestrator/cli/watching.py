@@ -38,14 +38,18 @@ def status(
     Reads files alone and disturbs nobody. A cell is the fold's score, or epoch/epochs with the
     Dice and the age of the last epoch; "stopped": begun, and no process is at it.
     """
+    from rich.measure import Measurement
+
     from orchestrator.status import read_status
 
     found = read_status(open_run(run, bulky=False))
     if as_json:
         print_json(found.to_json())
         return
-    out = console()
-    out.print(_table(found))
+    out, table = console(), _table(found)
+    whole = Measurement.get(out, out.options.update(max_width=2000), table).maximum
+    out.width = max(out.width, whole)  # rather than scores and names cut short
+    out.print(table)
     out.print()
     for line in _summary(found):
         out.print(line, soft_wrap=True)

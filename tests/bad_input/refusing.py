@@ -41,12 +41,12 @@ def run_cli(*arguments: str) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def refused(home: Path, command: str, *, naming: str) -> str:
+def refused(home: Path, command: str | list[str], *, naming: str) -> str:
     """Assert that a command refuses its input as it should; returns the line that it says."""
     before = snapshot(home)
     resident = _resident_bytes("VmRSS")
     _forget_the_peak()
-    ended = run_cli(*command.split())
+    ended = run_cli(*(command.split() if isinstance(command, str) else command))
     peak = _resident_bytes("VmHWM") - resident
     lines = ended.err.strip().splitlines()
     assert ended.code == 2, ended

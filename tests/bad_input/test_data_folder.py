@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -165,6 +167,13 @@ def test_links_that_lead_in_circles_end(home: Path) -> None:
 def test_a_link_to_itself(home: Path) -> None:
     (home / "tiny/train/loop").symlink_to(home / "tiny/train/loop")
     refused(home, SWEEP, naming="tiny/train/loop")
+
+
+def test_a_name_that_no_record_can_hold(home: Path) -> None:
+    name = os.fsdecode(b"data\xff")
+    shutil.copytree(home / "tiny", home / name)
+    command = f"sweep --local --data {name} --space space.yaml --out new"
+    refused(home, command, naming="a name in UTF-8")
 
 
 def test_folders_that_are_none(home: Path) -> None:

@@ -110,11 +110,20 @@ def test_loss(home: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["training.epochs", "training.epochs=", "epochs=3", "loss=[bce, dice]", "loss={a: b}"]
+    "text",
+    [
+        "training.epochs",
+        "training.epochs=",
+        "training.epochs=!!int x",
+        "training.epochs=2001-99-99",
+        "epochs=3",
+        "loss=[bce, dice]",
+        "loss={a: b}",
+    ],
 )
 def test_set(home: Path, text: str) -> None:
     sweep = "sweep --local --data tiny --space space.yaml --out new"
-    refused(home, f"{sweep} --set {text.replace(' ', '')}", naming="")
+    refused(home, [*sweep.split(), "--set", text], naming="")
 
 
 def test_spaces_that_are_none(home: Path) -> None:
