@@ -214,10 +214,10 @@ def test_the_view_fits_a_terminal_and_says_what_to_do(
 def test_many_folds_are_shown_whole_whatever_the_width_is(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.cli import watching
+    from orchestrator.cli import running, watching
     from orchestrator.cli.app import app
 
-    assert watching.status
+    assert all((running.sweep, watching.status))  # fills the app
     monkeypatch.setenv("COLUMNS", "40")
     space = tiny_space({"loss": "bce + 0.5 * dice"})
     sweep = prepare(SweepRequest(tiny, space, tmp_path / "run", repeats=3))
