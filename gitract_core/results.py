@@ -14,11 +14,10 @@ from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from msgspec import Meta
-
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_bytes, write_json
 from gitract_core.organs import N_ORGANS
+from gitract_core.shapes import Meta
 from gitract_core.spec import TrialSpec
 
 
