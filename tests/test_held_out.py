@@ -107,3 +107,12 @@ def test_flips_are_tried_and_kept_only_where_they_help(tiny: Path, tmp_path: Pat
         for spec in sweep.specs
     ]
     assert all(store.is_file() for store in stores)
+
+
+def test_flips_that_change_nothing_are_not_kept(tiny: Path, tmp_path: Path) -> None:
+    """Networks that say nothing yet: the score is the same with them, for twice the time."""
+    early = {"optimizer.learning_rate": 1e-6, "training.epochs": 1}
+    sweep = run_all(prepare_tiny(tiny, tmp_path / "run", early), keep=True)
+    made = make_ensemble(sweep.directory, build_leaderboard(sweep.directory), Method(1, flip=True))
+    assert made.flipped == made.announced.score
+    assert not made.members.flip
