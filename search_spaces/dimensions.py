@@ -93,7 +93,7 @@ class Dimension:
 
 def _fit(kind: str, arguments: list[Any]) -> bool:
     if kind == "choice":
-        return bool(arguments)
+        return bool(arguments) and not any(isinstance(a, list | dict) for a in arguments)
     number = int if kind == "randint" else int | float
     if len(arguments) != 2 or not all(
         isinstance(a, number) and not isinstance(a, bool) and math.isfinite(a) for a in arguments

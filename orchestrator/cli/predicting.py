@@ -51,10 +51,14 @@ def ensemble(
     as_json: Json = False,
 ) -> None:
     """Average the best candidates, measure the average out of fold, and write a submission."""
+    from gitract_core.device import Runtime
+    from gitract_core.submission import check_name
     from orchestrator.ensemble import make_ensemble
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.recipes import Method
 
+    Runtime(device)  # what is wrong with it is said before anything is measured
+    check_name(out or Path("submission.csv"))
     directory = open_run(run)
     board = build_leaderboard(directory)
     method = Method(top, weights, tune, flip)
@@ -103,6 +107,7 @@ def predict(
     from gitract_core.device import Runtime
     from gitract_core.members import Members, manifest_path
     from gitract_core.slices import SliceIndex
+    from gitract_core.submission import check_name
     from orchestrator.remote_members import local_members
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
@@ -112,7 +117,9 @@ def predict(
     if wanted != "csv":
         _predict_files((manifest, runtime), (images, kind), (out, wanted), as_json=as_json)
         return
-    index, out = SliceIndex.from_directory(images), out or Path("submission.csv")
+    out = out or Path("submission.csv")
+    check_name(out)
+    index = SliceIndex.from_directory(images)
     faults = _predict(manifest, index, out, (device, workers, address))
     if as_json:
         print_json({"submission": str(out), "faults": [str(f) for f in faults]})

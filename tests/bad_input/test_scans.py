@@ -338,15 +338,6 @@ def test_names_in_any_script(home: Path) -> None:
     assert "山田 [bold]" in ended.out
 
 
-def test_dicom_series_behind_links(home: Path) -> None:
-    (home / "ward").mkdir()
-    write(home / "series", axial_series(block()))
-    (home / "ward/a").symlink_to(home / "series", target_is_directory=True)
-    write(home / "ward/b", axial_series(block()))
-    ended = run_cli(*f"{PREDICT} ward".split())
-    assert (ended.code, "files of 2 scans" in ended.out) == (0, True), ended
-
-
 def test_dicom_links_that_lead_in_circles(home: Path) -> None:
     folder = home / "series"
     write(folder, axial_series(block()))
