@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gitract_core.errors import SpaceError, suggestion
@@ -75,6 +75,10 @@ class Dimension:
     def ends(self) -> tuple[Any, ...]:
         """All values of a choice, both ends of a range."""
         return tuple(dict.fromkeys(self.arguments))
+
+    def respelled(self, spell: Callable[[str], str]) -> Dimension:
+        """The same choice with its texts written anew; equal ones are one."""
+        return replace(self, arguments=tuple(dict.fromkeys(map(spell, self.arguments))))
 
     def draw(self, source: random.Random) -> Any:
         """One value at random."""
