@@ -293,5 +293,6 @@ def summarize_history(records: list[EpochRecord], best_epoch: int) -> dict[str, 
     lower = ("train_loss", "loss")
     skipped = ("epoch", "learning_rate", "seconds")
     names = [f.name for f in fields(EpochRecord) if f.name not in skipped]
-    best = {n: (min if n in lower else max)(getattr(r, n) for r in records) for n in names}
+    known = {n: [v for r in records if not math.isnan(v := getattr(r, n))] for n in names}
+    best = {n: (min if n in lower else max)(known[n], default=math.nan) for n in names}
     return {"best_epoch": best_epoch, "epochs": len(records), "at_best": at_best, "best": best}
