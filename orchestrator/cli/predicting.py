@@ -51,14 +51,11 @@ def ensemble(
     as_json: Json = False,
 ) -> None:
     """Average the best candidates, measure the average out of fold, and write a submission."""
-    from gitract_core.device import Runtime
-    from gitract_core.submission import check_name
     from orchestrator.ensemble import make_ensemble
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.recipes import Method
 
-    Runtime(device)  # what is wrong with it is said before anything is measured
-    check_name(out or Path("submission.csv"))
+    _check_target(out or Path("submission.csv"), device)
     directory = open_run(run)
     board = build_leaderboard(directory)
     method = Method(top, weights, tune, flip)
@@ -107,7 +104,6 @@ def predict(
     from gitract_core.device import Runtime
     from gitract_core.members import Members, manifest_path
     from gitract_core.slices import SliceIndex
-    from gitract_core.submission import check_name
     from orchestrator.remote_members import local_members
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
@@ -118,7 +114,7 @@ def predict(
         _predict_files((manifest, runtime), (images, kind), (out, wanted), as_json=as_json)
         return
     out = out or Path("submission.csv")
-    check_name(out)
+    _check_target(out, device)
     index = SliceIndex.from_directory(images)
     faults = _predict(manifest, index, out, (device, workers, address))
     if as_json:
@@ -127,6 +123,15 @@ def predict(
         _print_submission(out, index, faults)
     if faults:
         raise typer.Exit(1)
+
+
+def _check_target(out: Path, device: str) -> None:
+    """What is wrong with ``--out`` or ``--device`` is said before anything is measured."""
+    from gitract_core.device import Runtime
+    from gitract_core.submission import check_name
+
+    check_name(out)
+    Runtime(device)
 
 
 def _index(images: Path | None, otherwise: Path) -> SliceIndex:
