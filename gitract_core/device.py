@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
 from collections.abc import Callable
@@ -53,6 +54,10 @@ class Runtime:
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
     split_batches: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", self.device, re.ASCII):
+            raise GitractError("device", "auto, cpu or cuda", repr(self.device), "pass one of them")
 
     def torch_device(self) -> torch.device:
         """The device, with the thread count set.

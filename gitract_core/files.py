@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-import msgspec
-
 from gitract_core.errors import RunError
+from gitract_core.shapes import DecodeError, ValidationError, decode
 
 T = TypeVar("T")
 REMEDY = "remove the file and run again"
@@ -65,13 +64,13 @@ def read_json(path: Path, shape: Any = dict[str, Any], remedy: str = REMEDY) -> 
         RunError: the file is missing, cut short, no JSON, or of another shape; names the key.
     """
     try:
-        return msgspec.json.decode(_content(path), type=shape)
+        return decode(_content(path), type=shape)
     except OSError as error:
         raise RunError(path, "a JSON file", error.strerror, "check the path") from None
-    except msgspec.ValidationError as error:
+    except ValidationError as error:
         where, expected, got = _fault(str(error))
         raise RunError(f"{path}{where}", expected, got, remedy) from None
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise RunError(path, "JSON", error, remedy) from None
 
 

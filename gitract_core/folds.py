@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
-from msgspec import Meta
 
 from gitract_core.errors import DataError, RunError
 from gitract_core.files import read_json, write_json
 from gitract_core.organs import ORGANS
+from gitract_core.shapes import Meta
 from gitract_core.spec import digest
 
 if TYPE_CHECKING:

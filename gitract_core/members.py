@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
-from msgspec import Meta
 from torch import nn
 
 from gitract_core import rle
@@ -28,6 +27,7 @@ from gitract_core.knobs import PostprocessKnobs
 from gitract_core.organs import ORGANS
 from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import TrialFiles, TrialResult
+from gitract_core.shapes import Meta
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
 

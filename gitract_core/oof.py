@@ -84,6 +84,9 @@ class OofStore(Mapping[str, np.ndarray]):
             # Opened here: of a damaged file NumPy leaves its own handle open.
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as store:
                 yield store
+        except FileNotFoundError:
+            remedy = "gitract-cv audit or ensemble predicts them anew"
+            raise RunError(self.path, "out-of-fold probabilities", "none", remedy) from None
         except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             remedy = "remove this file; it is predicted anew from the weights"
             raise RunError(self.path, "out-of-fold probabilities", error, remedy) from None

@@ -17,12 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, TypedDict
 
-from msgspec import Meta
-
 from gitract_core.announced import AnnouncedScores, read_announced
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_json
 from gitract_core.members import Members, Predictor
+from gitract_core.shapes import Meta
 from gitract_core.slices import SliceIndex
 from gitract_core.submission import COLUMNS, read_submission
 

@@ -14,11 +14,10 @@ from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from msgspec import Meta
-
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files import read_json, write_bytes, write_json
 from gitract_core.organs import N_ORGANS
+from gitract_core.shapes import Meta
 from gitract_core.spec import TrialSpec
 
 
@@ -294,5 +293,6 @@ def summarize_history(records: list[EpochRecord], best_epoch: int) -> dict[str, 
     lower = ("train_loss", "loss")
     skipped = ("epoch", "learning_rate", "seconds")
     names = [f.name for f in fields(EpochRecord) if f.name not in skipped]
-    best = {n: (min if n in lower else max)(getattr(r, n) for r in records) for n in names}
+    known = {n: [v for r in records if not math.isnan(v := getattr(r, n))] for n in names}
+    best = {n: (min if n in lower else max)(known[n], default=math.nan) for n in names}
     return {"best_epoch": best_epoch, "epochs": len(records), "at_best": at_best, "best": best}

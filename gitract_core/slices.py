@@ -290,23 +290,25 @@ def _read_images(root: Path, tree: Path) -> pd.DataFrame:
 
 
 def _find_images(tree: Path) -> Iterator[os.DirEntry[str]]:
-    """Image files in folders ``scans`` at most three levels below ``tree``; links not followed."""
+    """Image files in folders ``scans`` at most three levels below ``tree``, also behind links."""
     pending = [(str(tree), 0)]
     while pending:
         folder, level = pending.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if _is_folder(entry, level):
+                if _is_folder(entry):
                     if level < 3:
                         pending.append((entry.path, level + 1))
                 elif os.path.basename(folder) == "scans" and entry.name.endswith(".png"):
                     yield entry
 
 
-def _is_folder(entry: os.DirEntry[str], level: int) -> bool:
-    """Whether to look inside; cases alone may be links."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether to look inside; a link that leads nowhere is not left out silently."""
     try:
-        return entry.is_dir(follow_symlinks=level == 0)
+        if entry.is_symlink():
+            entry.stat()
+        return entry.is_dir()
     except OSError as error:  # a link to itself, for example
         remedy = "mend or remove it"
         raise DataError(entry.path, "a folder or a file", error.strerror, remedy) from None

@@ -6,7 +6,11 @@ Columns ``id``, ``class``, ``predicted``; three rows a slice in the order of ``O
 from __future__ import annotations
 
 import csv
+import lzma
+import tarfile
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "Fault",
+    "check_name",
     "check_submission",
     "read_submission",
     "summarize_submission",
@@ -35,6 +40,20 @@ __all__ = [
 ]
 
 COLUMNS = ("id", "class", "predicted")
+_PACKED = (".gz", ".bz2", ".zip", ".xz", ".zst", ".tar")  # what pandas unpacks by the name
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    pd.errors.ParserWarning,
+    # of files that are compressed, or that their names say are
+    EOFError,
+    ImportError,
+    RuntimeError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _FIRST_LINE = 2  # the header is line 1
 _MASKS_LOOKED_AT = 200
 _SCATTERED = 10  # components; fewer prove nothing
@@ -61,6 +80,16 @@ class Fault:
         return one_line(f"{place}{self.id or 'file'}: {self.message}")
 
 
+def check_name(path: Path) -> None:
+    """Check that a submission can be written under a name, and read again.
+
+    Raises:
+        SubmissionError: the name says that the file is compressed; it will be plain text.
+    """
+    if path.suffix.lower() in _PACKED:
+        raise SubmissionError(path, "a name such as submission.csv", path.suffix, "pass another")
+
+
 def write_submission(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     """Write rows (id, class, run-length text) as they come.
 
@@ -72,8 +101,12 @@ def write_submission(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
         writer.writerows(rows)
 
 
-def read_submission(path: Path) -> pd.DataFrame:
+def read_submission(path: Path, *, blank_lines: bool = False) -> pd.DataFrame:
     """A table of masks as text columns, empty text for empty fields.
+
+    Args:
+        path: the file.
+        blank_lines: keep them, as rows of empty fields, so that rows count as in the file.
 
     Raises:
         SubmissionError: unreadable, or not a table.
@@ -81,10 +114,17 @@ def read_submission(path: Path) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        first = str(error).splitlines()[0]
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                skip_blank_lines=not blank_lines,
+            )
+    except _UNREADABLE as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
         raise SubmissionError(path, "a CSV table", first, "check the path") from None
+    return table.fillna("") if blank_lines else table
 
 
 def check_submission(table: Path | str | pd.DataFrame, sizes: pd.DataFrame) -> list[Fault]:
@@ -100,7 +140,9 @@ def check_submission(table: Path | str | pd.DataFrame, sizes: pd.DataFrame) -> l
     Raises:
         SubmissionError: the file cannot be read.
     """
-    rows = table if isinstance(table, pd.DataFrame) else read_submission(Path(table))
+    if not isinstance(table, pd.DataFrame):
+        table = read_submission(Path(table), blank_lines=True)
+    rows = table
     header = list(_header_faults([str(column) for column in rows.columns]))
     if not set(COLUMNS) <= set(rows.columns):
         return header
@@ -160,7 +202,9 @@ def _row_faults(keys: Sequence[Row], texts: Sequence[str], size_of: Sizes) -> It
     lines: dict[Row, int] = {}
     for line, (key, text) in enumerate(zip(keys, texts, strict=True), _FIRST_LINE):
         name, organ = key
-        if name not in size_of:
+        if not any((*key, text)):
+            yield Fault(line, "", "an empty row")
+        elif name not in size_of:
             yield Fault(line, name, "not a slice of these images")
         elif organ not in ORGANS:
             yield Fault(line, name, f"unknown class {organ!r}; {suggestion(organ, ORGANS)}")

@@ -149,6 +149,8 @@ def iterate_trial(
         twin = adopt_training(spec, files)
         if twin:
             _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
+            if runtime and not runtime.keep_oof:
+                files.oof.unlink(missing_ok=True)
             return
         go_on_from_another(spec, files)
         start, runtime = time.perf_counter(), runtime or Runtime()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,11 @@ def _examine(
         organ: border_counts(masks[channel], scan.truth[channel], spacing)
         for channel, organ in enumerate(ORGANS)
     }
-    return examine_scan(probabilities, truth), table, borders
+    found = examine_scan(probabilities, truth)
+    (start, end), gain = found.missing
+    numbers = scan.rows["slice"].to_numpy() - 1  # rank_scans adds 1; slices may be missing
+    found = replace(found, missing=((int(numbers[start]), int(numbers[end])), gain))
+    return found, table, borders
 
 
 def _slice_table(

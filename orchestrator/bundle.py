@@ -1,7 +1,7 @@
 """A bundle for a notebook without a network: weights, manifest, a wheel of this package.
 
 The wheel is made from the installed package itself, so that no build tools are needed, and asks for
-no other package: the notebook's own torch, NumPy, pandas, SciPy and OpenCV serve. ``predict`` needs
+no other package: the notebook's own serve, those that the bundle's README names. ``predict`` needs
 neither Ray nor a network.
 """
 

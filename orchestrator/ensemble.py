@@ -95,17 +95,18 @@ def make_ensemble(
     grid = rule_grid(base) if method.tune else (base,)
     meter = OofMeter(run, pool, grid, progress)
     found, single = cross_fit(meter, method), cross_fit(meter, Method(1))
-    flipped = None
+    flipped, flip = None, False
     if method.flip:
         mirrored = cross_fit(OofMeter(run, pool, grid, progress, flip=True), method)
         flipped = mirrored.score
-        found = mirrored if mirrored.score > found.score else found
+        flip = mirrored.score > found.score
+        found = mirrored if flip else found
     rules = tuple(meter.rules[place] for place in found.recipe.rules)
     chosen = _shares(pool, found)
     directory = run.path / "ensembles" / _name(method)
     trials = [(run.trial(r.spec), share) for line, share in chosen for r in line.finished]
     members = Members.of_trials(trials, rules, directory)
-    members = replace(members, flip=flipped is not None and found.score == flipped)
+    members = replace(members, flip=flip)
     announced = announce(found, single)
     ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped)
     members.save(directory / "members.json")

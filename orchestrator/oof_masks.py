@@ -53,7 +53,7 @@ class OofScan:
 
 @dataclass(frozen=True)
 class OofParts:
-    """As ``OofScan``, with the probabilities of ``each`` candidate at one size."""
+    """As ``OofScan``, with the probabilities of ``each`` candidate at its own size."""
 
     scan: str
     case: int
@@ -108,7 +108,7 @@ class OofAverage:
         parts = self.parts(name)
         total: np.ndarray = np.zeros(1, np.float32)
         for values, weight in zip(parts.each, self.weights, strict=True):
-            total = total + np.float32(weight) * values
+            total = total + np.float32(weight) * at_size(values, self.size)
         return parts.scan_of(total)
 
     def parts(self, name: str) -> OofParts:
@@ -125,7 +125,7 @@ class OofAverage:
         for number, plan in enumerate(self.plans):
             result = line.results[number * plan.n_splits + plan.fold_of_case[case]]
             assert result is not None  # only complete candidates are averaged
-            total = total + at_size(self._store(result.spec)[name], self.size)
+            total = total + np.asarray(self._store(result.spec)[name], np.float32)
         return total / np.float32(len(self.plans))
 
     def predict_missing(self) -> None:

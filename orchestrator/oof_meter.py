@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.members import at_size
 from gitract_core.metrics.hausdorff import normalized_hausdorff
 from gitract_core.organs import N_ORGANS
 from gitract_core.postprocess import organ_mask
 from gitract_core.progress import Progress, silent
 from orchestrator.leaderboard import CandidateScores
-from orchestrator.oof_masks import OofAverage, OofScan
+from orchestrator.oof_masks import OofAverage, OofParts, OofScan
 from orchestrator.statistics.case_sums import COLUMNS
 from orchestrator.sweep_directory import SweepDirectory
 
@@ -105,15 +106,21 @@ class OofMeter:
         found: dict[tuple[Bag, int], np.ndarray] = {}
         truth: np.ndarray | None = None
         for bag, rules in by_bag.items():
-            shares = np.array(bag, np.float32) / sum(bag)
-            average = sum(s * p for s, p in zip(shares, parts.each, strict=True) if s)
-            scan = parts.scan_of(np.asarray(average))
+            scan = parts.scan_of(_average(bag, parts))
             truth = scan.truth if truth is None else truth
             for rule, values in zip(
                 rules, _rules_on(scan, truth, [self.rules[r] for r in rules]), strict=True
             ):
                 found[bag, rule] = values
         return parts.case, found
+
+
+def _average(bag: Bag, parts: OofParts) -> np.ndarray:
+    """A bag's average at the largest size among its members, as ``Predictor`` makes it."""
+    shares = np.array(bag, np.float32) / sum(bag)
+    there = [(share, part) for share, part in zip(shares, parts.each, strict=True) if share]
+    size = max(part.shape[-1] for _, part in there)
+    return np.asarray(sum(share * at_size(part, size) for share, part in there))
 
 
 def lowest_terms(bag: Bag) -> Bag:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from gitract_core.cache import build_cache
 from gitract_core.errors import RunError, SpaceError
 from gitract_core.folds import FoldPlan, further_plans
+from gitract_core.losses import normalize_expression
 from gitract_core.optional_packages import require
 from gitract_core.probe import relative_cost
 from gitract_core.progress import Progress, silent
@@ -52,11 +54,13 @@ class SweepRequest:
     @property
     def search(self) -> Search | None:
         """The space's search with the overrides, if it has one."""
-        return self.space.search and self.space.search.fixing(dict(self.overrides))
+        found = self.space.search and self.space.search.fixing(dict(self.overrides))
+        return found and found.respelled("loss", normalize_expression)
 
     def candidates(self, before: Sequence[Candidate] = ()) -> tuple[Candidate, ...]:
         """The space's candidates with the overrides, each checked down to its network.
 
+        Equal losses are one, in the spelling of the run: an older one did not normalize them.
         Of a search, those that are there already, whoever tried them, and its first draws.
 
         Args:
@@ -67,11 +71,12 @@ class SweepRequest:
         """
         if self.search:
             return _searched(self.search, before)
+        spelled = _spellings(before)
         changed = (
             Candidate.from_knobs({**c.knobs(), **dict(self.overrides)})
             for c in self.space.candidates
         )
-        distinct = tuple(dict.fromkeys(changed))
+        distinct = tuple(dict.fromkeys(_with_loss(c, spelled) for c in changed))
         for candidate in distinct:
             check_candidate(candidate)
         return distinct
@@ -159,7 +164,7 @@ def check(request: SweepRequest) -> CheckedSweep:
         before = None
         plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
     plans += further_plans(index, plans, _repeats(request, len(plans)))
-    if request.search and before:
+    if before:
         candidates = request.candidates(before.candidates)
     record = _record(request, candidates, (index, plans, before))
     specs = _trainings_first(record.specs(candidates))
@@ -214,6 +219,20 @@ def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     """Trials that can reuse the weights of another one, at the end."""
     again = reusing(specs)
     return sorted(specs, key=lambda spec: spec in again)
+
+
+def _spellings(before: Sequence[Candidate]) -> dict[str, str]:
+    """How a run writes its losses, by their normalized expressions."""
+    found: dict[str, str] = {}
+    for candidate in before:
+        with suppress(SpaceError):  # a loss of one's own that is gone
+            found.setdefault(normalize_expression(candidate.loss), candidate.loss)
+    return found
+
+
+def _with_loss(candidate: Candidate, spelled: Mapping[str, str]) -> Candidate:
+    normal = normalize_expression(candidate.loss)
+    return dataclasses.replace(candidate, loss=spelled.get(normal, normal))
 
 
 def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, ...]:

@@ -18,12 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
 
-from msgspec import Meta
-
 from gitract_core import __version__
 from gitract_core.errors import GitractError, RunError, one_line
 from gitract_core.files import read_json, write_json
 from gitract_core.results import TrialFiles, TrialResult
+from gitract_core.shapes import Meta
 from gitract_core.spec import Candidate, TrialSpec
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gitract_core.errors import SpaceError, suggestion
@@ -76,6 +76,10 @@ class Dimension:
         """All values of a choice, both ends of a range."""
         return tuple(dict.fromkeys(self.arguments))
 
+    def respelled(self, spell: Callable[[str], str]) -> Dimension:
+        """The same choice with its texts written anew; equal ones are one."""
+        return replace(self, arguments=tuple(dict.fromkeys(map(spell, self.arguments))))
+
     def draw(self, source: random.Random) -> Any:
         """One value at random."""
         value = _DRAWS[self.kind](source, self.arguments)
@@ -93,7 +97,7 @@ class Dimension:
 
 def _fit(kind: str, arguments: list[Any]) -> bool:
     if kind == "choice":
-        return bool(arguments)
+        return bool(arguments) and not any(isinstance(a, list | dict) for a in arguments)
     number = int if kind == "randint" else int | float
     if len(arguments) != 2 or not all(
         isinstance(a, number) and not isinstance(a, bool) and math.isfinite(a) for a in arguments

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -77,6 +77,14 @@ class Search:
         """The same search with some knobs fixed."""
         left = tuple(d for d in self.dimensions if d.name not in knobs)
         return replace(self, fixed={**self.fixed, **knobs}, dimensions=left)
+
+    def respelled(self, name: str, spell: Callable[[str], str]) -> Search:
+        """The same search with the texts that a knob may be written anew; equal ones are one."""
+        fixed = {
+            n: spell(v) if n == name and isinstance(v, str) else v for n, v in self.fixed.items()
+        }
+        changed = tuple(d.respelled(spell) if d.name == name else d for d in self.dimensions)
+        return replace(self, fixed=fixed, dimensions=changed)
 
     def candidate(self, values: Mapping[str, Any]) -> Candidate:
         """The candidate with these values of the dimensions.

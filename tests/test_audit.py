@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -22,11 +25,13 @@ from gitract_core.errors import DataError
 from gitract_core.phantom import write_phantom
 from gitract_core.phantom.faults import plant_faults
 from gitract_core.slices import SliceIndex
+from gitract_core.spec import Candidate
 from gitract_core.trial import run_trial
-from orchestrator.audit import audit_run, write_audit
+from orchestrator.audit import _examine, audit_run, write_audit
 from orchestrator.leaderboard import build_leaderboard
-from orchestrator.oof_masks import OofAverage
+from orchestrator.oof_masks import OofAverage, OofScan
 from orchestrator.pictures.suspects import write_gallery
+from tests.tiny_contest import disc
 from tests.tiny_sweep import prepare_tiny
 
 
@@ -191,6 +196,30 @@ def test_an_audit_of_a_run_lists_scans_slices_borders_and_draws_them(
     pictures = write_gallery(found, average, tmp_path / "audit", 2)
     assert len(pictures) == 4
     assert all(p.stat().st_size > 2000 for p in pictures)
+
+
+def test_slices_are_named_by_their_numbers_where_the_first_ones_are_missing(
+    own_tiny: Path,
+) -> None:
+    """Slices 37 to 42, of which 38 to 40 hold organs; 39 loses its annotation."""
+    table = (own_tiny / "train.csv").read_text()
+    for number in range(1, 7):
+        (file,) = own_tiny.glob(f"train/case12/case12_day2/scans/slice_000{number}_*.png")
+        file.rename(file.with_name(file.name.replace(f"_000{number}_", f"_00{number + 36}_")))
+        table = table.replace(
+            f"case12_day2_slice_000{number}", f"case12_day2_slice_00{number + 36}"
+        )
+    (own_tiny / "train.csv").write_text(re.sub(r"(case12_day2_slice_0039,\w+),.*", r"\1,", table))
+    index = SliceIndex.from_directory(own_tiny)
+    seen = np.zeros((3, 6, 32, 32), np.float32)
+    for channel in range(3):
+        seen[channel, 1:4] = 255 * disc(32, 32, channel)
+    scan = OofScan("case12_day2", 12, 0, index.rows_of_scan("case12_day2"), seen)
+    line = SimpleNamespace(candidate=Candidate())
+    cache = build_cache(index, 32)
+    average = SimpleNamespace(scan=lambda _: scan, cache=cache, size=32, lines=[line])
+    evidence = _examine(cast(OofAverage, average), scan.scan)[0]
+    assert rank_scans({scan.scan: evidence}, 32)[0].reason == "slices 39 to 39 not annotated?"
 
 
 def test_the_command_prints_and_writes(

@@ -8,6 +8,8 @@ from scipy import stats
 
 from orchestrator.pictures.correlation import (
     POOLED,
+    Estimate,
+    MetricRelation,
     bootstrapped_mean,
     correlation,
     draw_relations,
@@ -65,3 +67,10 @@ def test_pooled_line_is_made_of_trials_and_not_of_candidates() -> None:
     figure = draw_relations(rows)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["a", "b", "all trials, mean and 95 % interval"]
+
+
+def test_intervals_that_rounding_leaves_beside_the_mean_are_drawn() -> None:
+    """By one unit in the last place the low end may be above the mean."""
+    mean = 0.3
+    beside = Estimate(mean, np.nextafter(mean, 1), np.nextafter(mean, 0), 5)
+    draw_relations([MetricRelation(POOLED, "dice", beside, beside, beside)])

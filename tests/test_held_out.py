@@ -16,12 +16,14 @@ from gitract_core.errors import RunError
 from gitract_core.held_out import open_oof
 from gitract_core.inference import predict_scan
 from gitract_core.members import Members, Predictor
+from gitract_core.oof import read_oof
 from gitract_core.results import TrialFiles
 from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
 from gitract_core.trial import run_trial
 from orchestrator.ensemble import make_ensemble
 from orchestrator.leaderboard import build_leaderboard
+from orchestrator.pictures.predictions import draw_predictions
 from orchestrator.recipes import Method
 from orchestrator.sweep import PreparedSweep
 from tests.tiny_sweep import prepare_tiny
@@ -81,6 +83,17 @@ def test_post_processing_is_reused_without_kept_probabilities(tiny: Path, tmp_pa
     for spec in sweep.specs:
         cost = json.loads(sweep.directory.trial(spec).result.read_text())["cost"]
         assert ("training_of_trial" in cost) == (spec.candidate.postprocess.threshold == 0.3)
+        assert not sweep.directory.trial(spec).oof.is_file()
+
+
+def test_figure_11_predicts_anew_what_was_not_kept(tiny: Path, tmp_path: Path) -> None:
+    """The page must not load torch: there the remedy is named."""
+    sweep = run_all(prepare_tiny(tiny, tmp_path / "run", {"loss": "bce + dice"}), keep=False)
+    line = build_leaderboard(sweep.directory).ranked[0]
+    with pytest.raises(RunError, match="gitract-cv audit or ensemble"):
+        read_oof(sweep.directory.trial(sweep.specs[0]).oof, "case1_day0")
+    figure = draw_predictions(sweep.directory, line, SliceIndex.from_directory(tiny))
+    assert len(figure.axes) >= 6
 
 
 def test_flips_are_tried_and_kept_only_where_they_help(tiny: Path, tmp_path: Path) -> None:
@@ -107,3 +120,12 @@ def test_flips_are_tried_and_kept_only_where_they_help(tiny: Path, tmp_path: Pat
         for spec in sweep.specs
     ]
     assert all(store.is_file() for store in stores)
+
+
+def test_flips_that_change_nothing_are_not_kept(tiny: Path, tmp_path: Path) -> None:
+    """Networks that say nothing yet: the score is the same with them, for twice the time."""
+    early = {"optimizer.learning_rate": 1e-6, "training.epochs": 1}
+    sweep = run_all(prepare_tiny(tiny, tmp_path / "run", early), keep=True)
+    made = make_ensemble(sweep.directory, build_leaderboard(sweep.directory), Method(1, flip=True))
+    assert made.flipped == made.announced.score
+    assert not made.members.flip

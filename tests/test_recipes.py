@@ -12,6 +12,7 @@ import pytest
 
 from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.members import at_size
 from gitract_core.metrics import pool_scores, score_scan
 from gitract_core.postprocess import native_masks
 from gitract_core.trial import run_trial
@@ -231,6 +232,29 @@ def test_what_training_measured_is_what_the_meter_measures(finished: Any) -> Non
         assert np.allclose(made.sums(bag), before)
     for line, sums in zip(board.ranked, known, strict=True):
         assert fold_mean(sums, made.folds) == pytest.approx(line.mean())
+
+
+def test_a_bag_is_measured_at_the_largest_size_among_its_own_members(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """As ``Predictor`` averages them: a candidate that takes no part changes nothing."""
+    changes = ({"input.size": 16}, {"input.size": 16, "loss": "bce"}, {"input.size": 32})
+    sweep = prepare_tiny(tiny, tmp_path / "run", *changes)
+    for spec in sweep.specs:
+        run_trial(spec, sweep.data, sweep.directory.trials / spec.key)
+    lines = sorted(build_leaderboard(sweep.directory).ranked, key=lambda c: c.candidate.input.size)
+    pool, alone = (
+        OofMeter(sweep.directory, some, (PostprocessKnobs(),)) for some in (lines, lines[:2])
+    )
+    pool._known.clear()
+    alone._known.clear()
+    assert np.array_equal(pool.sums((1, 1, 0)), alone.sums((1, 1)))
+    for place, line in enumerate(lines):
+        bag = tuple(int(place == other) for other in range(3))
+        assert fold_mean(pool.sums(bag), pool.folds) == pytest.approx(line.mean())
+    scan = pool.source.parts(pool.source.scans[0])
+    expected = sum(at_size(part, 32) for part in scan.each) / 3
+    assert np.allclose(pool.source.scan(scan.scan).probabilities, expected, atol=1e-3)
 
 
 def test_an_ensemble_announces_its_cross_fitted_score_and_writes_what_it_chose(

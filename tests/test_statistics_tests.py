@@ -175,3 +175,16 @@ def test_cheapest_of_the_tie_group() -> None:
     tied = np.array([True, False, True, True])
     assert cheapest(tied, [5.0, 1.0, 3.0, np.nan]) == 2
     assert cheapest(tied, [np.nan, 1.0, np.nan, np.nan]) is None
+
+
+def test_a_difference_without_any_spread_is_certain() -> None:
+    """Every case exactly as much worse: the standard error is 0, the difference is not."""
+    same = np.tile(np.array([9.0, 10.0, 0.9, 1.0]), (20, 3, 1))
+    worse = same * [0.8, 1, 0.8, 1]
+    folds = np.arange(20) % 5
+    sums = CaseSums(
+        ("a", "b", "a again"), tuple(map(str, range(20))), folds, np.stack([same, worse, same])
+    )
+    found = compare_with_first(sums, bootstrap(sums, draws=200))
+    assert found.simultaneous_p.tolist() == [1.0, 0.0, 1.0]
+    assert found.tied.tolist() == [True, False, True]

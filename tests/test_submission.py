@@ -267,3 +267,17 @@ def test_a_summary_counts_masks_and_areas() -> None:
     assert np.isnan(found["large_bowel"]["median_area_px"])
     with pytest.raises(SubmissionError, match="columns id, class, predicted"):
         summarize_submission(table.drop(columns="predicted"))
+
+
+def test_blank_lines_are_told_and_counted(table: pd.DataFrame, tmp_path: Path) -> None:
+    """Row numbers are those of the file, as an editor shows them."""
+    lines = table.to_csv(index=False).splitlines()
+    lines[3] = lines[3].replace("stomach", "liver")
+    text = "\n".join([*lines[:3], "", *lines[3:], "", ""])
+    (tmp_path / "blank.csv").write_text(text)
+    found = [f for f in check_submission(tmp_path / "blank.csv", SIZES) if f.row]
+    assert [(f.row, f.message.partition(";")[0]) for f in found] == [
+        (4, "an empty row"),
+        (5, "unknown class 'liver'"),
+        (12, "an empty row"),
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from functools import partial
 from itertools import islice
@@ -15,7 +16,13 @@ from gitract_core.errors import RunError, TrialError
 from gitract_core.metrics import competition_score
 from gitract_core.oof import read_oof
 from gitract_core.organs import ORGANS
-from gitract_core.results import TrialFiles, TrialResult, read_history
+from gitract_core.results import (
+    EpochRecord,
+    TrialFiles,
+    TrialResult,
+    read_history,
+    summarize_history,
+)
 from gitract_core.trial import iterate_trial, run_trial
 from tests.tiny_contest import slow_encode
 from tests.tiny_sweep import prepare_tiny
@@ -165,3 +172,13 @@ def test_damaged_result_is_refused(tiny: Path, tmp_path: Path) -> None:
     file.write_text(text[:200])
     with pytest.raises(RunError, match="expected JSON"):
         TrialResult.load(file)
+
+
+def test_the_best_of_a_curve_that_begins_with_nan() -> None:
+    nan = float("nan")
+    values = {f.name: nan for f in dataclasses.fields(EpochRecord)}
+    later = [{"dice": 0.5, "loss": 0.7}, {"dice": 0.4, "loss": 0.6}]
+    records = [EpochRecord(**{**values, **some}) for some in ({}, *later)]
+    best = summarize_history(records, 2)["best"]
+    assert (best["dice"], best["loss"]) == (0.5, 0.6)
+    assert np.isnan(best["iou"])

@@ -82,8 +82,14 @@ def is_dicom(file: Path) -> bool:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, folder by folder, in the order of names."""
-    for root, folders, files in os.walk(folder):
+    """Every file below a folder, folder by folder, in the order of names; links are followed."""
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        if place in seen:  # links may lead in circles
+            folders.clear()
+            continue
+        seen.add(place)
         folders.sort()
         for name in sorted(files):
             yield Path(root) / name

@@ -18,7 +18,8 @@ def phantom(
     cases: Annotated[int, typer.Option(min=1, help="Patients of the training folder.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal files.")] = 0,
     slices: Annotated[
-        int | None, typer.Option(min=1, help="Slices of a scan in place of 144 or 80.")
+        int | None,
+        typer.Option(min=16, max=144, help="Slices of a scan in place of 144 or 80."),
     ] = None,
     like: Annotated[
         str | None, typer.Option(help="'paper': 85 cases, 274 scans, 38,496 slices.")

@@ -108,7 +108,11 @@ def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
     if images is None:
         expected = "columns height and width"
         raise SubmissionError(truth, expected, "none", "add them or pass --images DIR")
+    if "id" not in table.columns:
+        got = ", ".join(map(str, table.columns))
+        raise SubmissionError(truth, "a column 'id'", got, "mend the header")
     sizes = SliceIndex.from_directory(images).table[["id", "height", "width"]]
+    table = table.drop(columns=["height", "width"], errors="ignore")  # one alone is of no use
     joined = table.merge(sizes, on="id", how="left")
     lonely = joined["height"].isna()
     if lonely.any():

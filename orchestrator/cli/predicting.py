@@ -55,6 +55,7 @@ def ensemble(
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.recipes import Method
 
+    _check_target(out or Path("submission.csv"), device)
     directory = open_run(run)
     board = build_leaderboard(directory)
     method = Method(top, weights, tune, flip)
@@ -112,7 +113,9 @@ def predict(
     if wanted != "csv":
         _predict_files((manifest, runtime), (images, kind), (out, wanted), as_json=as_json)
         return
-    index, out = SliceIndex.from_directory(images), out or Path("submission.csv")
+    out = out or Path("submission.csv")
+    _check_target(out, device)
+    index = SliceIndex.from_directory(images)
     faults = _predict(manifest, index, out, (device, workers, address))
     if as_json:
         print_json({"submission": str(out), "faults": [str(f) for f in faults]})
@@ -120,6 +123,15 @@ def predict(
         _print_submission(out, index, faults)
     if faults:
         raise typer.Exit(1)
+
+
+def _check_target(out: Path, device: str) -> None:
+    """What is wrong with ``--out`` or ``--device`` is said before anything is measured."""
+    from gitract_core.device import Runtime
+    from gitract_core.submission import check_name
+
+    check_name(out)
+    Runtime(device)
 
 
 def _index(images: Path | None, otherwise: Path) -> SliceIndex:

@@ -175,7 +175,8 @@ def _draw_metric(
     for row in rows:
         estimate: Estimate = getattr(row, field)
         if row.candidate == POOLED:
-            spread = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
+            ends = (estimate.mean - estimate.low, estimate.high - estimate.mean)
+            spread = [[0.0 if end < 0 else end] for end in ends]  # by rounding alone
             label = "all trials, mean and 95 % interval"
             panel.errorbar(
                 estimate.mean, place, xerr=spread, fmt="D", color="black", label=label, zorder=3

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from gitract_core.errors import RunError
-from gitract_core.oof import read_oof
 from gitract_core.organs import ORGANS
 from gitract_core.postprocess import NativeGrid, native_masks
 from gitract_core.results import TrialResult
@@ -112,12 +111,15 @@ def _pictures(
     directory: SweepDirectory, chosen: tuple[ChosenSlice, TrialResult], index: SliceIndex
 ) -> Sequence[np.ndarray]:
     """Image, truth and prediction of a slice, each (height, width, 3)."""
+    from gitract_core.held_out import open_oof
+
     one, result = chosen
     scan = SliceKey.parse(one.id).scan
     rows = index.rows_of_scan(scan)
     place = rows["id"].tolist().index(one.id)
     gray = gray_scan(index, scan)[place]
-    probabilities = read_oof(directory.trial(result.spec).oof, scan)
+    data = directory.data(directory.record())
+    probabilities = open_oof(result.spec, directory.trial(result.spec), data)[scan]
     rule = result.spec.candidate.postprocess
     predicted = native_masks(probabilities, NativeGrid.of_scan(rows), rule)[:, place]
     truth = scan_masks(rows.iloc[[place]])[:, 0]

@@ -117,8 +117,9 @@ def simultaneous_p(drawn: Bootstrap, first: int, alpha: float = ALPHA) -> Floats
     if not drawn.possible:
         return np.full(n, np.nan)
     rows = np.eye(n)[first] - np.eye(n)
-    error = drawn.standard_errors(rows)
-    ratio = np.divide(rows @ drawn.estimate, error, out=np.zeros(n), where=error > _NOTHING)
+    error, apart = drawn.standard_errors(rows), rows @ drawn.estimate
+    certain = np.where(apart > _NOTHING, np.inf, 0.0)  # a difference without any spread
+    ratio = np.divide(apart, error, out=certain, where=error > _NOTHING)
     p, floor, staying = np.ones(n), 0.0, np.arange(n)
     while len(staying) > 1:
         largest = np.sort(_largest_ratios(drawn, staying))

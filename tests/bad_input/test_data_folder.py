@@ -164,6 +164,23 @@ def test_links_that_lead_in_circles_end(home: Path) -> None:
     assert (ended.code, "29 slices in 5 scans, 0 faults" in ended.out) == (0, True), ended
 
 
+@pytest.mark.parametrize("place", ["case1", "case1/case1_day0", "case1/case1_day0/scans"])
+def test_a_folder_behind_a_link_is_seen_by_every_command(home: Path, place: str) -> None:
+    """As where days lie on several disks; one that leads nowhere is no reason to leave it out."""
+    folder = home / "tiny/train" / place
+    folder.rename(home / "elsewhere")
+    folder.symlink_to(home / "elsewhere", target_is_directory=True)
+    ended = run_cli("validate", "--data", "tiny")
+    assert "29 slices in 5 scans, 0 faults" in ended.out, ended
+    predict = "predict run/ensembles/one --images tiny/train --out new.csv"
+    assert run_cli(*predict.split()).code == 0
+    assert (home / "new.csv").read_bytes() == (
+        home / "run/ensembles/one/submission.csv"
+    ).read_bytes()
+    (home / "elsewhere").rename(home / "gone")
+    refused(home, predict.replace("new", "newer"), naming=place)
+
+
 def test_a_link_to_itself(home: Path) -> None:
     (home / "tiny/train/loop").symlink_to(home / "tiny/train/loop")
     refused(home, SWEEP, naming="tiny/train/loop")

@@ -75,3 +75,12 @@ def test_contest_scans(home: Path) -> None:
     for how in ("--out out", "--out out --format nifti"):
         command = f"predict run/ensembles/one {how} --images tiny/train"
         refused(home, command, naming=last.name)
+
+
+def test_dicom_series_behind_links(home: Path) -> None:
+    (home / "ward").mkdir()
+    write(home / "series", axial_series(block()))
+    (home / "ward/a").symlink_to(home / "series", target_is_directory=True)
+    write(home / "ward/b", axial_series(block()))
+    ended = run_cli(*f"{PREDICT} ward".split())
+    assert (ended.code, "files of 2 scans" in ended.out) == (0, True), ended

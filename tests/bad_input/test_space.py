@@ -63,6 +63,8 @@ BAD_SETTINGS: dict[str, str] = {
     ),
     "an unknown distribution": "samples: 2\noptimizer: {learning_rate: {lognormal: [1, 2]}}",
     "a distribution of text": "samples: 2\noptimizer: {learning_rate: {uniform: [a, b]}}",
+    "a choice of lists": "search: {method: random, samples: 2}\nloss: [[bce, dice], focal]",
+    "a choice of mappings": "samples: 2\nloss: {choice: [{bce: 1}, focal]}",
     "log of a negative": "samples: 2\noptimizer: {learning_rate: {loguniform: [-1, 1]}}",
     "an unknown network": "network: {family: resnet9000}",
     "a path as a preset": "network: {widths: ../../etc/passwd}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,62 @@ def test_score_of_files_that_are_none(tables: Path) -> None:
     (tables / "small.csv").write_text("id,class,segmentation\n")
     refused(tables, "score prediction.csv small.csv", naming="small.csv")
     refused(tables, "score prediction.csv small.csv --images missing", naming="missing")
+
+
+def without(csv: bytes, column: int) -> bytes:
+    return b"\n".join(b",".join(f for n, f in enumerate(row) if n != column) for row in fields(csv))
+
+
+def fields(csv: bytes) -> list[list[bytes]]:
+    return [line.split(b",") for line in csv.splitlines()]
+
+
+@pytest.mark.parametrize("column", [3, 4])
+def test_one_size_alone_is_as_none(tables: Path, column: int) -> None:
+    """Height without width, and the other way round: with --images the sizes are the images'."""
+    whole = run_cli(*SCORE.split(), "--json").out
+    file = tables / "truth.csv"
+    file.write_bytes(without(file.read_bytes(), column))
+    assert run_cli(*SCORE.split(), "--images", "tiny/train", "--json").out == whole
+    refused(tables, SCORE, naming="truth.csv")
+
+
+def test_truth_without_ids(tables: Path) -> None:
+    file = tables / "truth.csv"
+    csv = b"\n".join(b",".join(row[:3]) for row in fields(file.read_bytes()))
+    for changed in (csv.replace(b"id,", b"ID,", 1), csv.replace(b"id,", b"height,", 1)):
+        file.write_bytes(changed)
+        refused(tables, f"{SCORE} --images tiny/train", naming="truth.csv")
+
+
+PACKED = ("gz", "bz2", "zip", "xz", "zst", "tar")
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_damaged_archives(tables: Path, suffix: str) -> None:
+    """What a name says is compressed and is not, or is cut short."""
+    name = f"packed.csv.{suffix}"
+    good = gzip.compress((tables / "prediction.csv").read_bytes())
+    torn = good[:200] + bytes(50) + good[250:]
+    for content in (b"garbage", b"PK\3\4garbage", good[: len(good) // 2], torn, b""):
+        (tables / name).write_bytes(content)
+        refused(tables, f"score {name} truth.csv", naming=name)
+        refused(tables, f"check-submission {name} --images tiny/train", naming=name)
+
+
+@pytest.mark.parametrize("suffix", [*PACKED, "GZ", "tar.gz"])
+def test_submissions_are_not_written_under_the_name_of_an_archive(home: Path, suffix: str) -> None:
+    """They are plain text, which nobody could read again."""
+    where = f"--images tiny/train --out new.csv.{suffix}"
+    refused(home, f"predict run/ensembles/one {where}", naming=f"new.csv.{suffix}")
+    refused(home, f"ensemble run --top 2 {where}", naming=f"new.csv.{suffix}")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "meta", "", "CPU"])
+def test_devices_that_are_none(home: Path, device: str) -> None:
+    where = f"--images tiny/train --out new.csv --device={device}"
+    refused(home, f"predict run/ensembles/one {where}", naming="device")
+    refused(home, f"ensemble run --top 2 {where}", naming="device")
 
 
 def submission(home: Path) -> Path:
