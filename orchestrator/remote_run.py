@@ -97,7 +97,7 @@ class RemoteRun:
         selector = FileSelector(place, allow_not_found=True, recursive=True)
         found = self._patiently(lambda: system.get_file_info(selector), patient=patient)
         return {
-            info.path.removeprefix(f"{root}/"): (info.size, info.mtime_ns or 0)
+            info.path.removeprefix(f"{root}/"): _told(info)
             for info in found
             if info.type == FileType.File
         }
@@ -241,7 +241,7 @@ class RemoteRun:
         system, root = _open(self.uri)
         file = self.mirror / name
         self._write(name, file.read_bytes())
-        _date(file, system.get_file_info(f"{root}/{name}").mtime_ns)
+        _date(file, _told(system.get_file_info(f"{root}/{name}"))[1])
 
     def _get(self, name: str, stamps: dict[str, Stamp]) -> None:
         """Fetch an object; of one that is replaced meanwhile, note the new stamp for a new try."""
@@ -252,8 +252,7 @@ class RemoteRun:
                     out.write(piece)
             out.flush()
             if out.tell() != stamps[name][0]:
-                now = system.get_file_info(f"{root}/{name}")
-                stamps[name] = now.size or 0, now.mtime_ns or 0
+                stamps[name] = _told(system.get_file_info(f"{root}/{name}"))
                 raise OSError(f"{name} was replaced while it was read")
         _date(self.mirror / name, stamps[name][1])
         if name.endswith("/result.json"):
@@ -317,6 +316,11 @@ def _hidden(name: str) -> bool:
     """Locks and files that are being written; notes of trainings are kept."""
     parts = name.split("/")
     return parts[-1].startswith((".", LEASE))
+
+
+def _told(info: Any) -> Stamp:
+    """Of an object; in whole seconds, for some stores tell more in listings alone."""
+    return info.size or 0, (info.mtime_ns or 0) // 10**9 * 10**9
 
 
 def _stamp(file: Path) -> Stamp | None:

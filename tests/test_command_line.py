@@ -72,6 +72,21 @@ def test_report_ranks_and_writes_tables(swept: Path) -> None:
     assert rows[0]["knob.network.depth"] == 1
 
 
+def test_without_a_test_set_an_ensemble_is_made_all_the_same(swept: Path, tiny: Path) -> None:
+    """The contest's is hidden."""
+    assert not (tiny / "test").exists()
+    done = cli(swept, "ensemble", "--top", 2)
+    assert "out-of-fold score" in done.stdout
+    assert f"submission  none, for want of scans in {tiny / 'test'}: pass --images" in done.stdout
+    made = swept / "runs/space/ensembles/top2-equal"
+    assert (made / "members.json").is_file()
+    assert not (made / "submission.csv").exists()
+    values = json.loads(cli(swept, "ensemble", "--top", 2, "--json").stdout)
+    assert values["submission"] is None
+    asked = cli(swept, "ensemble", "--top", 2, "--out", "x.csv", expect=2)
+    assert f"{tiny / 'test'}: expected scans to predict, got none" in asked.stderr
+
+
 def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> None:
     arguments = ("--images", tiny / "train", "--json")
     one = json.loads(cli(swept, "ensemble", "--top", 1, *arguments).stdout)

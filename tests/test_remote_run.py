@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from orchestrator.crowding import Crowded
 from orchestrator.executor import Jobs, attempt
 from orchestrator.remote_lease import lease
 from orchestrator.remote_members import local_members, split_members
-from orchestrator.remote_run import LEASE, RemoteRun, StoreError
+from orchestrator.remote_run import LEASE, RemoteRun, StoreError, _open
 from orchestrator.slots import Slots
 from orchestrator.status import read_status
 from orchestrator.sweep_directory import SweepDirectory
@@ -489,6 +490,35 @@ def test_objects_are_stored_in_order_and_only_if_changed(
     (folder / "history.csv").write_text("longer than before")
     run_.push("trials/k")
     assert put[5:] == ["history.csv"]
+
+
+def test_times_of_listings_may_be_finer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some servers tell them: nothing is stored or fetched again for that."""
+    run_ = RemoteRun("s3://bucket/runs/fine")
+    system_, root = _open(run_.uri)
+
+    class Fine:
+        def get_file_info(self, what: Any) -> Any:
+            found = system_.get_file_info(what)
+            if not isinstance(found, list):
+                return found
+            kept = ("path", "size", "type")
+            finer = [(f, {name: getattr(f, name) for name in kept}) for f in found]
+            return [SimpleNamespace(mtime_ns=(f.mtime_ns or 0) + 7_000_000, **v) for f, v in finer]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(system_, name)
+
+    monkeypatch.setattr("orchestrator.remote_run._open", lambda uri: (Fine(), root))
+    (run_.mirror / "trials").mkdir(parents=True)
+    (run_.mirror / "trials/a").write_text("a")
+    run_.push()
+    moved: list[str] = []
+    monkeypatch.setattr(RemoteRun, "_put", lambda self, name: moved.append(name))
+    monkeypatch.setattr(RemoteRun, "_get", lambda self, name, stamps: moved.append(name))
+    run_.push()
+    run_.fetch(run_.listing())
+    assert moved == []
 
 
 def test_mirror_follows_the_store(server: Server) -> None:

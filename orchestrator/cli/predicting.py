@@ -50,7 +50,12 @@ def ensemble(
     address: options.PredictOn = None,
     as_json: Json = False,
 ) -> None:
-    """Average the best candidates, measure the average out of fold, and write a submission."""
+    """Average the best candidates, measure the average out of fold, and write a submission.
+
+    Without scans to predict (the contest's test set is hidden) there is no submission:
+    gitract-cv export makes a bundle that predicts where they are.
+    """
+    from gitract_core.submission import Fault
     from orchestrator.ensemble import make_ensemble
     from orchestrator.leaderboard import build_leaderboard
     from orchestrator.recipes import Method
@@ -59,17 +64,24 @@ def ensemble(
     directory = open_run(run)
     board = build_leaderboard(directory)
     method = Method(top, weights, tune, flip)
-    index = _index(images, board.record.data_directory / "test")
+    index = _index(images, board.record.data_directory / "test", asked=out is not None)
     bar, progress = progress_bar("out-of-fold score")
     with bar:
         made = make_ensemble(directory, board, method, progress)
-    submission = out or made.directory / "submission.csv"
-    manifest = made.directory / "members.json"
-    faults = _predict(manifest, index, submission, (device, workers, address))
+    submission = (out or made.directory / "submission.csv") if index else None
+    manifest, faults = made.directory / "members.json", list[Fault]()
+    if submission:
+        faults = _predict(manifest, index, submission, (device, workers, address))
     if as_json:
         _print_ensemble_json(made, submission, faults)
+        raise typer.Exit(1 if faults else 0)
+    _print_ensemble(made)
+    if submission:
+        _print_submission(submission, index, faults)
     else:
-        _print_ensemble(made, submission, index, faults)
+        said = f"submission  none, for want of scans in {board.record.data_directory / 'test'}: "
+        remedy = f"pass --images DIR, or take it to them: gitract-cv export {made.directory}"
+        console().print(said + remedy, soft_wrap=True)
     if faults:
         raise typer.Exit(1)
 
@@ -134,13 +146,16 @@ def _check_target(out: Path, device: str) -> None:
     Runtime(device)
 
 
-def _index(images: Path | None, otherwise: Path) -> SliceIndex:
+def _index(images: Path | None, otherwise: Path, *, asked: bool) -> SliceIndex | None:
+    """What to predict; None if there is nothing, and no submission was asked for."""
     from gitract_core.errors import RunError
     from gitract_core.slices import SliceIndex
 
-    if images is None and not otherwise.is_dir():
-        raise RunError(otherwise, "scans to predict", "nothing there", "pass --images DIR")
-    return SliceIndex.from_directory(images or otherwise)
+    if images or (otherwise.is_dir() and any(otherwise.iterdir())):
+        return SliceIndex.from_directory(images or otherwise)
+    if asked:
+        raise RunError(otherwise, "scans to predict", "none", "pass --images DIR")
+    return None
 
 
 def _predict(
@@ -211,7 +226,7 @@ def _print_files(folder: Path, made: list[PredictedScan], *, as_json: bool) -> N
     out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
 
 
-def _print_ensemble(made: Ensemble, submission: Path, index: Any, faults: list[Fault]) -> None:
+def _print_ensemble(made: Ensemble) -> None:
     from rich.text import Text
 
     out = console()
@@ -233,7 +248,6 @@ def _print_ensemble(made: Ensemble, submission: Path, index: Any, faults: list[F
         out.print(f"  with flips       {made.flipped:.4f}, {kept}")
     out.print(f"members     {made.directory / 'members.json'}")
     out.print(f"OOF score   {made.directory / 'oof_score.json'}")
-    _print_submission(submission, index, faults)
 
 
 def _span(interval: tuple[float, float], *, signed: bool = False) -> str:
@@ -269,13 +283,13 @@ def _print_submission(path: Path, index: Any, faults: list[Fault]) -> None:
         out.print(f"  {fault}")
 
 
-def _print_ensemble_json(made: Ensemble, submission: Path, faults: list[Fault]) -> None:
+def _print_ensemble_json(made: Ensemble, submission: Path | None, faults: list[Fault]) -> None:
     from gitract_core.files import read_json
 
     print_json(
         {
             "members": str(made.directory / "members.json"),
-            "submission": str(submission),
+            "submission": submission and str(submission),
             **read_json(made.directory / "oof_score.json"),
             "faults": [str(fault) for fault in faults],
         }
