@@ -64,7 +64,7 @@ def lease(run: RemoteRun) -> Iterator[None]:
 def _is_ours(run: RemoteRun, mine: dict[str, Any]) -> bool:
     """Whether nobody took the run while this machine slept, or could not reach the store."""
     try:
-        return bool(json.loads(run.read_text(LEASE)).get("token") == mine["token"])
+        return bool(json.loads(run.read_text(LEASE, patient=False)).get("token") == mine["token"])
     except (FileNotFoundError, ValueError):
         return True
 

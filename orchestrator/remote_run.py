@@ -214,7 +214,7 @@ class RemoteRun:
 
         self._patiently(remove, patient=patient)
 
-    def read_text(self, name: str) -> str:
+    def read_text(self, name: str, *, patient: bool = True) -> str:
         """A small object.
 
         Raises:
@@ -226,7 +226,7 @@ class RemoteRun:
             with system.open_input_stream(f"{root}/{name}") as stream:
                 return bytes(stream.read()).decode()
 
-        return self._patiently(read)
+        return self._patiently(read, patient=patient)
 
     def write_text(self, name: str, text: str) -> None:
         """Store a small object."""

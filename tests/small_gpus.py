@@ -24,6 +24,7 @@ from gitract_core.device import Runtime
 from gitract_core.networks import build_network
 from gitract_core.spec import TrialSpec
 from gitract_core.trial import TrialData
+from tests.waiting import LONG_SECONDS
 
 _STEP_SECONDS = 0.03
 
@@ -60,7 +61,7 @@ class SmallGpuData(TrialData):
         super().check(spec)
         Runtime.torch_device = _processor  # type: ignore[method-assign]
         gpu = _Gpu(self, spec.key)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + LONG_SECONDS
         while len(list(self.notes.glob("*.held"))) < self.meeting and time.monotonic() < deadline:
             time.sleep(0.05)
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,9 +84,8 @@ class Naming:
                 os._exit(3)
             if self.meeting:
                 (self.meeting / str(os.getpid())).touch()
-                deadline = time.monotonic() + 60
-                while len(list(self.meeting.iterdir())) < 2 and time.monotonic() < deadline:
-                    time.sleep(0.02)
+                meeting = self.meeting
+                wait_until(lambda: len(list(meeting.iterdir())) >= 2)
             return name, os.getpid(), len(begun)
 
         return made
