@@ -129,7 +129,7 @@ def test_slots_follow_the_probe_unless_a_flag_is_given() -> None:
 
 
 def test_machines_that_are_of_no_use_are_left_out_and_named() -> None:
-    large, small, bare = Node(8, 2, 80 * GIB, "L"), Node(8, 1, 8 * GIB, "S"), Node(64, name="B")
+    large, small, bare = Node(16, 2, 80 * GIB, "L"), Node(8, 1, 8 * GIB, "S"), Node(64, name="B")
     slots = choose_slots([bare, large, small], 50, measured_share=8, trial_bytes=9 * GIB)
     assert (slots.count, slots.gpus, slots.avoid) == (16, 0.125, ("S",))
     assert left_out([bare, large, small], 9 * GIB) == [

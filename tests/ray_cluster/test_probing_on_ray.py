@@ -81,11 +81,12 @@ def test_a_machine_that_is_taken_is_not_waited_for_without_end(
 ) -> None:
     import ray
 
-    monkeypatch.setattr(ray_probing, "_PATIENCE_SECONDS", 8.0)
     holder = ray.remote(ray_probing._Prober).options(num_gpus=1).remote()
     ray.get(holder.ready.remote())
-    with pytest.raises(GitractError, match="expected a free GPU to measure on, got none"):
-        on_machine(machines[1])(seen)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_probing, "_PATIENCE_SECONDS", 8.0)
+        with pytest.raises(GitractError, match="expected a free GPU to measure on, got none"):
+            on_machine(machines[1])(seen)
     ray.kill(holder)
     assert on_machine(machines[1])(seen, "MACHINE") == ["gpu"]
 
