@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -56,4 +57,7 @@ class _Prober:
         """Answers once the process is there."""
 
     def do(self, work: Callable[..., Any], arguments: Any, named: Any) -> Any:
-        return work(*arguments, **named)
+        try:
+            return work(*arguments, **named)
+        finally:
+            gc.collect()  # this process is killed next, and semaphores of its pools would stay

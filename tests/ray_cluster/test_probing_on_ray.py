@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def test_work_is_done_on_the_machine_that_is_named(machines: dict[int, Node]) ->
         on_machine(machines[0])(refuse)
     with pytest.raises(TrialError, match="got one lost"):
         on_machine(machines[0])(vanish)
+
+
+def test_a_measurement_leaves_no_semaphores() -> None:
+    """Its process is killed, and Ray kills what would clean up after that."""
+
+    def work() -> Path:
+        knot: list[object] = [get_context("spawn").Barrier(1)]
+        knot.append(knot)
+        name: str = knot[0]._cond._lock._semlock.name  # type: ignore[attr-defined]
+        file = Path(f"/dev/shm/sem.{name.removeprefix('/')}")
+        assert file.exists()
+        return file
+
+    assert not ray_probing._Prober().do(work, (), {}).exists()
 
 
 def test_a_machine_that_is_taken_is_not_waited_for_without_end(
