@@ -38,5 +38,5 @@ bench:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -e ".[bench]" -c constraints.txt
 	for name in $(BENCHMARKS); do \
-	  .venv-bench/bin/python benchmarks/$$name.py --out benchmarks/results/$$name.md || exit 1; \
+	  .venv-bench/bin/python -m benchmarks.speed.$$name --out benchmarks/results/$$name.md || exit 1; \
 	done

@@ -2,7 +2,7 @@
 
     python docs/make_reference.py
 
-``tests/test_reference.py`` holds them to the code.
+``tests/project/test_reference.py`` holds them to the code.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
-from gitract_core.cache import SliceCache
+from gitract_core.data.cache import SliceCache
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import InputKnobs
 from gitract_core.organs import N_ORGANS

@@ -1,7 +1,7 @@
 """A search: what may be tried, and how often, where not everything is.
 
 The first candidates are drawn at random; the others are proposed one by one during the sweep, by
-what is known until then (``orchestrator.tpe``).
+what is known until then (``orchestrator.steering.tpe``).
 """
 
 from __future__ import annotations

@@ -10,9 +10,13 @@ import torch
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from tests.tiny_contest import write_tiny_contest
+from tests.support.tiny_contest import write_tiny_contest
 
-_RAY = ("tests/ray_cluster/", "tests/test_executors.py", "tests/test_trial_log.py")
+_RAY = (
+    "tests/ray_cluster/",
+    "tests/orchestrator/execution/test_executors.py",
+    "tests/orchestrator/execution/test_trial_log.py",
+)
 collect_ignore = ["fuzz/target.py"]  # needs atheris, which is an extra
 torch.set_num_threads(1)  # several test processes share the cores
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -34,13 +34,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitract_core.results import TrialResult
-from orchestrator.executor import Jobs
-from orchestrator.slots import Slots
-from orchestrator.sweep_directory import SweepDirectory
-from tests.soak_processes import MARK, Place, agents, marked
-from tests.tiny_contest import write_tiny_contest
-from tests.tiny_sweep import SPACE, prepare_tiny
+from gitract_core.results.trial_result import TrialResult
+from orchestrator.capacity.slots import Slots
+from orchestrator.execution.executor import Jobs
+from orchestrator.sweeps.run_directory import SweepDirectory
+from tests.support.soak_processes import MARK, Place, agents, marked
+from tests.support.tiny_contest import write_tiny_contest
+from tests.support.tiny_sweep import SPACE, prepare_tiny
 
 ROOT = Path(__file__).parent.parent
 MOST_KILLS, LONGEST_WAIT_SECONDS = 5, 12.0

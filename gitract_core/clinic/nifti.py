@@ -25,8 +25,8 @@ from gitract_core.clinic.kinds import NIFTI_SUFFIXES
 from gitract_core.clinic.placing import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.errors import DataError
-from gitract_core.files import write_bytes
-from gitract_core.limits import MOST_VOXELS
+from gitract_core.files.atomic import write_bytes
+from gitract_core.files.limits import MOST_VOXELS
 from gitract_core.organs import ORGANS
 
 _CHUNK_BYTES = 2**20

@@ -21,7 +21,7 @@ from gitract_core.clinic.contours import outlines
 from gitract_core.clinic.scan import Scan
 from gitract_core.clinic.series import axes_mm, position
 from gitract_core.errors import DataError
-from gitract_core.files import write_bytes
+from gitract_core.files.atomic import write_bytes
 from gitract_core.organs import ORGANS
 
 COLORS = ((255, 145, 0), (0, 200, 83), (41, 121, 255))

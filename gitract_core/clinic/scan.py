@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gitract_core.clinic.placing import Placing
+from gitract_core.data.images import resize_image, scan_to_bytes
+from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError
-from gitract_core.images import resize_image, scan_to_bytes
-from gitract_core.postprocess import NativeGrid
-from gitract_core.slices import SLICE_THICKNESS_MM
+from gitract_core.prediction.postprocess import NativeGrid
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header

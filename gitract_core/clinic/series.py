@@ -22,7 +22,7 @@ from pydicom.filereader import read_file_meta_info
 
 from gitract_core.clinic.kinds import is_dicom
 from gitract_core.errors import DataError
-from gitract_core.limits import MOST_PIXELS, MOST_VOXELS
+from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 
 _SAME = 1e-3  # cosines and millimeters of numbers that should be equal
 _UNEVEN = 0.05  # of the slice distance: how far a slice may lie from its place

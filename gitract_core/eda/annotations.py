@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gitract_core.data.slices import wide_annotations
 from gitract_core.errors import DataError
 from gitract_core.organs import ORGANS
-from gitract_core.slices import wide_annotations
 
 if TYPE_CHECKING:
-    from gitract_core.slices import SliceIndex
+    from gitract_core.data.slices import SliceIndex
 
 _NUMBERS = r"case(?P<case>\d+)_day(?P<day>\d+)_slice_(?P<slice>\d+)"
 _COLUMNS = ("id", "case", "day", "slice", "scan", "height", "width", *ORGANS)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gitract_core import rle
+from gitract_core.data import rle
 from gitract_core.errors import RleError
 from gitract_core.organs import N_ORGANS, ORGANS
 

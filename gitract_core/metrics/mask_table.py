@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gitract_core import rle
+from gitract_core.data import rle
 from gitract_core.errors import RleError, SubmissionError, suggestion
-from gitract_core.limits import MOST_PIXELS, MOST_VOXELS
+from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 from gitract_core.organs import N_ORGANS, ORGANS
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ Each step knows only the ones before it::
     writing    the folder
 """
 
-from gitract_core.phantom.plan import PhantomPlan, ScanPlan
-from gitract_core.phantom.planning import make_plan
+from gitract_core.phantom.planning.drawing import make_plan
+from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.spec import PhantomSpec
 from gitract_core.phantom.writing import write_phantom, write_phantom_of
 

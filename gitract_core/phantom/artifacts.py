@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gitract_core.phantom.frame import Frame, fill
+from gitract_core.phantom.anatomy.frame import Frame, fill
 
 _SHARE = 0.22  # of slices that are spoiled
 _GAIN_DROP = (0.35, 0.75)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gitract_core import rle
+from gitract_core.data import rle
+from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError
-from gitract_core.files import write_bytes
+from gitract_core.files.atomic import write_bytes
 from gitract_core.organs import ORGANS
 from gitract_core.phantom.spec import generator
-from gitract_core.slices import SliceIndex
 
 KINDS = ("swapped", "moved", "dropped")
 

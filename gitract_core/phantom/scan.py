@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 
 from gitract_core.errors import DataError
-from gitract_core.phantom import organ_paths
-from gitract_core.phantom.body import Body, Inner
-from gitract_core.phantom.curves import Field
-from gitract_core.phantom.frame import Frame, Habitus, fill
-from gitract_core.phantom.plan import ScanPlan
+from gitract_core.phantom.anatomy import organ_paths
+from gitract_core.phantom.anatomy.body import Body, Inner
+from gitract_core.phantom.anatomy.curves import Field
+from gitract_core.phantom.anatomy.frame import Frame, Habitus, fill
+from gitract_core.phantom.anatomy.tissue import Tissue
+from gitract_core.phantom.anatomy.tubes import Tube, fitted
+from gitract_core.phantom.planning.plan import ScanPlan
 from gitract_core.phantom.signal import Scanner
 from gitract_core.phantom.slips import slip_positions, slipped
 from gitract_core.phantom.spec import generator
-from gitract_core.phantom.tissue import Tissue
-from gitract_core.phantom.tubes import Tube, fitted
 
 LARGE, SMALL, STOMACH = 0, 1, 2
 _FEWEST_PIXELS = 24

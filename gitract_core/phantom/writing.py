@@ -27,15 +27,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gitract_core.data.rle import encode
 from gitract_core.errors import DataError, GitractError
-from gitract_core.files import read_json, replacing, write_bytes, write_json
+from gitract_core.files.atomic import read_json, replacing, write_bytes, write_json
 from gitract_core.organs import ORGANS
-from gitract_core.phantom.plan import PhantomPlan, ScanPlan
-from gitract_core.phantom.planning import make_plan
+from gitract_core.phantom.planning.drawing import make_plan
+from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.scan import Scan
 from gitract_core.phantom.spec import PhantomSpec
 from gitract_core.progress import Progress, silent
-from gitract_core.rle import encode
 
 _MARKER = "phantom.json"
 _ASIDE = ".drawing"

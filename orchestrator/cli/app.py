@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from orchestrator.executor import Executor
-    from orchestrator.remote_run import RemoteRun
-    from orchestrator.slots import Node
-    from orchestrator.sweep_directory import SweepDirectory
+    from orchestrator.capacity.slots import Node
+    from orchestrator.execution.executor import Executor
+    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.sweeps.run_directory import SweepDirectory
 
 app = typer.Typer(
     name="gitract-cv",
@@ -101,10 +101,10 @@ def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Execut
         address: of a running cluster; None for a session of our own.
     """
     if local:
-        from orchestrator.local_executor import LocalExecutor, this_machine
+        from orchestrator.execution.local.executor import LocalExecutor, this_machine
 
         return LocalExecutor(), [this_machine()]
-    from orchestrator.ray_executor import RayExecutor, connect, dashboard, disconnect
+    from orchestrator.execution.ray.executor import RayExecutor, connect, dashboard, disconnect
 
     stack.callback(disconnect)
     with console(stderr=True).status("starting Ray"):
@@ -118,8 +118,8 @@ def take_run(out: Path | None) -> RemoteRun | None:
 
     Its mirror is brought up to date; what is new in it is stored when the command ends.
     """
-    from orchestrator.remote_lease import lease
-    from orchestrator.remote_run import RemoteRun
+    from orchestrator.storage.lease import lease
+    from orchestrator.storage.object_store import RemoteRun
 
     store = RemoteRun.of(out)
     if store:
@@ -146,8 +146,8 @@ def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
         RunError: there is none.
     """
     from gitract_core.errors import RunError
-    from orchestrator.remote_run import RemoteRun
-    from orchestrator.sweep_directory import SweepDirectory
+    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.sweeps.run_directory import SweepDirectory
 
     store = RemoteRun.of(run)
     if store is None:
@@ -168,7 +168,7 @@ def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
 
 def print_json(value: object) -> None:
     """Machine-readable output, alone on stdout."""
-    from gitract_core.files import finite_or_none
+    from gitract_core.files.atomic import finite_or_none
 
     print(json.dumps(finite_or_none(value), indent=1))
 

@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from orchestrator.audit import Audit
+    from orchestrator.out_of_fold.annotation_audit import Audit
 
 
 @app.command(epilog="Example: gitract-cv audit runs/paper --pictures 20")
@@ -31,9 +31,9 @@ def audit(
 
     Predictions are out of fold, so no model has learned the annotation that it contradicts.
     """
-    from orchestrator.audit import audit_run, write_audit
-    from orchestrator.leaderboard import build_leaderboard
-    from orchestrator.oof_masks import OofAverage
+    from orchestrator.out_of_fold.annotation_audit import audit_run, write_audit
+    from orchestrator.out_of_fold.masks import OofAverage
+    from orchestrator.results.leaderboard import build_leaderboard
 
     directory = open_run(run)
     board = build_leaderboard(directory)
@@ -43,7 +43,7 @@ def audit(
     folder = out or directory.path / "report" / "audit"
     files = write_audit(found, folder)
     if pictures:
-        from orchestrator.pictures.suspects import write_gallery
+        from orchestrator.report.suspects import write_gallery
 
         files += write_gallery(found, OofAverage(directory, found.candidates), folder, pictures)
     if as_json:

@@ -53,8 +53,8 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Every fault of a data set: names, sizes, unreadable images, masks; exit code 1 if any."""
-    from gitract_core.slices import SliceIndex
-    from gitract_core.validation import data_faults
+    from gitract_core.data.slices import SliceIndex
+    from gitract_core.data.validation import data_faults
 
     index = SliceIndex.from_directory(data)
     bar, progress = progress_bar("images and masks")
@@ -75,7 +75,7 @@ def validate(
 @app.command(epilog="Example: gitract-cv doctor")
 def doctor(as_json: Json = False) -> None:
     """Versions, processors, GPUs, memory, disk; and what to do about what is missing."""
-    from orchestrator.doctor import examine
+    from orchestrator.capacity.doctor import examine
 
     findings = examine()
     if as_json:

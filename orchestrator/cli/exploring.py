@@ -28,24 +28,24 @@ def eda(
     Tables 1 to 4 and figures 3, 4, 5, 6 and 12 of the paper, plus cases, scans, sizes, areas and
     gaps. Overlaps come from the run lengths of the masks; no mask is decoded for the counts.
     """
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.eda import Annotations, explore
-    from gitract_core.slices import SliceIndex
 
     index = SliceIndex.from_directory(data)
     exploration = explore(Annotations.of_index(index))
     written: list[Path] = []
     if figures:
-        from orchestrator.pictures.eda_slices import write_figures
+        from orchestrator.report.eda.slices import write_figures
 
         written += write_figures(figures, index, exploration)
     if html:
-        from orchestrator.report.eda_html import write_eda_html
+        from orchestrator.report.eda.html import write_eda_html
 
         written.append(write_eda_html(html, index, exploration))
     if as_json:
         print_json({"data": str(data), **exploration.to_json()})
     else:
-        from orchestrator.report.eda_terminal import eda_view
+        from orchestrator.report.eda.terminal import eda_view
 
         console().print(eda_view(exploration))
     for path in written:

@@ -29,11 +29,11 @@ def verify(
     """Trace a submission back to the weights that made it; exit code 1 where the chain breaks."""
     from dataclasses import asdict
 
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.errors import RunError
-    from gitract_core.members import Predictor
-    from gitract_core.provenance import verify as follow
-    from gitract_core.slices import SliceIndex
+    from gitract_core.prediction.members import Predictor
+    from gitract_core.prediction.provenance import verify as follow
 
     if scans and images is None:
         raise RunError("--scans", "--images too", "none", "pass the folder of scans")
@@ -70,10 +70,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write all that `predict` needs on a machine without Ray and without a network."""
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
-    from gitract_core.slices import SliceIndex
-    from orchestrator.bundle import LIMIT_SECONDS, bundle_json, write_bundle
-    from orchestrator.remote_members import local_members
+    from orchestrator.ensembles.bundle import LIMIT_SECONDS, bundle_json, write_bundle
+    from orchestrator.storage.stored_members import local_members
 
     index = SliceIndex.from_directory(images) if images else None
     made = write_bundle(

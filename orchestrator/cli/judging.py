@@ -12,8 +12,8 @@ from orchestrator.cli.app import app, console, open_run, print_json, progress_ba
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gitract_core.announced import AnnouncedScores
     from gitract_core.metrics.competition import CompetitionScore
+    from gitract_core.prediction.announced_scores import AnnouncedScores
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
@@ -31,9 +31,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Rank the candidates of a run: mean, standard deviation and every fold."""
-    from orchestrator.leaderboard import build_leaderboard
     from orchestrator.report import leaderboard_view, table_rows, write_csv, write_markdown
-    from orchestrator.verdict import judge
+    from orchestrator.results.leaderboard import build_leaderboard
+    from orchestrator.results.verdict import judge
 
     directory = open_run(run, bulky=html is not None)
     board = build_leaderboard(directory)
@@ -83,7 +83,7 @@ def score(
     """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score."""
     from gitract_core.errors import RleError, SubmissionError
     from gitract_core.metrics import competition_score
-    from gitract_core.submission import read_submission
+    from gitract_core.prediction.submission import read_submission
 
     given, expected = read_submission(prediction), _truth_with_sizes(truth, images)
     try:
@@ -98,9 +98,9 @@ def score(
 
 
 def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.errors import SubmissionError
-    from gitract_core.slices import SliceIndex
-    from gitract_core.submission import read_submission
+    from gitract_core.prediction.submission import read_submission
 
     table = read_submission(truth)
     if {"height", "width"} <= set(table.columns):
@@ -152,10 +152,10 @@ def check_submission(
     as_json: Json = False,
 ) -> None:
     """Every fault of a submission, by row, and the score to expect; exit code 1 if faulty."""
-    from gitract_core.provenance import expected_score
-    from gitract_core.slices import SliceIndex
-    from gitract_core.submission import check_submission as check
-    from gitract_core.submission import summarize_submission
+    from gitract_core.data.slices import SliceIndex
+    from gitract_core.prediction.provenance import expected_score
+    from gitract_core.prediction.submission import check_submission as check
+    from gitract_core.prediction.submission import summarize_submission
 
     index = SliceIndex.from_directory(images)
     faults = check(file, index.table[["id", "height", "width"]])

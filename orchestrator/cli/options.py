@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from gitract_core.slices import SliceIndex
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.spec import TrialSpec
-    from orchestrator.probing import Place
-    from orchestrator.slots import Node, Slots
-    from orchestrator.sweep import SweepRequest
+    from orchestrator.capacity.measuring import Place
+    from orchestrator.capacity.slots import Node, Slots
+    from orchestrator.sweeps.preparation import SweepRequest
 
 DEMO_DATA = Path("data/phantom-demo")
 DEMO_CASES, DEMO_SLICES = 11, 16  # two cases in every fold, so that there are intervals
@@ -111,8 +111,8 @@ def sweep_request(
     """
     import dataclasses
 
-    from gitract_core.folds import ORGANIZERS_BLACKLIST
-    from orchestrator.sweep import SweepRequest
+    from gitract_core.data.folds import ORGANIZERS_BLACKLIST
+    from orchestrator.sweeps.preparation import SweepRequest
     from search_spaces import load_space
 
     exclude, settings, precision = changes
@@ -140,11 +140,11 @@ def sweep_request(
 
 def measuring(*, local: bool, address: str | None) -> Callable[[Node], Place]:
     """Where a machine's costs are measured: on it, in a cluster; in this process without one."""
-    from orchestrator.probing import here
+    from orchestrator.capacity.measuring import here
 
     if local or address is None:
         return lambda _: here
-    from orchestrator.ray_probing import on_machine
+    from orchestrator.execution.ray.measuring import on_machine
 
     return on_machine
 
@@ -171,7 +171,7 @@ def choose_packing(
         GitractError: neither ``auto`` nor a number above 0.
     """
     from gitract_core.errors import GitractError
-    from orchestrator.slots import choose_slots, left_out, machine_to_measure
+    from orchestrator.capacity.slots import choose_slots, left_out, machine_to_measure
 
     per_gpu, cpus = flags
     if per_gpu != "auto":
@@ -182,7 +182,7 @@ def choose_packing(
         return choose_slots(nodes, len(specs), trials_per_gpu=int(per_gpu), cpus_per_trial=cpus)
     found = None
     if specs and any(node.gpus for node in nodes):
-        from orchestrator.gpu_share import measured_share
+        from orchestrator.capacity.gpu_packing import measured_share
 
         with say.status("measuring how many trials a GPU does best with"):
             asked, there = [spec.candidate for spec in specs], place(machine_to_measure(nodes))

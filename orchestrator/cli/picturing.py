@@ -12,7 +12,7 @@ from orchestrator.cli.app import app, console, open_run, print_json, progress_ba
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from orchestrator.pictures.paper import PaperFigures
+    from orchestrator.report.paper.figures import PaperFigures
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
@@ -35,7 +35,7 @@ def figures(
     folder = out or directory.path / "report" / "figures"
     bar, progress = progress_bar("figures")
     with bar:
-        from orchestrator.pictures.paper import write_paper_figures
+        from orchestrator.report.paper.figures import write_paper_figures
 
         made = write_paper_figures(directory, folder, progress)
     if as_json:
@@ -45,7 +45,7 @@ def figures(
 
 
 def _print(made: PaperFigures, folder: Path) -> None:
-    from orchestrator.report.paper_text import terminal_view
+    from orchestrator.report.paper.text import terminal_view
 
     out = console()
     for table, after in zip(made.tables, (*made.tables[1:], None), strict=True):
@@ -65,8 +65,8 @@ def _print(made: PaperFigures, folder: Path) -> None:
 def _relations(made: PaperFigures) -> Table:
     from rich.table import Table
 
-    from orchestrator.histories import METRICS
-    from orchestrator.pictures.correlation import POOLED
+    from orchestrator.report.paper.correlation import POOLED
+    from orchestrator.results.histories import METRICS
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(("metric", "Spearman", "95 % interval", "Pearson", "jump")):

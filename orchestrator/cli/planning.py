@@ -17,9 +17,9 @@ from orchestrator.cli.app import app, console, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.planning import Outlook, Plan
-    from orchestrator.slots import Node
-    from orchestrator.sweep import CheckedSweep, SweepRequest
+    from orchestrator.capacity.plan import Outlook, Plan
+    from orchestrator.capacity.slots import Node
+    from orchestrator.sweeps.preparation import CheckedSweep, SweepRequest
 
 Budget = Annotated[str | None, typer.Option(help="Time there is, 6h or 90m: plan what fits it.")]
 WriteSpace = Annotated[
@@ -61,9 +61,9 @@ def plan(
     nothing is written. With --budget, whole candidates are left out, those that train longest
     first, until the rest fits.
     """
-    from orchestrator.budget import parse_budget
-    from orchestrator.budget import write_space as write
-    from orchestrator.planning import make_plan
+    from orchestrator.capacity.budget import parse_budget
+    from orchestrator.capacity.budget import write_space as write
+    from orchestrator.capacity.plan import make_plan
 
     loading = time.process_time()  # a sweep loads the same
     budget_seconds = None if budget is None else parse_budget(budget)
@@ -90,8 +90,8 @@ def plan(
 def _checked(request: SweepRequest, choices: dict[str, object]) -> CheckedSweep:
     """The sweep to plan; what will be proposed can be neither left out nor written down."""
     from gitract_core.errors import SpaceError
-    from orchestrator.searching import foreseen
-    from orchestrator.sweep import check
+    from orchestrator.steering.search import foreseen
+    from orchestrator.sweeps.preparation import check
 
     asked = [option for option, value in choices.items() if value]
     if request.search and asked:
@@ -102,7 +102,7 @@ def _checked(request: SweepRequest, choices: dict[str, object]) -> CheckedSweep:
 
 def _here(out: Path | None) -> Path | None:
     """The run directory; of one in an object store its mirror, as the store is now."""
-    from orchestrator.remote_run import RemoteRun
+    from orchestrator.storage.object_store import RemoteRun
 
     store = RemoteRun.of(out)
     return store.pull(bulky=False) if store else out
@@ -133,9 +133,9 @@ def _outlook(
     kept: tuple[bool, bool],
 ) -> Outlook:
     """Slots as the sweep will have them, and every shape measured."""
-    from orchestrator.planning import Outlook
-    from orchestrator.probing import crowd_on, probe
-    from orchestrator.slots import machine_to_measure
+    from orchestrator.capacity.measuring import crowd_on, probe
+    from orchestrator.capacity.plan import Outlook
+    from orchestrator.capacity.slots import machine_to_measure
 
     local, address = where
     say, place = console(stderr=True), options.measuring(local=local, address=address)
@@ -154,12 +154,12 @@ def _outlook(
 @contextmanager
 def _machines(*, local: bool, address: str | None) -> Iterator[list[Node]]:
     """The machines of the sweep; Ray is asked only about a cluster that is there."""
-    from orchestrator.local_executor import this_machine
+    from orchestrator.execution.local.executor import this_machine
 
     if local or address is None:
         yield [this_machine()]
         return
-    from orchestrator.ray_executor import connect, disconnect
+    from orchestrator.execution.ray.executor import connect, disconnect
 
     try:
         yield connect(address)
@@ -179,7 +179,7 @@ def _show(plan: Plan, *, race: bool) -> None:
 
 
 def _lines(plan: Plan, *, race: bool) -> Iterator[tuple[str, str]]:
-    from orchestrator.progress import format_seconds
+    from orchestrator.report.progress import format_seconds
 
     times = f"{plan.repeats} x " if plan.repeats > 1 else ""
     work = f"{times}{plan.folds} folds for each of {len(plan.candidates)} candidates"

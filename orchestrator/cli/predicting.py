@@ -12,10 +12,10 @@ from orchestrator.cli import options
 from orchestrator.cli.app import app, console, open_run, print_json, progress_bar, reach
 
 if TYPE_CHECKING:
-    from gitract_core.clinic.prediction import PredictedScan
-    from gitract_core.slices import SliceIndex
-    from gitract_core.submission import Fault
-    from orchestrator.ensemble import Ensemble
+    from gitract_core.data.slices import SliceIndex
+    from gitract_core.prediction.clinical import PredictedScan
+    from gitract_core.prediction.submission import Fault
+    from orchestrator.ensembles.ensemble import Ensemble
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
@@ -55,10 +55,10 @@ def ensemble(
     Without scans to predict (the contest's test set is hidden) there is no submission:
     gitract-cv export makes a bundle that predicts where they are.
     """
-    from gitract_core.submission import Fault
-    from orchestrator.ensemble import make_ensemble
-    from orchestrator.leaderboard import build_leaderboard
-    from orchestrator.recipes import Method
+    from gitract_core.prediction.submission import Fault
+    from orchestrator.ensembles.ensemble import make_ensemble
+    from orchestrator.ensembles.selection import Method
+    from orchestrator.results.leaderboard import build_leaderboard
 
     _check_target(out or Path("submission.csv"), device)
     directory = open_run(run)
@@ -113,10 +113,10 @@ def predict(
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
     from gitract_core.clinic.kinds import format_of, kind_of
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
-    from gitract_core.members import Members, manifest_path
-    from gitract_core.slices import SliceIndex
-    from orchestrator.remote_members import local_members
+    from gitract_core.prediction.members import Members, manifest_path
+    from orchestrator.storage.stored_members import local_members
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
     Members.load(manifest)  # what is wrong with it is said before images are read
@@ -140,7 +140,7 @@ def predict(
 def _check_target(out: Path, device: str) -> None:
     """What is wrong with ``--out`` or ``--device`` is said before anything is measured."""
     from gitract_core.device import Runtime
-    from gitract_core.submission import check_name
+    from gitract_core.prediction.submission import check_name
 
     check_name(out)
     Runtime(device)
@@ -148,8 +148,8 @@ def _check_target(out: Path, device: str) -> None:
 
 def _index(images: Path | None, otherwise: Path, *, asked: bool) -> SliceIndex | None:
     """What to predict; None if there is nothing, and no submission was asked for."""
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.errors import RunError
-    from gitract_core.slices import SliceIndex
 
     if images or (otherwise.is_dir() and any(otherwise.iterdir())):
         return SliceIndex.from_directory(images or otherwise)
@@ -163,7 +163,7 @@ def _predict(
 ) -> list[Fault]:
     """A submission, predicted on ``where``: ``--device``, ``--workers``, ``--address``."""
     from gitract_core.device import Runtime
-    from orchestrator.prediction import ScanRows, choose_workers, write_predictions
+    from orchestrator.ensembles.prediction import ScanRows, choose_workers, write_predictions
 
     device, workers, address = where
     with ExitStack() as stack:
@@ -187,9 +187,9 @@ def _predict_files(
 
     for package in ("nibabel", "pydicom", "contourpy"):
         require(package, "NIfTI and DICOM", "clinic")
-    from gitract_core.clinic.prediction import check_folder, check_sources, predict_sources
-    from gitract_core.clinic.sources import find_sources
-    from gitract_core.members import Members, Predictor
+    from gitract_core.data.sources import find_sources
+    from gitract_core.prediction.clinical import check_folder, check_sources, predict_sources
+    from gitract_core.prediction.members import Members, Predictor
 
     (manifest, runtime), folder = model, target[0] or Path("predictions")
     check_folder(images[0], folder)
@@ -284,7 +284,7 @@ def _print_submission(path: Path, index: Any, faults: list[Fault]) -> None:
 
 
 def _print_ensemble_json(made: Ensemble, submission: Path | None, faults: list[Fault]) -> None:
-    from gitract_core.files import read_json
+    from gitract_core.files.atomic import read_json
 
     print_json(
         {

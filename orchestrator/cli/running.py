@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gitract_core.spec import TrialSpec
-    from orchestrator.executor import Executor
-    from orchestrator.leaderboard import Leaderboard
-    from orchestrator.progress import SweepProgress
-    from orchestrator.race import Race
-    from orchestrator.remote_run import RemoteRun
-    from orchestrator.slots import Slots
-    from orchestrator.sweep import PreparedSweep, SweepRequest
-    from orchestrator.sweep_directory import SweepDirectory
+    from orchestrator.capacity.slots import Slots
+    from orchestrator.execution.executor import Executor
+    from orchestrator.report.progress import SweepProgress
+    from orchestrator.results.leaderboard import Leaderboard
+    from orchestrator.results.verdict import Verdict
+    from orchestrator.steering.race import Race
+    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest
+    from orchestrator.sweeps.run_directory import SweepDirectory
     from orchestrator.tracking import Trackers
-    from orchestrator.verdict import Verdict
 
 
 @app.command(epilog="Example: gitract-cv sweep --data uw-madison --space paper --exclude faulty")
@@ -60,7 +60,7 @@ def sweep(
     Run the same command again to resume: finished trials are kept, interrupted ones go on from
     where their state was last saved. More epochs, more candidates: what is there is reused.
     """
-    from orchestrator.run_lock import sole_sweep
+    from orchestrator.sweeps.run_lock import sole_sweep
     from orchestrator.tracking import check_trackers
 
     changes = (exclude or [], set_knob or [], precision)
@@ -102,7 +102,7 @@ class _How:
 
 
 def _prepared(request: SweepRequest, *, is_demo: bool) -> PreparedSweep:
-    from orchestrator.sweep import prepare
+    from orchestrator.sweeps.preparation import prepare
 
     if is_demo:
         _make_demo_data()
@@ -113,7 +113,7 @@ def _prepared(request: SweepRequest, *, is_demo: bool) -> PreparedSweep:
 
 def _train(prepared: PreparedSweep, how: _How, say: Console) -> int:
     """Run what is pending, under trackers; returns how many trials failed for good."""
-    from orchestrator.searching import stand_ins
+    from orchestrator.steering.search import stand_ins
     from orchestrator.tracking import TrackedRun, begin_tracking
 
     _say_what_is_asked(prepared, say)
@@ -187,9 +187,9 @@ def _run(
     how: _How,
 ) -> int:
     """Run what is pending under a live table; returns how many trials failed for good."""
-    from orchestrator.executor import Everything, Jobs, TrialEvent
-    from orchestrator.progress import SweepProgress
-    from orchestrator.searching import Searching
+    from orchestrator.execution.executor import Everything, Jobs, TrialEvent
+    from orchestrator.report.progress import SweepProgress
+    from orchestrator.steering.search import Searching
 
     failed: set[str] = set()
     (slots, trackers), store = begun, how.jobs[-1]
@@ -231,9 +231,9 @@ def _run(
 
 def _race(prepared: PreparedSweep, keep: int | None, progress: SweepProgress) -> Race | None:
     """The race of a sweep; without one, what others dropped is to run."""
-    from orchestrator.race import Race
-    from orchestrator.racing import RacingRule, revive
-    from orchestrator.searching import starters
+    from orchestrator.steering.race import Race
+    from orchestrator.steering.race_rule import RacingRule, revive
+    from orchestrator.steering.search import starters
 
     if keep is None:
         revive(prepared.directory, {spec.candidate for spec in prepared.pending})
@@ -255,9 +255,9 @@ def _interrupted() -> int:
 
 def _show_outcome(prepared: PreparedSweep, *, as_json: bool) -> bool:
     """The ranking, on stdout and in files; whether the files could be written."""
-    from orchestrator.leaderboard import build_leaderboard
     from orchestrator.report import leaderboard_view, table_rows
-    from orchestrator.verdict import judge
+    from orchestrator.results.leaderboard import build_leaderboard
+    from orchestrator.results.verdict import judge
 
     board = build_leaderboard(prepared.directory)
     verdict = judge(board)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from orchestrator.status import RunStatus, TrialStatus
+    from orchestrator.results.status import RunStatus, TrialStatus
 
 _STYLES = {
     "finished": "green",
@@ -40,7 +40,7 @@ def status(
     """
     from rich.measure import Measurement
 
-    from orchestrator.status import read_status
+    from orchestrator.results.status import read_status
 
     found = read_status(open_run(run, bulky=False))
     if as_json:
@@ -82,7 +82,7 @@ def _table(found: RunStatus) -> Table:
 def _cell(trial: TrialStatus) -> Text:
     from rich.text import Text
 
-    from orchestrator.progress import format_seconds
+    from orchestrator.report.progress import format_seconds
 
     text: str = trial.state
     if trial.state == "finished":
@@ -100,7 +100,7 @@ def _cell(trial: TrialStatus) -> Text:
 
 
 def _summary(found: RunStatus) -> list[str]:
-    from orchestrator.progress import format_seconds
+    from orchestrator.report.progress import format_seconds
 
     counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
     left = found.seconds_left

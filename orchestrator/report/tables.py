@@ -7,10 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from gitract_core.files import write_bytes
-from orchestrator.leaderboard import Leaderboard
+from gitract_core.files.atomic import write_bytes
 from orchestrator.report.terminal import decimal
-from orchestrator.verdict import Verdict
+from orchestrator.results.leaderboard import Leaderboard
+from orchestrator.results.verdict import Verdict
 
 _UP_TO_SCORE = 5  # rank, candidate, folds, score, score_sd
 

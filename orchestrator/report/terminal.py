@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gitract_core.organs import ORGANS
-from orchestrator.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
-from orchestrator.progress import format_seconds
+from orchestrator.report.progress import format_seconds
+from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
+from orchestrator.results.verdict import Verdict
 from orchestrator.statistics import CandidateStatistics
-from orchestrator.verdict import Verdict
 
 MOST_ROWS = 50
 """Candidates shown, ranked and not ranked; files have them all."""

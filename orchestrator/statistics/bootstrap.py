@@ -3,7 +3,7 @@
 A draw takes the same cases for every candidate, so that what cases do to all of them alike cancels
 in differences (cluster bootstrap: Davison and Hinkley, Bootstrap Methods, 1997, section 3.8).
 Three corrections, without which intervals of few cases are too short (the measurements are made
-by ``benchmarks/leaderboard_statistics.py``):
+by ``benchmarks/studies/leaderboard_statistics.py``):
 
 - a fold of n cases gives n - 1 draws, each counted n / (n - 1) times, since n draws would give
   (n - 1) / n of the variance (Rao and Wu, JASA 83, 1988): a quarter less with four cases a fold;

@@ -11,9 +11,9 @@ The rule: a candidate leaves the tie group when two witnesses agree at 5 %.
    by Holm (Scand. J. Statist. 6, 1979) over these comparisons. It cannot be swayed by a few cases.
 
 The first witness alone holds the family-wise error, the chance that any of equally good candidates
-is put out, at 5 % (``benchmarks/leaderboard_statistics.py``). Wilcoxon with Holm alone does not: it
-takes the luck of a training, which all cases of a fold share, for a difference, and forgets that
-the first was chosen.
+is put out, at 5 % (``benchmarks/studies/leaderboard_statistics.py``). Wilcoxon with Holm alone
+does not: it takes the luck of a training, which all cases of a fold share, for a difference, and
+forgets that the first was chosen.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ away for a while, and the same command given again adds what is missing and noth
 """
 
 from orchestrator.tracking.background import Background
-from orchestrator.tracking.beginning import Trackers, begin_tracking, check_trackers
+from orchestrator.tracking.start import Trackers, begin_tracking, check_trackers
 from orchestrator.tracking.tracker import TrackedRun, Tracker
 
 __all__ = ["Background", "TrackedRun", "Tracker", "Trackers", "begin_tracking", "check_trackers"]

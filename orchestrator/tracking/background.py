@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gitract_core.spec import TrialSpec
-from orchestrator.executor import TrialEvent
+from orchestrator.execution.executor import TrialEvent
 from orchestrator.tracking.tracker import Tracker
 
 AWAY_SECONDS = 30.0  # between attempts to reach a tracker that failed

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitract_core.results import EpochRecord
+from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.tracking.tracker import FINAL_SCORES, TrackedRun
 

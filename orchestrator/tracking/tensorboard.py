@@ -18,7 +18,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import hparams, scalar
 
-from gitract_core.results import EpochRecord
+from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import TrialSpec
 from orchestrator.tracking.tracker import FINAL_SCORES, TrackedRun
 

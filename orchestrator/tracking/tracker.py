@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gitract_core.errors import RunError
-from gitract_core.results import EpochRecord, TrialResult, read_history
+from gitract_core.results.trial_result import EpochRecord, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.labels import candidate_labels, fold_numbers
-from orchestrator.sweep_directory import SweepDirectory
+from orchestrator.sweeps.labels import candidate_labels, fold_numbers
+from orchestrator.sweeps.run_directory import SweepDirectory
 from search_spaces.loader import varying_knobs
 
 FINAL_SCORES = ("score", "dice", "hausdorff")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.refusing import run_cli
-from tests.tiny_contest import write_tiny_contest
-from tests.tiny_sweep import SPACE
+from tests.support.tiny_contest import write_tiny_contest
+from tests.support.tiny_sweep import SPACE
 
 
 @pytest.fixture(scope="session")

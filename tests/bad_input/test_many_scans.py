@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset
 
 from tests.bad_input.refusing import refused, run_cli
 from tests.bad_input.test_scans import PREDICT, good, write
-from tests.clinic_files import axial_series, block
+from tests.support.clinic_files import axial_series, block
 
 Change = Callable[[bytes], bytes]
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from gitract_core.errors import RunError
-from gitract_core.results import TrialResult, read_history
-from gitract_core.score_table import read_scores
+from gitract_core.results.score_table import read_scores
+from gitract_core.results.trial_result import TrialResult, read_history
 from tests.bad_input.refusing import refused, run_cli
 from tests.bad_input.test_run_files import DAMAGED, PREDICT, VALUES, Owning, result_file
 

@@ -13,7 +13,7 @@ from gitract_core.organs import ORGANS
 from tests.bad_input.refusing import Ended, refused, run_cli
 from tests.bad_input.test_data_folder import BAD_MASKS
 from tests.bad_input.test_run_files import DAMAGED
-from tests.tiny_contest import SCANS
+from tests.support.tiny_contest import SCANS
 
 Change = Callable[[bytes], bytes]
 SCORE = "score prediction.csv truth.csv"

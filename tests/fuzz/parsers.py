@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gitract_core import rle
+from gitract_core.data import rle
+from gitract_core.data.slices import SliceKey, read_annotations
 from gitract_core.errors import DataError, RleError, SpaceError, SubmissionError
 from gitract_core.losses.expression import parse
-from gitract_core.slices import SliceKey, read_annotations
-from gitract_core.submission import check_submission
+from gitract_core.prediction.submission import check_submission
 from search_spaces import load_space
 
 Parser = Callable[[bytes], None]

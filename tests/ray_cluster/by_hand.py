@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.test_deploy import shell_lines
-from tests.waiting import wait_until
+from tests.project.test_deploy import shell_lines
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _STARTED = "will now block forever"

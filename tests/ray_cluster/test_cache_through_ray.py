@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gitract_core.cache import cache_directory, open_cache
+from gitract_core.data.cache import cache_directory, open_cache
 from gitract_core.errors import GitractError
-from orchestrator import ray_cache, ray_executor
-from orchestrator.executor import Jobs, TrialEvent
-from orchestrator.ray_cache import RayCacheSource
-from orchestrator.ray_executor import RayExecutor, connect, disconnect
-from orchestrator.slots import Node, Slots, choose_slots
-from tests.tiny_contest import write_tiny_contest
-from tests.tiny_sweep import prepare_tiny
+from orchestrator.capacity.slots import Node, Slots, choose_slots
+from orchestrator.execution.executor import Jobs, TrialEvent
+from orchestrator.execution.ray import cache as ray_cache
+from orchestrator.execution.ray import executor as ray_executor
+from orchestrator.execution.ray.cache import RayCacheSource
+from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from tests.support.tiny_contest import write_tiny_contest
+from tests.support.tiny_sweep import prepare_tiny
 
 pytestmark = [
     pytest.mark.ray,

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from gitract_core.files import read_json
-from orchestrator.executor import Jobs, TrialEvent
-from orchestrator.ray_executor import RayExecutor, connect, disconnect
-from orchestrator.slots import Slots
-from orchestrator.sweep import PreparedSweep
-from tests.test_faults import half_written, lock_holder
-from tests.tiny_sweep import prepare_tiny
+from gitract_core.files.atomic import read_json
+from orchestrator.capacity.slots import Slots
+from orchestrator.execution.executor import Jobs, TrialEvent
+from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from orchestrator.sweeps.preparation import PreparedSweep
+from tests.orchestrator.execution.test_faults import half_written, lock_holder
+from tests.support.tiny_sweep import prepare_tiny
 
 pytestmark = [
     pytest.mark.ray,

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.executor import Everything, Jobs, TrialEvent, Waiting
-from orchestrator.ray_executor import RayExecutor, _resources, connect, disconnect
-from orchestrator.ray_order import InOrder
-from orchestrator.slots import Node, choose_slots
-from tests.small_gpus import SmallGpuData
-from tests.test_crowding import check_ladder, crowded_sweep, is_exact, jobs_of
-from tests.tiny_sweep import prepare_tiny
+from orchestrator.capacity.slots import Node, choose_slots
+from orchestrator.execution.executor import Everything, Jobs, TrialEvent, Waiting
+from orchestrator.execution.ray.executor import RayExecutor, _resources, connect, disconnect
+from orchestrator.execution.ray.scheduling import InOrder
+from tests.orchestrator.execution.test_crowding import (
+    check_ladder,
+    crowded_sweep,
+    is_exact,
+    jobs_of,
+)
+from tests.support.small_gpus import SmallGpuData
+from tests.support.tiny_sweep import prepare_tiny
 
 pytestmark = [
     pytest.mark.ray,

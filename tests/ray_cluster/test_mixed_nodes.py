@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.executor import Jobs, TrialEvent
-from orchestrator.ray_executor import RayExecutor, connect, disconnect
-from orchestrator.slots import Node, choose_slots, left_out
-from tests.small_gpus import SmallGpuData
-from tests.tiny_sweep import prepare_tiny
+from orchestrator.capacity.slots import Node, choose_slots, left_out
+from orchestrator.execution.executor import Jobs, TrialEvent
+from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from tests.support.small_gpus import SmallGpuData
+from tests.support.tiny_sweep import prepare_tiny
 
 pytestmark = [
     pytest.mark.ray,

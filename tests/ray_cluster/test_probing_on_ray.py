@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError, GitractError, TrialError
-from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
-from orchestrator import ray_probing
+from orchestrator.capacity.gpu_packing import measured_share
+from orchestrator.capacity.measuring import Place, probe
+from orchestrator.capacity.slots import Node, Slots
 from orchestrator.cli.app import app, fill
-from orchestrator.gpu_share import measured_share
-from orchestrator.probing import Place, probe
-from orchestrator.ray_executor import connect, disconnect
-from orchestrator.ray_probing import on_machine
-from orchestrator.slots import Node, Slots
-from tests.tiny_contest import write_tiny_contest
-from tests.tiny_sweep import KNOBS, SPACE
+from orchestrator.execution.ray import measuring as ray_probing
+from orchestrator.execution.ray.executor import connect, disconnect
+from orchestrator.execution.ray.measuring import on_machine
+from tests.support.tiny_contest import write_tiny_contest
+from tests.support.tiny_sweep import KNOBS, SPACE
 
 pytestmark = [
     pytest.mark.ray,

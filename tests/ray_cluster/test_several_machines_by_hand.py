@@ -13,15 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from gitract_core.results import TrialResult, read_history
-from gitract_core.trial import run_trial
-from orchestrator.status import is_locked
-from orchestrator.sweep import SweepRequest, prepare
+from gitract_core.results.trial_result import TrialResult, read_history
+from gitract_core.trial.run import run_trial
+from orchestrator.results.status import is_locked
+from orchestrator.sweeps.preparation import SweepRequest, prepare
 from search_spaces import load_space
+from tests.orchestrator.execution.test_faults import (
+    SPACE,
+    half_written,
+    lock_holder,
+    same_but_for_cost,
+)
+from tests.project.test_deploy import PAGE, tool
 from tests.ray_cluster.by_hand import Home, blocks, substituted
-from tests.test_deploy import PAGE, tool
-from tests.test_faults import SPACE, half_written, lock_holder, same_but_for_cost
-from tests.waiting import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 LEFT_OUT = "case7_day0"

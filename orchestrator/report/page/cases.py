@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.folds import FoldPlan
+from gitract_core.data.folds import FoldPlan
 from gitract_core.organs import ORGANS
-from orchestrator.leaderboard import CandidateScores
+from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.statistics.case_sums import COLUMNS, competition_of
 
 LEAST_CASES = 3

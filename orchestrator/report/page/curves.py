@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gitract_core.errors import RunError
-from gitract_core.results import EpochRecord, read_history
-from orchestrator.histories import METRICS
-from orchestrator.leaderboard import CandidateScores
-from orchestrator.sweep_directory import SweepDirectory
+from gitract_core.results.trial_result import EpochRecord, read_history
+from orchestrator.results.histories import METRICS
+from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.sweeps.run_directory import SweepDirectory
 
 CHOICES = {
     "loss": "validation loss",

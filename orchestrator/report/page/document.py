@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from gitract_core.files import finite_or_none
-from orchestrator.pictures.style import ORGAN_COLORS, SERIES_COLORS
+from gitract_core.files.atomic import finite_or_none
+from orchestrator.report.style import ORGAN_COLORS, SERIES_COLORS
 
 BUDGET_BYTES = 8_000_000
 """Scans are left out of the gallery of a page that would be larger."""

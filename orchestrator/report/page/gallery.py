@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gitract_core.data.slices import SliceIndex, SliceKey
+from gitract_core.data.volumes import scan_masks
 from gitract_core.errors import RunError
-from gitract_core.oof import read_oof
 from gitract_core.organs import ORGANS
-from gitract_core.postprocess import NativeGrid, native_masks
-from gitract_core.results import TrialResult
-from gitract_core.slices import SliceIndex, SliceKey
-from gitract_core.volumes import scan_masks
-from orchestrator.leaderboard import CandidateScores, Leaderboard
-from orchestrator.pictures.run_slices import gray_scan, run_index
+from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.prediction.probabilities import read_oof
+from gitract_core.results.trial_result import TrialResult
 from orchestrator.report.page.places import ScoreTables
 from orchestrator.report.page.sheets import ScanSheet, outline_paths, sheet_uris
+from orchestrator.report.run_slices import gray_scan, run_index
+from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE
-from orchestrator.sweep_directory import SweepDirectory
+from orchestrator.sweeps.run_directory import SweepDirectory
 
 MOST_SLICES = 24
 """Of a scan."""

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.announced import read_announced
 from gitract_core.errors import GitractError
-from gitract_core.files import write_bytes
+from gitract_core.files.atomic import write_bytes
 from gitract_core.organs import ORGANS
+from gitract_core.prediction.announced_scores import read_announced
 from gitract_core.progress import Progress, silent
-from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.report.page.cases import case_values, pair_values
 from orchestrator.report.page.curves import curve_values
 from orchestrator.report.page.document import BUDGET_BYTES, render_page
@@ -22,8 +21,9 @@ from orchestrator.report.page.origins import fold_values, origin_values
 from orchestrator.report.page.places import place_values, score_tables
 from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.statistics_section import statistics_section
-from orchestrator.sweep_directory import SweepDirectory
-from orchestrator.verdict import Verdict
+from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.verdict import Verdict
+from orchestrator.sweeps.run_directory import SweepDirectory
 
 MOST_SHOWN = 10
 """Candidates that get more than a line of the leaderboard."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gitract_core.files import read_json
+from gitract_core.files.atomic import read_json
 from gitract_core.organs import ORGANS
-from orchestrator.leaderboard import Leaderboard
-from orchestrator.sweep_directory import SweepDirectory
+from orchestrator.results.leaderboard import Leaderboard
+from orchestrator.sweeps.run_directory import SweepDirectory
 from search_spaces.loader import varying_knobs
 
 MOST_VALUES = 8

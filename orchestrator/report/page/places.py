@@ -10,10 +10,10 @@ import pandas as pd
 
 from gitract_core.errors import DataError, RunError
 from gitract_core.organs import ORGANS
-from gitract_core.score_table import read_scores
-from orchestrator.leaderboard import CandidateScores
-from orchestrator.pictures.run_slices import run_index
-from orchestrator.sweep_directory import SweepDirectory, SweepRecord
+from gitract_core.results.score_table import read_scores
+from orchestrator.report.run_slices import run_index
+from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
 TENTHS = 10
 ScoreTables = dict[str, pd.DataFrame]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gitract_core.organs import ORGANS
-from orchestrator.leaderboard import Leaderboard
+from orchestrator.results.leaderboard import Leaderboard
 
 MOST_ROWS = 500
 """Of the leaderboard; a table of more can be read by nobody, and ``--csv`` writes them all."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.leaderboard import Leaderboard
-from orchestrator.verdict import Verdict
+from orchestrator.results.leaderboard import Leaderboard
+from orchestrator.results.verdict import Verdict
 
 
 def statistics_section(board: Leaderboard, verdict: Verdict | None) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""Data sets: run-length text, images, the slice index, volumes, folds, the cache, validation."""

@@ -1,0 +1,78 @@
+"""Every scan below a path, of the one kind that lies there; nothing is read before it is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gitract_core.clinic.dicom import read_dicom
+from gitract_core.clinic.kinds import Kind, files_below, is_dicom, is_nifti
+from gitract_core.clinic.nifti import read_nifti, scan_name
+from gitract_core.clinic.placing import Placing
+from gitract_core.clinic.scan import Scan, to_16_bits
+from gitract_core.clinic.series import holds_images
+from gitract_core.data.slices import SliceIndex
+from gitract_core.data.volumes import load_scan
+from gitract_core.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A scan that can be read.
+
+    Attributes:
+        name: unique among the scans of a path.
+        read: reads it; raises DataError.
+    """
+
+    name: str
+    read: Callable[[], Scan]
+
+
+def find_sources(path: Path, kind: Kind) -> list[Source]:
+    """The scans below a path: contest scans, NIfTI files directly in it, or folders of DICOM files.
+
+    Raises:
+        DataError: none, or two of one name.
+    """
+    if kind == "contest":
+        index = SliceIndex.from_directory(path)
+        found = [Source(scan, partial(read_contest, index, scan)) for scan in index.scans]
+    elif kind == "nifti":
+        files = [path] if path.is_file() else sorted(f for f in path.iterdir() if is_nifti(f))
+        found = [Source(scan_name(f), partial(read_nifti, f)) for f in files]
+    else:
+        folders = sorted({f.parent for f in files_below(path) if is_dicom(f)})
+        folders = [folder for folder in folders if holds_images(folder)]
+        names = [_folder_name(path, folder) for folder in folders]
+        found = [Source(n, partial(read_dicom, f, n)) for n, f in zip(names, folders, strict=True)]
+    if not found:
+        raise DataError(path, "scans", f"no {kind} images", "check the path")
+    name, times = Counter(source.name for source in found).most_common(1)[0]
+    if times > 1:
+        raise DataError(path, "one scan a name", f"{times} called {name}", "rename one of them")
+    return found
+
+
+def read_contest(index: SliceIndex, name: str) -> Scan:
+    """A scan of the contest; its corner is the origin, as PNGs know no place in the patient.
+
+    Raises:
+        DataError: as ``volumes.load_scan``.
+    """
+    volume = load_scan(index, name)
+    slices, rows, columns = volume.spacing_mm
+    affine = np.diag([-columns, -rows, -slices, 1.0])  # NIfTI's order, x first: left, back, feet
+    shape = volume.images.shape
+    placing = Placing((shape[2], shape[1], shape[0]), affine)
+    return Scan(name, to_16_bits(volume.images), placing)
+
+
+def _folder_name(path: Path, folder: Path) -> str:
+    parts = folder.relative_to(path).parts
+    return "_".join(parts) if parts else path.resolve().name

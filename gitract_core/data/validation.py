@@ -1,0 +1,55 @@
+"""Every fault of a data set whose index could be read: images that do not decode, bad masks."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from gitract_core.data import rle
+from gitract_core.data.images import read_image
+from gitract_core.data.volumes import scan_size
+from gitract_core.errors import DataError, RleError
+from gitract_core.organs import ORGANS
+from gitract_core.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gitract_core.data.slices import SliceIndex
+
+
+def data_faults(index: SliceIndex, progress: Progress = silent) -> list[str]:
+    """One line a fault, in the order of the index; every image and mask is decoded.
+
+    Args:
+        index: what to look through.
+        progress: called with (scans done, all scans).
+    """
+    faults: list[str] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda scan: _scan_faults(index, index.rows_of_scan(scan)), index.scans)
+        for done, lines in enumerate(found, 1):
+            faults += lines
+            progress(done, len(index.scans))
+    return faults
+
+
+def _scan_faults(index: SliceIndex, rows: pd.DataFrame) -> list[str]:
+    faults: list[str] = []
+    try:
+        scan_size(rows)
+    except DataError as error:
+        faults.append(str(error))
+    for row in rows.to_dict("records"):
+        height, width = int(row["height"]), int(row["width"])
+        try:
+            read_image(index.root / row["path"], height, width)
+        except DataError as error:
+            faults.append(str(error))
+        for organ in ORGANS if index.annotated else ():
+            try:
+                rle.decode(row[organ], height, width)
+            except RleError as error:
+                faults.append(str(error.within(f"train.csv, id {row['id']}, {organ}")))
+    return faults

@@ -1,0 +1,108 @@
+"""Scans as volumes: slices stacked in order, at native size, with their spacing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gitract_core.data import rle
+from gitract_core.data.images import read_image
+from gitract_core.data.slices import SLICE_THICKNESS_MM
+from gitract_core.errors import DataError, RleError
+from gitract_core.organs import N_ORGANS, ORGANS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from gitract_core.data.slices import SliceIndex
+
+
+@dataclass(frozen=True)
+class ScanVolume:
+    """One scan.
+
+    Attributes:
+        scan: its name, ``case123_day20``.
+        ids: the slices' ids in order.
+        images: uint8 or uint16 (slices, height, width).
+        masks: boolean (organs, slices, height, width), or None without annotations.
+        spacing_mm: distance of neighbors along slices, rows (y) and columns (x).
+    """
+
+    scan: str
+    ids: tuple[str, ...]
+    images: np.ndarray
+    masks: np.ndarray | None
+    spacing_mm: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 3 or len(self.images) != len(self.ids):
+            expected = f"images of shape ({len(self.ids)}, height, width)"
+            raise DataError(self.scan, expected, self.images.shape, "stack one image a slice")
+        if self.masks is not None and self.masks.shape != (N_ORGANS, *self.images.shape):
+            expected = f"masks of shape {(N_ORGANS, *self.images.shape)}"
+            raise DataError(self.scan, expected, self.masks.shape, "decode one mask an organ")
+
+
+def load_scan(index: SliceIndex, scan: str) -> ScanVolume:
+    """Read one scan's images and, if the index is annotated, masks.
+
+    Raises:
+        DataError: no such scan, slices of several sizes, an unreadable image.
+        RleError: a mask's text is not a mask of the image's size.
+    """
+    rows = index.rows_of_scan(scan)
+    height, width = scan_size(rows)
+    images = [read_image(index.root / path, height, width) for path in rows["path"]]
+    masks = scan_masks(rows) if index.annotated else None
+    first = rows.iloc[0]
+    spacing = (SLICE_THICKNESS_MM, float(first["spacing_y_mm"]), float(first["spacing_x_mm"]))
+    return ScanVolume(scan, tuple(rows["id"]), np.stack(images), masks, spacing)
+
+
+def scan_size(rows: pd.DataFrame) -> tuple[int, int]:
+    """The one (height, width) of a scan's rows of the index.
+
+    Raises:
+        DataError: its slices have several sizes.
+    """
+    sizes = rows[["height", "width"]].drop_duplicates()
+    if len(sizes) != 1:
+        got = f"sizes {sizes.to_numpy().tolist()}"
+        raise DataError(rows["scan"].iloc[0], "slices of one size", got, "exclude the scan")
+    return int(sizes["height"].iloc[0]), int(sizes["width"].iloc[0])
+
+
+def scan_masks(rows: pd.DataFrame) -> np.ndarray:
+    """Decode a scan's masks, boolean (organs, slices, height, width).
+
+    Raises:
+        RleError: a text is not a mask of the image's size; names the slice and class.
+    """
+    masks = np.zeros((N_ORGANS, len(rows), *scan_size(rows)), dtype=bool)
+    for channel, place, mask in drawn_masks(rows):
+        masks[channel, place] = mask
+    return masks
+
+
+def drawn_masks(rows: pd.DataFrame) -> Iterator[tuple[int, int, np.ndarray]]:
+    """A scan's masks that are not empty, one by one.
+
+    Yields:
+        Number of the organ, place of the slice in the scan, boolean (height, width).
+
+    Raises:
+        RleError: a text is not a mask of the image's size; names the slice and class.
+    """
+    height, width = scan_size(rows)
+    for channel, organ in enumerate(ORGANS):
+        for place, (text, name) in enumerate(zip(rows[organ], rows["id"], strict=True)):
+            if text:
+                try:
+                    yield channel, place, rle.decode(text, height, width)
+                except RleError as error:
+                    raise error.within(f"train.csv, id {name}, {organ}") from None

@@ -1,0 +1,137 @@
+"""Files that are either whole or not there: written aside, then renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from gitract_core.errors import RunError
+from gitract_core.files.json_shapes import DecodeError, ValidationError, decode
+
+T = TypeVar("T")
+REMEDY = "remove the file and run again"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically, with keys in the order given; NaN and infinity become ``null``."""
+    text = json.dumps(finite_or_none(value), indent=1, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+@overload
+def read_json(path: Path) -> dict[str, Any]: ...
+@overload
+def read_json(path: Path, shape: type[T], remedy: str = ...) -> T: ...
+def read_json(path: Path, shape: Any = dict[str, Any], remedy: str = REMEDY) -> Any:
+    """Read a JSON file of a known shape.
+
+    Args:
+        path: the file.
+        shape: a ``TypedDict`` or another type that msgspec decodes to; keys that it does not name
+            are left out.
+        remedy: what to do about a file that is not of that shape.
+
+    Raises:
+        RunError: the file is missing, cut short, no JSON, or of another shape; names the key.
+    """
+    try:
+        return decode(_content(path), type=shape)
+    except OSError as error:
+        raise RunError(path, "a JSON file", error.strerror, "check the path") from None
+    except ValidationError as error:
+        where, expected, got = _fault(str(error))
+        raise RunError(f"{path}{where}", expected, got, remedy) from None
+    except (DecodeError, ValueError, RecursionError) as error:
+        raise RunError(path, "JSON", error, remedy) from None
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file; devices and pipes may have no end."""
+    if not path.is_file() and path.exists() and not path.is_dir():
+        raise OSError(errno.EINVAL, "a device or a pipe")
+    return path.read_bytes()
+
+
+def _fault(message: str) -> tuple[str, str, str]:
+    """Place, expected and got of msgspec's "Expected `int`, got `str` - at `$.folds`".
+
+    >>> _fault("Expected `int`, got `str` - at `$.folds[0]`")
+    (', key folds[0]', 'int', 'str')
+    >>> _fault("Object missing required field `key`")
+    ('', 'a whole record', 'an object missing required field key')
+    """
+    text, _, place = message.replace("`", "").partition(" - at ")
+    where = f", key {place.removeprefix('$').removeprefix('.')}" if place.strip("$") else ""
+    expected, comma, got = text.removeprefix("Expected ").partition(", got ")
+    if text.startswith("Expected "):
+        return where, expected, got if comma else "another value"
+    return where, "a whole record", f"an {text[0].lower()}{text[1:]}"
+
+
+def finite_or_none(value: Any) -> Any:
+    """The value with every NaN and infinity in it replaced by None, as JSON knows neither."""
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, dict):
+        return {k: finite_or_none(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_none(v) for v in value]
+    return value
+
+
+def written_once(directory: Path, build: Callable[[Path], None]) -> None:
+    """Fill a directory by ``build`` unless it is there; concurrent callers wait for the first.
+
+    What ``build`` leaves behind when it fails is removed.
+    """
+    import fcntl
+    import shutil
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if directory.is_dir():
+            return
+        part = directory.parent / f".{directory.name}.part"
+        shutil.rmtree(part, ignore_errors=True)  # of a builder that was killed
+        part.mkdir()
+        try:
+            build(part)
+            part.replace(directory)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value

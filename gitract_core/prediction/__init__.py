@@ -1,0 +1,1 @@
+"""From weights to masks: inference, post-processing, ensembles, submissions."""

@@ -1,0 +1,272 @@
+"""An ensemble's manifest, ``members.json``, and prediction from it alone; needs no Ray.
+
+Weights are named by their place relative to the manifest and by their SHA-256, so that a
+submission can be traced to the bytes that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+import torch
+from torch import nn
+
+from gitract_core.data import rle
+from gitract_core.data.cache import scan_images
+from gitract_core.data.slices import SliceIndex
+from gitract_core.device import Runtime, resolve_precision
+from gitract_core.errors import GitractError, RunError
+from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.json_shapes import Meta
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.organs import ORGANS
+from gitract_core.prediction.inference import load_network, predict_scan
+from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.results.trial_result import TrialFiles, TrialResult
+from gitract_core.spec import Candidate
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained trial inside an ensemble.
+
+    Attributes:
+        trial: the trial's key.
+        fold: the fold it did not learn from.
+        candidate: its setting.
+        weights: its weights' file, relative to the manifest's directory.
+        sha256: of that file.
+        weight: share in the average; members' weights sum to 1.
+    """
+
+    trial: str
+    fold: int
+    candidate: Candidate
+    weights: str
+    sha256: str
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            remedy = "make the ensemble anew"
+            raise RunError(f"member {self.trial}", "a weight in 0 to 1", self.weight, remedy)
+
+
+class _Member(TypedDict):
+    trial: Annotated[str, Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]  # names a file of a bundle
+    fold: int
+    candidate: dict[str, str | int | float]
+    weights: Annotated[str, Meta(pattern=r"^[^/\0][^\0]*\.safetensors$")]
+    sha256: str
+    weight: float
+
+
+class _Manifest(TypedDict):
+    """What ``members.json`` holds."""
+
+    format: Literal[2]
+    members: list[_Member]
+    postprocess: dict[str, dict[str, Any]]
+    data_fingerprint: str
+    folds_fingerprint: str
+    flip: bool
+
+
+@dataclass(frozen=True)
+class Members:
+    """What predicts: trials, their weights, and the way from probabilities to masks.
+
+    Attributes:
+        members: at least one.
+        postprocess: one rule an organ, in the order of ``ORGANS``; its threshold is that of the
+            averaged probability.
+        data_fingerprint, folds_fingerprint: of the run that trained them.
+        flip: average with predictions of mirrored slices.
+    """
+
+    members: tuple[Member, ...]
+    postprocess: tuple[PostprocessKnobs, ...]
+    data_fingerprint: str
+    folds_fingerprint: str
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        total = sum(m.weight for m in self.members)
+        if abs(total - 1) > 1e-6:
+            raise RunError("members", "weights that sum to 1", total, "make the ensemble anew")
+        if len(self.postprocess) != len(ORGANS):
+            expected, got = "one post-processing rule an organ", len(self.postprocess)
+            raise RunError("members", expected, got, "make the ensemble anew")
+
+    def save(self, path: Path) -> None:
+        """Write ``members.json`` atomically."""
+        members = [{**asdict(m), "candidate": m.candidate.knobs()} for m in self.members]
+        rules = {o: asdict(r) for o, r in zip(ORGANS, self.postprocess, strict=True)}
+        values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
+        write_json(path, values)
+
+    @classmethod
+    def load(cls, path: Path) -> Members:
+        """Read a manifest, or make one of the single trial whose directory is given.
+
+        Raises:
+            RunError: neither, or damaged.
+        """
+        path = manifest_path(path)
+        if path.is_dir():
+            return cls.of_one(TrialFiles(path))
+        remedy = "make the ensemble anew"
+        values = read_json(path, _Manifest, remedy)
+        try:
+            members = tuple(
+                Member(
+                    m["trial"],
+                    m["fold"],
+                    Candidate.from_knobs(m["candidate"]),
+                    m["weights"],
+                    m["sha256"],
+                    m["weight"],
+                )
+                for m in values["members"]
+            )
+            rules = values["postprocess"]
+            postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in ORGANS)
+            prints = (values["data_fingerprint"], values["folds_fingerprint"])
+            return cls(members, postprocess, *prints, values["flip"])
+        except (KeyError, TypeError, GitractError) as error:
+            raise RunError(path, "an ensemble's manifest", error, remedy) from None
+
+    @classmethod
+    def of_trials(
+        cls,
+        trials: Sequence[tuple[TrialFiles, float]],
+        rules: tuple[PostprocessKnobs, ...],
+        directory: Path,
+    ) -> Members:
+        """A manifest of trained trials.
+
+        Args:
+            trials: files and weight of each; weights are made to sum to 1.
+            rules: post-processing of each organ.
+            directory: where the manifest will lie; files are named relative to it.
+        """
+        results = [TrialResult.load(files.result) for files, _ in trials]
+        total = sum(weight for _, weight in trials)
+        members = tuple(
+            Member(
+                trial=result.spec.key,
+                fold=result.spec.fold,
+                candidate=result.spec.candidate,
+                weights=_relative(files.best, directory),
+                sha256=_sha256(files.best),
+                weight=weight / total,
+            )
+            for (files, weight), result in zip(trials, results, strict=True)
+        )
+        spec = results[0].spec
+        return cls(members, rules, spec.data_fingerprint, spec.folds_fingerprint)
+
+    @classmethod
+    def of_one(cls, files: TrialFiles) -> Members:
+        """A single trial as an ensemble of one."""
+        rule = TrialResult.load(files.result).spec.candidate.postprocess
+        return cls.of_trials([(files, 1.0)], (rule,) * len(ORGANS), files.directory)
+
+
+def manifest_path(path: Path) -> Path:
+    """The manifest in an ensemble's directory; a trial's directory or a file as it is."""
+    if path.is_dir() and not TrialFiles(path).result.is_file():
+        return path / "members.json"
+    return path
+
+
+class Predictor:
+    """The networks of an ensemble, loaded once.
+
+    Args:
+        members: the manifest.
+        directory: where it lies; the members' files are relative to it.
+        runtime: device and threads.
+
+    Raises:
+        RunError: weights are missing or changed since the manifest was written.
+    """
+
+    def __init__(self, members: Members, directory: Path, runtime: Runtime) -> None:
+        self.members, self.device = members, runtime.torch_device()
+        self.networks = [self._load(directory, member) for member in members.members]
+
+    def _load(self, directory: Path, member: Member) -> nn.Module:
+        weights = directory / member.weights
+        if not weights.is_file():
+            raise RunError(weights, "a member's weights", "none", "restore the trial")
+        found = _sha256(weights)
+        if found != member.sha256:
+            expected, got = f"SHA-256 {member.sha256[:12]}...", f"{found[:12]}..."
+            raise RunError(weights, expected, got, "make the ensemble anew")
+        return load_network(member.candidate, weights, self.device)
+
+    def masks(self, index: SliceIndex, scan: str) -> np.ndarray:
+        """Masks of one scan at native size, boolean (organs, slices, height, width)."""
+        rows = index.rows_of_scan(scan)
+        sizes = {m.candidate.input.size for m in self.members.members}
+        images = {size: scan_images(index.root, rows, size) for size in sizes}
+        return self.masks_of(images, NativeGrid.of_scan(rows))
+
+    def masks_of(self, images: Mapping[int, np.ndarray], grid: NativeGrid) -> np.ndarray:
+        """Masks of a scan from anywhere, boolean (organs, slices, height, width).
+
+        Args:
+            images: uint8 (slices, size, size) at every size that a member wants.
+            grid: the scan's own pixels.
+        """
+        seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
+        masks_at = max(seen)
+        total = np.zeros(1, dtype=np.float32)
+        for member, network in zip(self.members.members, self.networks, strict=True):
+            candidate = member.candidate
+            precision = resolve_precision(candidate.training.precision, self.device)
+            scan, flip = seen[candidate.input.size], self.members.flip
+            part = predict_scan(network, scan, candidate, precision, flip=flip)
+            part = at_size(part, masks_at) * np.float32(member.weight)
+            total = total + part
+        return native_masks(total, grid, self.members.postprocess)
+
+    def rows(self, index: SliceIndex, scan: str) -> list[tuple[str, str, str]]:
+        """Rows (id, class, run-length text) of one scan in a submission."""
+        masks = self.masks(index, scan)
+        return [
+            (str(name), organ, rle.encode(masks[channel, place]))
+            for place, name in enumerate(index.rows_of_scan(scan)["id"])
+            for channel, organ in enumerate(ORGANS)
+        ]
+
+
+def at_size(probabilities: np.ndarray, size: int) -> np.ndarray:
+    """Probabilities (organs, slices, side, side) as float32, enlarged bilinearly if need be."""
+    values = np.asarray(probabilities, dtype=np.float32)
+    if values.shape[-1] == size:
+        return values
+    tensor = torch.from_numpy(values)
+    larger = nn.functional.interpolate(tensor, size=(size, size), mode="bilinear")
+    return np.asarray(larger.numpy())
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(path, "a trial's weights", error.strerror, "run the sweep again") from None
+
+
+def _relative(path: Path, directory: Path) -> str:
+    return os.path.relpath(path.resolve(), directory.resolve())

@@ -1,0 +1,161 @@
+"""From probabilities at network size to masks at native size, organ by organ.
+
+In this order: smoothing along slices, enlargement and threshold, filling of gaps between slices,
+removal of small parts. Parts are 26-connected in three dimensions. Nothing but smoothing and gap
+filling looks beyond a slice, and the defaults of ``PostprocessKnobs`` leave all of them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from gitract_core.data.slices import SLICE_THICKNESS_MM
+from gitract_core.data.volumes import scan_size
+from gitract_core.errors import DataError
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.organs import N_ORGANS
+
+Rules = Sequence[PostprocessKnobs]
+"""One setting an organ, in the order of ``ORGANS``."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeGrid:
+    """The pixels of a scan's masks.
+
+    Attributes:
+        height, width: pixels.
+        voxel_mm3: volume of a pixel times the slice thickness.
+    """
+
+    height: int
+    width: int
+    voxel_mm3: float
+
+    @classmethod
+    def of_scan(cls, rows: pd.DataFrame) -> NativeGrid:
+        """From a scan's rows of the slice index."""
+        height, width = scan_size(rows)
+        first = rows.iloc[0]
+        area = float(first["spacing_y_mm"]) * float(first["spacing_x_mm"])
+        return cls(height, width, area * SLICE_THICKNESS_MM)
+
+
+def native_masks(
+    probabilities: np.ndarray, grid: NativeGrid, rules: Rules | PostprocessKnobs
+) -> np.ndarray:
+    """Masks of a scan.
+
+    Args:
+        probabilities: uint8, or float in units of 1/255, (organs, slices, size, size).
+        grid: the scan's own pixels.
+        rules: one for all organs, or one each.
+
+    Returns:
+        boolean (organs, slices, height, width).
+
+    Raises:
+        DataError: not one rule an organ.
+    """
+    each = [rules] * N_ORGANS if isinstance(rules, PostprocessKnobs) else list(rules)
+    if len(each) != len(probabilities):
+        expected = f"{len(probabilities)} rules, one an organ"
+        raise DataError("post-processing", expected, len(each), "make the ensemble anew")
+    shape = (len(each), probabilities.shape[1], grid.height, grid.width)
+    masks = np.empty(shape, dtype=bool)
+    for organ, rule in enumerate(each):
+        masks[organ] = organ_mask(probabilities[organ], grid, rule)
+    return masks
+
+
+def organ_mask(probabilities: np.ndarray, grid: NativeGrid, rule: PostprocessKnobs) -> np.ndarray:
+    """One organ's mask, boolean (slices, height, width), by its rule; see ``native_masks``."""
+    if rule.z_sigma > 0:
+        probabilities = smoothed(probabilities, rule.z_sigma)
+    mask = enlarged(probabilities, grid, rule.threshold)
+    if rule.fill_gaps:
+        fill_gaps(mask, rule.fill_gaps)
+    if rule.smallest_mm3 > 0 or rule.parts == "largest":
+        drop_parts(mask, rule.smallest_mm3 / grid.voxel_mm3, largest=rule.parts == "largest")
+    return mask
+
+
+def smoothed(probabilities: np.ndarray, z_sigma: float) -> np.ndarray:
+    """Gaussian along slices; the outermost slices are repeated beyond the scan. Float32."""
+    values = np.asarray(probabilities, dtype=np.float32)
+    smooth: np.ndarray = ndimage.gaussian_filter1d(values, z_sigma, axis=0, mode="nearest")
+    return smooth
+
+
+def enlarged(probabilities: np.ndarray, grid: NativeGrid, threshold: float) -> np.ndarray:
+    """Pixels whose bilinearly enlarged probability reaches the threshold.
+
+    Returns:
+        boolean (slices, height, width).
+    """
+    mask = np.zeros((len(probabilities), grid.height, grid.width), dtype=bool)
+    level = np.float32(threshold * 255)
+    for place in np.flatnonzero(probabilities.max(axis=(1, 2)) >= level):
+        plane = probabilities[place].astype(np.float32)
+        large = cv2.resize(plane, (grid.width, grid.height), interpolation=cv2.INTER_LINEAR)
+        np.greater_equal(large, level, out=mask[place])
+    return mask
+
+
+def fill_gaps(mask: np.ndarray, longest: int) -> None:
+    """Fill runs of at most ``longest`` empty slices between two that hold the organ, in place.
+
+    The filling is the shape between its neighbors: the zero level of their signed distances,
+    weighted by nearness (Raya and Udupa 1990, doi 10.1109/42.52980). Shapes that do not overlap
+    may leave a slice empty.
+
+    Args:
+        mask: boolean (slices, height, width).
+        longest: slices.
+    """
+    held = np.flatnonzero(mask.any(axis=(1, 2)))
+    for before, after in pairwise(held.tolist()):
+        gap = after - before - 1
+        if 0 < gap <= longest:
+            start, end = (_signed_distance_px(mask[place]) for place in (before, after))
+            for step in range(1, gap + 1):
+                share = step / (gap + 1)
+                mask[before + step] = (1 - share) * start + share * end > 0
+
+
+def _signed_distance_px(mask: np.ndarray) -> np.ndarray:
+    """Distance to the border, positive inside; half a pixel at pixels beside it."""
+    inside, outside = (
+        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for side in (mask, ~mask)
+    )
+    distance: np.ndarray = np.where(mask, inside - 0.5, 0.5 - outside)
+    return distance
+
+
+def drop_parts(mask: np.ndarray, smallest_voxels: float, *, largest: bool = False) -> None:
+    """Remove connected parts of fewer voxels, or all but the largest one, in place.
+
+    Args:
+        mask: boolean (slices, height, width).
+        smallest_voxels: parts of at least this many stay.
+        largest: keep the largest part alone (and that only if it is not too small).
+    """
+    held = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    if not len(held[0]):
+        return
+    mask = mask[tuple(slice(places[0], places[-1] + 1) for places in held)]  # a view: its box
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    stays = sizes >= max(smallest_voxels, 1)
+    if largest:
+        stays &= np.arange(len(sizes)) == sizes.argmax()
+    np.copyto(mask, stays[labels])

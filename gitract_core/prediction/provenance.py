@@ -1,0 +1,198 @@
+"""Where a submission comes from: a note beside it, and the check of that note.
+
+``submission.provenance.json`` names the bytes of the submission, of the manifest and of every
+member's weights by SHA-256, and the images by the content hash of their index. ``verify`` follows
+the chain back and says where it breaks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+from gitract_core.data.slices import SliceIndex
+from gitract_core.errors import GitractError, RunError
+from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.json_shapes import Meta
+from gitract_core.prediction.announced_scores import AnnouncedScores, read_announced
+from gitract_core.prediction.members import Members, Predictor
+from gitract_core.prediction.submission import COLUMNS, read_submission
+
+_FORMAT = 1
+
+
+class _Note(TypedDict):
+    """What is read of a note."""
+
+    submission_sha256: str
+    manifest: Annotated[str, Meta(pattern=r"^[^\0]+$")]
+    manifest_sha256: str | None
+    weights_sha256: dict[str, str]
+    images_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link of the chain.
+
+    Attributes:
+        what: which file or content.
+        ok: whether it is what the note says.
+        found: one line.
+    """
+
+    what: str
+    ok: bool
+    found: str
+
+
+def note_of(submission: Path) -> Path:
+    """The note beside a submission.
+
+    >>> note_of(Path("runs/a/submission.csv")).name
+    'submission.provenance.json'
+    """
+    return submission.with_suffix(".provenance.json")
+
+
+def write_note(submission: Path, manifest: Path, images: SliceIndex) -> Path:
+    """Write the note of a submission just made from a manifest's members.
+
+    Args:
+        submission: the finished file.
+        manifest: ``members.json``, or a trial's directory that served as an ensemble of one.
+        images: what was predicted.
+    """
+    members = Members.load(manifest)
+    note = note_of(submission)
+    content = {
+        "format": _FORMAT,
+        "submission_sha256": sha256(submission),
+        "manifest": os.path.relpath(manifest.resolve(), note.parent.resolve()),
+        "manifest_sha256": sha256(manifest) if manifest.is_file() else None,
+        "weights_sha256": {m.trial: m.sha256 for m in members.members},
+        "images": str(images.root.resolve()),
+        "images_fingerprint": images.fingerprint,
+        "versions": {name: _version(name) for name in ("gitract-cv", "torch", "numpy")},
+        "platform": platform.platform(),
+    }
+    write_json(note, content)
+    return note
+
+
+def expected_score(submission: Path) -> AnnouncedScores | None:
+    """What the ensemble that made a submission earned out of fold.
+
+    Returns:
+        The values of its ``oof_score.json`` (``score``, ``interval``, ...); None where the
+        submission has no note, or its manifest no such file.
+
+    Raises:
+        RunError: one of the files is damaged.
+    """
+    note = note_of(submission)
+    if not note.is_file():
+        return None
+    manifest = note.parent / _read_note(note)["manifest"]
+    scores = manifest.parent / "oof_score.json"
+    return read_announced(scores) if manifest.is_file() and scores.is_file() else None
+
+
+def verify(
+    submission: Path,
+    *,
+    images: SliceIndex | None = None,
+    predictor: Callable[[Members, Path], Predictor] | None = None,
+    scans: int = 0,
+) -> list[Link]:
+    """Follow a submission back to its members.
+
+    Args:
+        submission: the file; its note lies beside it.
+        images: the scans it is said to predict, to be compared with the note's content hash.
+        predictor: loads a manifest's networks, to predict anew.
+        scans: how many scans of ``images`` are predicted anew and compared row by row.
+
+    Raises:
+        RunError: there is no note, or it is damaged.
+    """
+    note = _read_note(note_of(submission))
+    manifest = (note_of(submission).parent / note["manifest"]).resolve()
+    links = [_hash_link("submission", submission, note["submission_sha256"])]
+    if note["manifest_sha256"] is not None:
+        links.append(_hash_link("members", manifest, note["manifest_sha256"]))
+    links += _weight_links(manifest, note["weights_sha256"])
+    if images is not None:
+        same = images.fingerprint == note["images_fingerprint"]
+        found = "those of the note" if same else f"others ({images.fingerprint})"
+        links.append(Link("images", same, found))
+    if images is not None and predictor is not None and all(link.ok for link in links):
+        directory = manifest if manifest.is_dir() else manifest.parent
+        made = predictor(Members.load(manifest), directory)
+        links += [_scan_link(submission, made, images, s) for s in islice(images.scans, scans)]
+    return links
+
+
+def _read_note(path: Path) -> _Note:
+    return read_json(path, _Note, "write the submission again")
+
+
+def _hash_link(what: str, path: Path, expected: str) -> Link:
+    if not path.is_file():
+        return Link(what, False, f"{path} is missing")
+    found = sha256(path)
+    if found == expected:
+        return Link(what, True, f"{path}, SHA-256 {found[:12]}...")
+    return Link(what, False, f"{path} has changed: {found[:12]}..., noted {expected[:12]}...")
+
+
+def _weight_links(manifest: Path, noted: dict[str, str]) -> list[Link]:
+    try:
+        members = Members.load(manifest)
+    except GitractError as error:
+        return [Link("weights", False, str(error))]
+    directory = manifest if manifest.is_dir() else manifest.parent
+    links = [
+        _hash_link(f"weights of trial {m.trial}", directory / m.weights, noted.get(m.trial, "none"))
+        for m in members.members
+    ]
+    lost = sorted(set(noted) - {m.trial for m in members.members})
+    links += [Link(f"weights of trial {trial}", False, "not in the manifest") for trial in lost]
+    return links
+
+
+def _scan_link(submission: Path, predictor: Predictor, images: SliceIndex, scan: str) -> Link:
+    table = read_submission(submission)
+    columns = (table[name] for name in COLUMNS)
+    given = {(name, organ): text for name, organ, text in zip(*columns, strict=True)}
+    rows = predictor.rows(images, scan)
+    other = sum(given.get((name, organ)) != text for name, organ, text in rows)
+    found = f"{len(rows)} rows predicted anew, {other} differ"
+    return Link(f"scan {scan}", other == 0, found)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, hexadecimal.
+
+    Raises:
+        RunError: unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(path, "a readable file", error.strerror, "check the path") from None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

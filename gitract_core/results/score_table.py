@@ -1,0 +1,117 @@
+"""Scores of a trial as tables: sums by case in ``result.json``, every row in ``scores.parquet``.
+
+A score of any set of cases follows from sums and counts, so nothing is ever a mean of means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from pyarrow import ArrowException, parquet
+
+from gitract_core.data.slices import SliceIndex
+from gitract_core.errors import RunError
+from gitract_core.files.atomic import replacing
+from gitract_core.organs import ORGANS
+
+if TYPE_CHECKING:
+    from gitract_core.metrics.competition import ScanScore
+
+_MOST_ROWS = 2**23  # 60 times those of a fold of the contest
+_WORDS = ("level", "id", "class")
+_NUMBERS = ("intersection_px", "prediction_px", "truth_px", "dice", "hausdorff")
+_ID = r"case\d{1,9}_day\d{1,9}(_slice_\d{4,6})?"
+SUMS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
+
+
+def row_dice(score: ScanScore) -> np.ndarray:
+    """Dice of each (organ, slice) of a scan, float (organs, slices); NaN where both are empty."""
+    pixels = score.prediction_px + score.truth_px
+    dice = np.full(pixels.shape, np.nan)
+    np.divide(2.0 * score.intersection_px, pixels, out=dice, where=pixels > 0)
+    return dice
+
+
+def per_case_sums(scores: Mapping[str, ScanScore]) -> dict[str, dict[str, list[float]]]:
+    """Sums and counts by case and, inside, by organ in the order of ``ORGANS``.
+
+    ``dice_sum`` over ``dice_rows`` (slices not empty on both sides) is the mean Dice;
+    ``hausdorff_sum`` over ``hausdorff_volumes`` is the mean of 1 - normalized distance.
+
+    Args:
+        scores: by scan name, ``case123_day20``.
+    """
+    cases: dict[str, dict[str, list[float]]] = {}
+    for scan, score in scores.items():
+        case = scan.removeprefix("case").partition("_")[0]
+        sums = cases.setdefault(case, {name: [0.0] * len(ORGANS) for name in SUMS})
+        dice = row_dice(score)
+        closeness = 1.0 - np.asarray(score.hausdorff)
+        for name, values in zip(
+            SUMS,
+            (
+                np.nansum(dice, axis=1),
+                np.isfinite(dice).sum(axis=1),
+                np.nan_to_num(closeness),
+                np.isfinite(closeness),
+            ),
+            strict=True,
+        ):
+            sums[name] = [a + float(b) for a, b in zip(sums[name], values, strict=True)]
+    return cases
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """What ``write_scores`` wrote.
+
+    Raises:
+        RunError: unreadable, or not such a table.
+    """
+    try:
+        rows = parquet.read_metadata(path).num_rows
+        if not 0 < rows <= _MOST_ROWS:
+            raise ValueError(f"{rows} rows")
+        table = pd.read_parquet(path, columns=[*_WORDS, *_NUMBERS])
+        for name in _NUMBERS:
+            if not is_numeric_dtype(table[name]):
+                raise ValueError(f"{name} that are no numbers")
+        if not (table["class"].isin(ORGANS) & table["level"].isin(("slice", "scan"))).all():
+            raise ValueError("an unknown class or level")
+        if not table["id"].astype("string").fillna("").str.fullmatch(_ID, flags=re.ASCII).all():
+            raise ValueError("an id that names no slice and no scan")
+    except (OSError, ValueError, TypeError, KeyError, ArrowException) as error:
+        remedy = "run the trial again"
+        raise RunError(path, "a trial's scores", error, remedy) from None
+    return table
+
+
+def write_scores(path: Path, scores: Mapping[str, ScanScore], index: SliceIndex) -> None:
+    """Write ``scores.parquet``, one row a (slice, class) and a (scan, class), atomically.
+
+    Columns: ``level`` (slice or scan), ``id``, ``class``, ``intersection_px``, ``prediction_px``,
+    ``truth_px``, ``dice`` and, for scans, ``hausdorff`` (normalized distance, 0 to 1).
+    """
+    tables: list[dict[str, Any]] = []
+    for scan, score in scores.items():
+        ids = index.rows_of_scan(scan)["id"].to_numpy()
+        dice = row_dice(score)
+        for channel, organ in enumerate(ORGANS):
+            counts = {
+                "intersection_px": score.intersection_px[channel],
+                "prediction_px": score.prediction_px[channel],
+                "truth_px": score.truth_px[channel],
+            }
+            tables.append({"level": "slice", "id": ids, "class": organ, **counts})
+            tables[-1] |= {"dice": dice[channel], "hausdorff": np.nan}
+            total = {name: [int(values.sum())] for name, values in counts.items()}
+            tables.append({"level": "scan", "id": [scan], "class": organ, **total})
+            tables[-1] |= {"dice": np.nan, "hausdorff": float(score.hausdorff[channel])}
+    table = pd.concat([pd.DataFrame(t) for t in tables], ignore_index=True)
+    with replacing(path) as part:
+        table.to_parquet(part, index=False)

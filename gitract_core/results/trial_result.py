@@ -1,0 +1,298 @@
+"""What a trial leaves: its history, its result, and the files of its directory.
+
+``result.json`` is written last and atomically: a trial is finished exactly if it is there.
+Everything in it but ``cost`` is equal for equal specs on one machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from gitract_core.errors import GitractError, RunError
+from gitract_core.files.atomic import read_json, write_bytes, write_json
+from gitract_core.files.json_shapes import Meta
+from gitract_core.organs import N_ORGANS
+from gitract_core.spec import TrialSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFiles:
+    """The names of a trial's files; ``TrialFiles(RUN / "trials" / key)``."""
+
+    directory: Path
+
+    @property
+    def result(self) -> Path:
+        """Written last; its presence is completion."""
+        return self.directory / "result.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt ended, if it failed."""
+        return self.directory / "failure.json"
+
+    @property
+    def crowded(self) -> Path:
+        """Says that memory ran out beside other trials: from then on this one runs alone."""
+        return self.directory / "crowded.json"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.directory / "history.csv"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the best epoch."""
+        return self.directory / "best.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State after the last epoch or inside the present one; gone when the trial is finished."""
+        return self.directory / "checkpoint.pt"
+
+    @property
+    def last(self) -> Path:
+        """State at the end of a trial that more epochs could go on from, if it was kept."""
+        return self.directory / "last.pt"
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold probabilities at network size."""
+        return self.directory / "oof.npz"
+
+    @property
+    def scores(self) -> Path:
+        """One row a (slice, class) and a (scan, class)."""
+        return self.directory / "scores.parquet"
+
+    @property
+    def lock(self) -> Path:
+        """Locked (``flock``) by the process that runs the trial."""
+        return self.directory / ".lock"
+
+    @property
+    def damaged(self) -> Path:
+        """A result that could not be read, set aside."""
+        return self.directory / "result.json.damaged"
+
+    def is_finished(self) -> bool:
+        """Whether there is a whole result; a damaged one is as good as none.
+
+        Raises:
+            OSError: the disk does not answer; the file may be whole.
+        """
+        if not self.result.is_file():
+            return False
+        try:
+            TrialResult.load(self.result)
+        except RunError:
+            self.result.read_bytes()
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch: losses, and metrics of the validation slices at network size.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over training slices.
+        loss: mean over validation slices.
+        dice, iou: pooled over the pixels of all validation slices, averaged over classes.
+        row_dice: mean over (slice, class), both-empty skipped: the contest's reading.
+        accuracy: share of pixels right, averaged over classes.
+        balanced_accuracy: mean of sensitivity and specificity, averaged over classes.
+        paper_dice, paper_iou, paper_accuracy: by the seed paper's likely definitions.
+        learning_rate: at the epoch's end.
+        seconds: duration.
+    """
+
+    epoch: int
+    train_loss: float
+    loss: float
+    dice: float
+    iou: float
+    row_dice: float
+    accuracy: float
+    balanced_accuracy: float
+    paper_dice: float
+    paper_iou: float
+    paper_accuracy: float
+    learning_rate: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.epoch < 1:
+            raise RunError("history", "epochs from 1", self.epoch, "remove the trial's directory")
+
+
+_MOST_OF_A_CURVE = 1e100  # squares of it are numbers still
+_MOST = 1e15  # of seconds, bytes and parameters
+_NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
+_Sums = Annotated[
+    list[Annotated[float, Meta(ge=0, le=1e9)]], Meta(min_length=N_ORGANS, max_length=N_ORGANS)
+]
+_Facts = dict[str, str | int | float | None]
+_Figures = dict[str, Annotated[float, Meta(ge=-1e12, le=1e12)] | None]
+
+
+class _CaseSums(TypedDict):
+    dice_sum: _Sums
+    dice_rows: _Sums
+    hausdorff_sum: _Sums
+    hausdorff_volumes: _Sums
+
+
+_Score = Annotated[float, Meta(ge=0, le=1)] | None
+
+
+class _OrganScores(TypedDict):
+    dice: _Score
+    hausdorff: _Score
+    score: NotRequired[_Score]
+
+
+class _Scores(TypedDict):
+    dice: _Score
+    hausdorff: _Score
+    score: _Score
+    per_class: NotRequired[dict[str, _OrganScores]]
+    rows: NotRequired[int]
+    volumes: NotRequired[int]
+
+
+class _History(TypedDict):
+    best_epoch: Annotated[int, Meta(ge=1, le=10**6)]
+    epochs: Annotated[int, Meta(ge=1, le=10**6)]
+    at_best: _Figures
+    best: _Figures
+
+
+class _Spec(TypedDict):
+    candidate: dict[str, str | int | float]
+    fold: int
+    n_folds: int
+    seed: int
+    data_fingerprint: str
+    folds_fingerprint: str
+
+
+class _Result(TypedDict):
+    """What ``result.json`` holds."""
+
+    key: str
+    spec: _Spec
+    scores: _Scores
+    per_case: dict[Annotated[str, Meta(pattern="^[0-9]{1,9}$")], _CaseSums]
+    history: _History
+    cost: _Facts
+    environment: _Facts
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """A finished trial.
+
+    Attributes:
+        spec: what was run.
+        scores: the held-out fold's competition score (``dice``, ``hausdorff``, ``score``,
+            ``per_class``, ``rows``, ``volumes``) at native size, pooled over its slices and scans.
+        per_case: for each case its sums and counts, from which any pooled score follows.
+        history: the best epoch, epochs run, the record at the best epoch and each metric's best.
+        cost: seconds, device, threads, parameters, peak memory.
+        environment: versions and precision that the numbers depend on; ``micro_batch`` below the
+            candidate's ``optimizer.batch_size`` says that memory ran out and batches were split;
+            ``validation_parts`` above 0 says so of validation: slices at once.
+    """
+
+    spec: TrialSpec
+    scores: Mapping[str, Any]
+    per_case: Mapping[str, Any]
+    history: Mapping[str, Any]
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write ``result.json`` atomically."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        write_json(path, {"key": self.spec.key, **values, "spec": self.spec.to_json()})
+
+    @classmethod
+    def load(cls, path: Path, expected: TrialSpec | None = None) -> TrialResult:
+        """Read ``result.json``.
+
+        Args:
+            path: the file.
+            expected: the trial that it should be of; makes reading many of them faster.
+
+        Raises:
+            RunError: unreadable, incomplete, or its key is not that of its spec.
+        """
+        remedy = "remove the trial's directory and run the sweep again"
+        values = read_json(path, _Result, remedy)
+        for group, name in _NEEDED:
+            value = values[group].get(name)  # type: ignore[literal-required]
+            if not isinstance(value, int | float) or not 0 <= value < _MOST:
+                expected_here = f"a number from 0 to {_MOST:.0e}"
+                raise RunError(f"{path}, key {group}.{name}", expected_here, repr(value), remedy)
+        try:
+            known = expected is not None and values["spec"] == expected.to_json()
+            spec = expected if known and expected else TrialSpec.from_json(values["spec"])
+        except (KeyError, TypeError, GitractError) as error:
+            raise RunError(path, "a trial's result", f"{error!s:.200}", remedy) from None
+        if values["key"] != spec.key:
+            raise RunError(path, f"key {spec.key}", values["key"], remedy)
+        parts = (values["scores"], values["per_case"], values["history"], values["cost"])
+        return cls(spec, *parts, values["environment"])
+
+
+def write_history(path: Path, records: Iterable[EpochRecord]) -> None:
+    """Write ``history.csv`` atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in records)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_history(path: Path) -> list[EpochRecord]:
+    """Read ``history.csv``.
+
+    Raises:
+        RunError: unreadable, or not such a table.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        records = [
+            EpochRecord(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()})
+            for row in rows
+        ]
+        if [record.epoch for record in records] != list(range(1, len(records) + 1)):
+            raise ValueError("epochs that do not count from 1")
+        if any(_MOST_OF_A_CURVE < abs(v) < math.inf for r in records for v in astuple(r)):
+            raise ValueError(f"a number beyond {_MOST_OF_A_CURVE:.0e}")
+    except (OSError, KeyError, ValueError, TypeError, csv.Error, RunError) as error:
+        remedy = "remove the trial's directory and run the sweep again"
+        raise RunError(path, "one row an epoch", error, remedy) from None
+    return records
+
+
+def summarize_history(records: list[EpochRecord], best_epoch: int) -> dict[str, Any]:
+    """The record at the best epoch, and the best value of each metric over all epochs."""
+    at_best = asdict(records[best_epoch - 1])
+    at_best.pop("seconds")
+    lower = ("train_loss", "loss")
+    skipped = ("epoch", "learning_rate", "seconds")
+    names = [f.name for f in fields(EpochRecord) if f.name not in skipped]
+    known = {n: [v for r in records if not math.isnan(v := getattr(r, n))] for n in names}
+    best = {n: (min if n in lower else max)(known[n], default=math.nan) for n in names}
+    return {"best_epoch": best_epoch, "epochs": len(records), "at_best": at_best, "best": best}

@@ -1,0 +1,358 @@
+"""The training loop: one call trains and validates one epoch; ``checkpoint`` saves its state."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import torch
+from torch import nn
+
+from gitract_core import augment
+from gitract_core.device import (
+    DeviceSlices,
+    compiled,
+    is_out_of_memory,
+    learning_rate_on,
+    resolve_precision,
+    sent,
+    slices_ahead,
+)
+from gitract_core.errors import TrialError
+from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
+from gitract_core.losses import build_loss, supervise
+from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
+from gitract_core.networks import build_network
+from gitract_core.organs import N_ORGANS
+from gitract_core.prediction.inference import InParts, autocast, batches, on_device
+from gitract_core.results.trial_result import EpochRecord
+from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.training.captured_step import CapturedStep
+from gitract_core.training.early_stopping import has_ended, is_better
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_LOG = logging.getLogger(__name__)
+
+
+class DivergedError(TrialError):
+    """The loss is no longer finite; another attempt would end alike."""
+
+    kind = "diverged"
+
+
+@dataclass(frozen=True)
+class FoldSlices:
+    """What one trial trains on and is validated on.
+
+    Attributes:
+        slices: the whole cache on the device.
+        training, validation: rows of it, int64.
+    """
+
+    slices: DeviceSlices
+    training: torch.Tensor
+    validation: torch.Tensor
+
+
+@dataclass
+class StartedEpoch:
+    """The training half of an epoch, as far as it is done.
+
+    Attributes:
+        order: rows of the cache in the order in which they are trained on, int64, on the host.
+        done: how many of them have been.
+        loss_sum: over those, on the device.
+        began: when, on ``time.perf_counter``; earlier by the time that was spent before a restart.
+    """
+
+    order: torch.Tensor
+    done: int
+    loss_sum: torch.Tensor
+    began: float
+
+
+class Training:
+    """A network in training, with all that a resumed trial needs to end bit-identical.
+
+    Args:
+        spec: candidate, fold and seed. Trials of one fold and seed share initial weights (if
+            their networks are alike) and the order of slices: common random numbers make
+            differences between candidates clearer.
+        data: the fold's slices.
+        device: where to train.
+        capture: replay the steps of whole batches, see ``captured_step``. A step that cannot be
+            recorded is trained as without.
+        fuse: let the compiler fuse the network's forward and backward pass in captured steps (see
+            ``compiled``).
+        split: train a batch that does not fit the device's memory in two parts.
+
+    Slices are gathered and augmented some batches ahead on a GPU, where that costs as many launches
+    as for one batch (``slices_ahead``). During an epoch nothing waits for the device; two figures
+    and the counts are read at its end.
+
+    A batch that does not fit the device's memory is split in two, once and for the rest of the
+    trial (unless ``split`` is off, for there may be a place with more room): gradients are
+    accumulated over ``micro_batch`` slices, and a step is still one of ``optimizer.batch_size``.
+    It is not quite the same training: batch normalization sees the statistics of smaller batches,
+    and losses that pool over a batch (dice, say) pool over less. The result's ``environment``
+    therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
+    it takes (``in_parts``); its loss and its metrics are still those of the whole one.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        data: FoldSlices,
+        device: torch.device,
+        *,
+        capture: bool = False,
+        fuse: bool = False,
+        split: bool = True,
+    ) -> None:
+        self.candidate, self.data, self.device = spec.candidate, data, device
+        self.precision = resolve_precision(self.candidate.training.precision, device)
+        seed = spec.seed * 1009 + spec.fold
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_network(self.candidate.network, self.candidate.input.planes, N_ORGANS)
+        self.network = on_device(network, device)
+        self.loss: Loss = supervise(build_loss(self.candidate.loss), self.network)
+        self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
+        self.random = torch.Generator().manual_seed(seed)
+        self.records: list[EpochRecord] = []
+        self.started: StartedEpoch | None = None
+        self.best_epoch = 0
+        self.micro_batch, self.in_parts = self.candidate.optimizer.batch_size, InParts()
+        self.capture, self.fuse, self.split = capture, fuse, split
+        self._captured: CapturedStep | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is done or patience has run out."""
+        return has_ended(len(self.records), self.best_epoch, self.candidate.training)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether more epochs would begin with these; see ``reuse``."""
+        knobs = self.candidate
+        done = len(self.records) >= knobs.training.epochs
+        return done and knobs.optimizer.schedule == "constant"
+
+    def run_epoch(self, after_step: Callable[[], object] | None = None) -> EpochRecord:
+        """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
+
+        Args:
+            after_step: called after each step, or after the steps that were prepared together;
+                ``started`` then tells where in the epoch it is.
+
+        Raises:
+            DivergedError: the loss is no longer finite.
+            torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried; or
+                a single slice does not in validation.
+        """
+        self.prepare()
+        began, rate = self._start_epoch().began, self._set_learning_rate()
+        train_loss = self._train(after_step)
+        loss, metrics = self._validate()
+        record = EpochRecord(
+            epoch=len(self.records) + 1,
+            train_loss=train_loss,
+            loss=loss,
+            dice=metrics.dice,
+            iou=metrics.iou,
+            row_dice=metrics.row_dice,
+            accuracy=metrics.accuracy,
+            balanced_accuracy=metrics.balanced_accuracy,
+            paper_dice=metrics.paper_dice,
+            paper_iou=metrics.paper_iou,
+            paper_accuracy=metrics.paper_accuracy,
+            learning_rate=rate,
+            seconds=time.perf_counter() - began,
+        )
+        if not abs(train_loss) < float("inf"):
+            where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
+            raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
+        self.records.append(record)
+        monitor, best = self.candidate.training.monitor, self.best_epoch
+        if best == 0 or is_better(record, self.records[best - 1], monitor):
+            self.best_epoch = record.epoch
+        return record
+
+    def prepare(self) -> None:
+        """Capture the step, if that is asked for and not done; ``run_epoch`` does it otherwise.
+
+        Where not even the warm-up fits the device, steps stay uncaptured: they then split batches.
+        Steps that cannot be fused, or not be recorded, are trained without, and the log tells why.
+        """
+        size = self.candidate.optimizer.batch_size
+        whole = self.micro_batch == size <= len(self.data.training)
+        if not self.capture or self._captured is not None or not whole:
+            return
+        self.network.train()
+        knobs, net = self.candidate, self.candidate.network
+        name = f"loss {knobs.loss}, network {net.family} {net.widths} of depth {net.depth}"
+        rows = self.data.training[:size].to(self.device)
+        images = self.data.slices.batch_images(rows, knobs.input)
+        batch = (_channels_last(images).clone(), self.data.slices.batch_masks(rows))
+        kept = (self.network, self.optimizer)
+        for fused in (True, False) if self.fuse else (False,):
+            step = partial(self._plain_step, compiled(self.network) if fused else self.network)
+            try:
+                self._captured = CapturedStep(step, batch, kept, name)
+                return
+            except torch.OutOfMemoryError:
+                break
+            except Exception as error:  # compilers and recorders raise many kinds
+                how = "fused" if fused else "captured"
+                _LOG.warning("the training step is not %s: %s", how, _first_line(error))
+        self.capture = False
+
+    def _start_epoch(self) -> StartedEpoch:
+        """Where the epoch is; at its beginning, with its slices in a new order, if it is none."""
+        if self.started is None:
+            shuffled = torch.randperm(len(self.data.training), generator=self.random)
+            nothing = torch.zeros((), device=self.device)
+            order = self.data.training[shuffled]
+            self.started = StartedEpoch(order, 0, nothing, time.perf_counter())
+        return self.started
+
+    def forget_capture(self) -> None:
+        """Let the step be captured anew: the optimizer's moments are other tensors now."""
+        self._captured = None
+
+    def _train(self, after_step: Callable[[], object] | None = None) -> float:
+        self.network.train()
+        now, size = self._start_epoch(), self.candidate.optimizer.batch_size
+        order = sent(now.order, self.device)
+        for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
+            rows = order[prepared]
+            images, masks = self._augmented(rows)
+            for span in batches(len(rows), size):
+                loss = self._step(images[span], masks[span])
+                now.loss_sum += loss * (span.stop - span.start)
+            now.done = prepared.stop
+            if after_step:
+                after_step()
+        self.started = None
+        return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
+
+    def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and masks of some slices, changed at random."""
+        knobs = self.candidate
+        images = self.data.slices.batch_images(rows, knobs.input)
+        masks = self.data.slices.batch_masks(rows)
+        parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
+        return augment.apply(sent(parameters, self.device), images, masks)
+
+    def _step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Move the weights by one batch; its loss, detached."""
+        if self._captured is not None and self._captured.fits(images):
+            return self._captured(images, masks)
+        loss = self._gradients_within_memory(images, masks)
+        self.optimizer.step()
+        return loss
+
+    def _plain_step(
+        self, network: nn.Module, images: torch.Tensor, masks: torch.Tensor
+    ) -> torch.Tensor:
+        loss = self._gradients(images, masks, network)
+        self.optimizer.step()
+        return loss
+
+    def _gradients_within_memory(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """As ``_gradients``; a batch that does not fit is done again in two parts, once a trial."""
+        try:
+            return self._gradients(images, masks)
+        except RuntimeError as error:
+            whole = self.micro_batch == self.candidate.optimizer.batch_size > 1
+            if not (is_out_of_memory(error) and self.split and whole):
+                raise
+        # Outside of "except": a caught error keeps the memory of its frames.
+        self.micro_batch = (self.micro_batch + 1) // 2
+        return self._gradients(images, masks)
+
+    def _gradients(
+        self, images: torch.Tensor, masks: torch.Tensor, network: nn.Module | None = None
+    ) -> torch.Tensor:
+        """Leave the gradients of a batch in the network; its loss, detached."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for span in batches(len(images), self.micro_batch):
+            share = (span.stop - span.start) / len(images)
+            loss = self.loss(self._logits(images[span], network), masks[span]) * share
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    @torch.inference_mode()
+    def _validate(self) -> tuple[float, EpochMetrics]:
+        self.network.eval()
+        counts = EpochCounts(self.device)
+        rows = sent(self.data.validation, self.device)
+        total = torch.zeros((), device=self.device)
+        for span in batches(len(rows)):
+            chosen = rows[span]
+            images = self.data.slices.batch_images(chosen, self.candidate.input)
+            masks = self.data.slices.batch_masks(chosen)
+            logits = self.in_parts(self._logits, images)
+            total += self.loss(logits, masks) * len(chosen)
+            counts.update(logits, masks)
+        return float(total) / len(rows), counts.compute()
+
+    def _logits(self, images: torch.Tensor, network: nn.Module | None = None) -> torch.Tensor:
+        with autocast(self.device, self.precision):
+            forward = self.network if network is None else network
+            logits: torch.Tensor = forward(_channels_last(images))
+        return logits
+
+    def _set_learning_rate(self) -> float:
+        knobs = self.candidate
+        rate = knobs.optimizer.rate(len(self.records), knobs.training.epochs)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)  # a captured step reads this very tensor
+            else:
+                group["lr"] = rate
+        return rate
+
+
+def build_optimizer(
+    network: nn.Module, knobs: OptimizerKnobs, device: torch.device
+) -> torch.optim.Optimizer:
+    """Adam or AdamW with the fused kernel."""
+    kind = torch.optim.AdamW if knobs.name == "adamw" else torch.optim.Adam
+    rate = learning_rate_on(device, knobs.learning_rate)
+    return kind(
+        network.parameters(),
+        lr=rate,
+        weight_decay=knobs.weight_decay,
+        fused=True,
+        capturable=isinstance(rate, torch.Tensor),
+    )
+
+
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
+
+
+def check_candidate(candidate: Candidate) -> None:
+    """Build a candidate's loss and network once, so that faults show before a sweep.
+
+    Raises:
+        SpaceError: an unknown loss, network or width.
+    """
+    build_loss(candidate.loss)
+    _check_network(candidate.network, candidate.input.planes)
+
+
+@lru_cache(maxsize=256)  # a grid has few networks
+def _check_network(knobs: NetworkKnobs, planes: int) -> None:
+    build_network(knobs, planes, N_ORGANS)

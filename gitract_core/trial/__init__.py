@@ -1,0 +1,1 @@
+"""One trial: training, out-of-fold scores, reuse of weights, measured cost."""

@@ -1,0 +1,345 @@
+"""What training costs, measured in seconds instead of guessed: a few steps at the real shapes.
+
+A *shape* is a candidate without the knobs that cost nothing (learning rate, epochs, patience,
+post-processing): candidates of one shape are measured once. The measured code is the training loop
+itself, run on the slices of one scan over and over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gitract_core.data.cache import mask_bits, native_images, network_images
+from gitract_core.data.volumes import scan_masks
+from gitract_core.device import (
+    DeviceSlices,
+    Runtime,
+    captures,
+    peak_memory_bytes,
+    resolve_precision,
+    start_measuring,
+)
+from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
+from gitract_core.metrics.competition import score_scan
+from gitract_core.networks import build_network
+from gitract_core.organs import N_ORGANS
+from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
+from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.prediction.probabilities import write_oof
+from gitract_core.results.trial_result import TrialFiles
+from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.training.checkpoint import Checkpoints
+from gitract_core.training.loop import FoldSlices, Training
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gitract_core.knobs import NetworkKnobs
+
+_ENOUGH_SECONDS = 1.0  # of measuring a shape, if three rounds fit
+_ROUNDS = (1, 7)  # fewest and most
+_STEPS = 4  # training steps a round, where they are quick
+_STEPS_A_VALIDATION_BATCH = 8  # as in an epoch of five folds with the usual batches
+_SAFE_RATE = 1e-6  # a probe must not diverge
+_SOFT_EDGE = 0.03  # of the side: how blurred the borders of typical probabilities are
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeScan:
+    """A scan of the data set that probes work on, on a machine without the data too.
+
+    Attributes:
+        images: as they were taken, uint16 (slices, height, width).
+        rows: the scan's rows of the slice index, with masks.
+    """
+
+    images: np.ndarray
+    rows: pd.DataFrame
+
+    @classmethod
+    def read(cls, root: Path, rows: pd.DataFrame) -> ProbeScan:
+        """Of a data set's folder.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        return cls(np.stack(list(native_images(root, rows))), rows)
+
+    @property
+    def native_pixels(self) -> int:
+        """Pixels of all its slices."""
+        return self.images.size
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a shape costs where it was measured.
+
+    Attributes:
+        setup_seconds: building network and optimizer, once a trial.
+        step_seconds: a training step of a whole batch, augmentation included.
+        validation_seconds: a validation batch of ``inference.BATCH_SLICES`` slices with metrics.
+        save_seconds: weights and checkpoint after an epoch.
+        predict_seconds: out-of-fold prediction of a slice.
+        oof_seconds, oof_bytes: writing the probabilities of a slice, and what they take.
+        weights_bytes, checkpoint_bytes: of the files.
+        peak_memory_bytes: of the GPU, or of the whole process on a CPU.
+    """
+
+    setup_seconds: float
+    step_seconds: float
+    validation_seconds: float
+    save_seconds: float
+    predict_seconds: float
+    oof_seconds: float
+    oof_bytes: float
+    weights_bytes: int
+    checkpoint_bytes: int
+    peak_memory_bytes: int
+
+    def epoch_seconds(self, training_slices: int, validation_slices: int, batch_size: int) -> float:
+        """An epoch: training, validation and saving. A part of a batch costs its part."""
+        steps, batches = training_slices / batch_size, validation_slices / BATCH_SLICES
+        return steps * self.step_seconds + batches * self.validation_seconds + self.save_seconds
+
+
+def shape_of(candidate: Candidate) -> Candidate:
+    """The candidate without the knobs that do not change what a step costs.
+
+    >>> a, b = Candidate(), Candidate(training=TrainingKnobs(epochs=3))
+    >>> shape_of(a) == shape_of(b)
+    True
+    """
+    optimizer, training = OptimizerKnobs(), TrainingKnobs()
+    return replace(
+        candidate,
+        optimizer=replace(
+            candidate.optimizer,
+            learning_rate=_SAFE_RATE,
+            schedule=optimizer.schedule,
+            weight_decay=optimizer.weight_decay,
+        ),
+        training=replace(
+            candidate.training,
+            epochs=training.epochs,
+            patience=training.patience,
+            monitor=training.monitor,
+        ),
+        postprocess=PostprocessKnobs(),
+    )
+
+
+def relative_cost(candidate: Candidate) -> float:
+    """How long a candidate trains beside others, without running it: operations times epochs.
+
+    Counts the forward pass of one slice on tensors without memory; all candidates see the same
+    slices, and the backward pass costs twice the forward pass everywhere.
+    """
+    knobs = candidate.input
+    operations = _operations(candidate.network, knobs.planes, knobs.size)
+    return float(operations) * candidate.training.epochs
+
+
+@lru_cache(maxsize=1024)
+def _operations(network: NetworkKnobs, planes: int, size: int) -> int:
+    with torch.device("meta"), torch.no_grad():
+        built = build_network(network, planes, N_ORGANS).eval()
+        with FlopCounterMode(display=False) as counter:
+            built(torch.empty(1, planes, size, size))
+    return int(counter.get_total_flops())
+
+
+def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepCost:
+    """Measure a candidate's shape: the median of a few rounds after a warm-up.
+
+    Steps are captured where trials' are, but never fused: compiling takes longer than measuring, so
+    a long trial on a GPU is quicker than this says.
+
+    Args:
+        candidate: only its shape matters.
+        runtime: device and threads that a trial will have.
+        scan: any annotated scan of the data set.
+
+    Raises:
+        GitractError: no such device.
+        DataError: the scan's masks cannot be read.
+    """
+    device = runtime.torch_device()
+    start_measuring(device)
+    shape = shape_of(candidate)
+    images, bits = _small_scan(scan, shape.input.size)
+    slices = replace(DeviceSlices.of_scan(images.to(device)), masks=bits.to(device))
+    start = time.perf_counter()
+    training = _training(shape, slices, device)
+    setup = time.perf_counter() - start
+    rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
+    (save, write), sizes = _writing(training, bits)
+    network = training.network.eval()
+    precision = resolve_precision(shape.training.precision, device)
+    predict = _seconds(lambda: predict_scan(network, slices.images, shape, precision))
+    return StepCost(
+        setup_seconds=setup,
+        step_seconds=median(step for step, _ in rounds),
+        validation_seconds=median(batch for _, batch in rounds),
+        save_seconds=save,
+        predict_seconds=predict / len(images),
+        oof_seconds=write / len(images),
+        oof_bytes=sizes[0] / len(images),
+        weights_bytes=sizes[1],
+        checkpoint_bytes=sizes[2],
+        peak_memory_bytes=peak_memory_bytes(device),
+    )
+
+
+def begin_process(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> None:
+    """Do what only a process's first trial waits for: modules that load late, a device's start.
+
+    Without it the first shape that a process measures would seem to pay that in every trial.
+    """
+    device, shape = runtime.torch_device(), shape_of(candidate)
+    images, bits = _small_scan(scan, shape.input.size)
+    slices = replace(DeviceSlices.of_scan(images.to(device)), masks=bits.to(device))
+    _writing(_training(shape, slices, device), bits)
+
+
+def probe_rate(
+    candidate: Candidate,
+    runtime: Runtime,
+    scan: ProbeScan,
+    cache_bytes: int,
+    crowd: tuple[Callable[[], object], float],
+) -> float:
+    """Slices a second that a trial trains on while others do the same.
+
+    The process keeps the memory that this took until its next probe, so that it can be seen from
+    outside.
+
+    Args:
+        candidate: only its shape matters.
+        runtime: device and threads that a trial will have.
+        scan: any annotated scan of the data set.
+        cache_bytes: of images and masks, which each process holds once.
+        crowd: what to call when ready, which waits for the others; and for how many seconds to
+            train from then on, one short epoch at least.
+    """
+    device, (meet, seconds) = runtime.torch_device(), crowd
+    start_measuring(device)
+    shape = shape_of(candidate)
+    cache = torch.empty(cache_bytes, dtype=torch.uint8, device=device)
+    images, bits = (part.to(device) for part in _small_scan(scan, shape.input.size))
+    slices = replace(DeviceSlices.of_scan(images), masks=bits)
+    training = _training(shape, slices, device)
+    training.data = _rows(slices, _STEPS_A_VALIDATION_BATCH * shape.optimizer.batch_size)
+    training.run_epoch()
+    meet()
+    epochs, start, now = 0, time.perf_counter(), 0.0
+    while not epochs or now - start < seconds:
+        training.run_epoch()
+        epochs, now = epochs + 1, time.perf_counter()
+    del cache  # was held until here
+    return epochs * len(training.data.training) / (now - start)
+
+
+def probe_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[ProbeScan]) -> float:
+    """Seconds that post-processing and scoring take, for each native pixel of a scan.
+
+    The probabilities are the true masks with soft borders: those of a network that learned.
+    """
+    seconds = 0.0
+    for scan in scans:
+        probabilities = _soft(torch.from_numpy(mask_bits(scan.rows, size)))
+        start = time.perf_counter()
+        masks = native_masks(probabilities, NativeGrid.of_scan(scan.rows), rule)
+        score_scan(masks, scan_masks(scan.rows), "diagonal")
+        seconds += time.perf_counter() - start
+    return seconds / sum(scan.native_pixels for scan in scans)
+
+
+def _small_scan(scan: ProbeScan, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and mask bits at network size, uint8 (slices, size, size) each."""
+    images = network_images(scan.images, size)
+    return torch.from_numpy(images), torch.from_numpy(mask_bits(scan.rows, size))
+
+
+def _soft(bits: torch.Tensor) -> np.ndarray:
+    """Probabilities as a network gives them, uint8 (organs, slices, size, size)."""
+    size = bits.shape[-1]
+    masks = [((bits.numpy() >> organ) & 1) * np.uint8(255) for organ in range(N_ORGANS)]
+    blurred = [[cv2.GaussianBlur(m, (0, 0), _SOFT_EDGE * size) for m in mask] for mask in masks]
+    return np.array(blurred, dtype=np.uint8)
+
+
+def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
+    """So many training slices and one validation batch, out of one scan over and over."""
+    n = len(slices.images)
+    return FoldSlices(slices, torch.arange(n_training) % n, torch.arange(BATCH_SLICES) % n)
+
+
+def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
+    spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
+    rows = _rows(slices, shape.optimizer.batch_size)
+    return Training(spec, rows, device, capture=captures(device))
+
+
+def _writing(
+    training: Training, bits: torch.Tensor
+) -> tuple[tuple[float, float], tuple[int, int, int]]:
+    """Seconds that an epoch's files and a scan's probabilities take.
+
+    And bytes: of the probabilities, the weights and the checkpoint.
+    """
+    with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
+        files = TrialFiles(Path(scratch))
+        training.best_epoch = len(training.records)  # so that the weights are written too
+        save = _seconds(Checkpoints(training, files, 0).after_epoch)
+        oof = {"scan": _soft(bits)}
+        write = _seconds(lambda: write_oof(files.oof, oof))
+        oof_bytes, weights, state = (
+            f.stat().st_size for f in (files.oof, files.best, files.checkpoint)
+        )
+    return (save, write), (oof_bytes, weights, state)
+
+
+def _timed_rounds(
+    training: Training, slices: DeviceSlices, batch_size: int
+) -> list[tuple[float, float]]:
+    """Seconds of a training step and of a validation batch, a pair a round."""
+    validating: list[float] = []
+
+    def note(network: torch.nn.Module, _: object) -> None:
+        if not network.training:
+            validating.append(time.perf_counter())
+
+    def one_round(steps: int) -> tuple[float, float]:
+        training.data = _rows(slices, steps * batch_size)
+        validating.clear()
+        start = time.perf_counter()
+        training.run_epoch()  # reads its losses at the end of each half, so the device is done
+        end = time.perf_counter()
+        return (validating[0] - start) / steps, end - validating[0]
+
+    with training.network.register_forward_pre_hook(note):
+        one_round(1)
+        first = one_round(1)
+        steps = _STEPS if _STEPS * first[0] < _ENOUGH_SECONDS else 1
+        again = int(_ENOUGH_SECONDS / (steps * first[0] + first[1]))
+        wanted = min(max(again, _ROUNDS[0]), _ROUNDS[1])
+        return [one_round(steps) for _ in range(wanted)]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -1,0 +1,91 @@
+"""Out-of-fold probabilities from weights: when a trial ends, and again when they were not kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gitract_core.data.cache import SliceCache
+from gitract_core.device import DeviceSlices, Runtime, resolve_precision, slices_on
+from gitract_core.prediction.inference import InParts, load_network, predict_scan
+from gitract_core.prediction.probabilities import OofStore, write_oof
+from gitract_core.results.trial_result import TrialFiles
+from gitract_core.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gitract_core.trial.run import TrialData
+
+
+def held_out_scans(cache: SliceCache, validation: np.ndarray) -> list[str]:
+    """Names of the scans that some rows of a cache belong to, in order."""
+    return list(dict.fromkeys(cache.index.table.iloc[validation]["scan"]))
+
+
+def predict_held_out(
+    network: nn.Module,
+    spec: TrialSpec,
+    data: tuple[SliceCache, DeviceSlices, list[str]],
+    *,
+    flip: bool = False,
+    in_parts: InParts | None = None,
+) -> dict[str, np.ndarray]:
+    """Quantized probabilities of each held-out scan.
+
+    Args:
+        network: the trial's, with its best weights, in evaluation mode.
+        spec: the trial.
+        data: the cache, its slices on the network's device, and the scans.
+        flip: see ``predict_scan``.
+        in_parts: remembers how many slices fit the device.
+    """
+    cache, slices, scans = data
+    precision = resolve_precision(spec.candidate.training.precision, slices.images.device)
+    predict = partial(predict_scan, flip=flip, in_parts=in_parts or InParts())
+    predictions = {}
+    for scan in scans:
+        rows = cache.index.rows_of_scan(scan)
+        images = slices.images[int(rows.index[0]) : int(rows.index[-1]) + 1]
+        predictions[scan] = predict(network, images, spec.candidate, precision)
+    return predictions
+
+
+def open_oof(
+    spec: TrialSpec,
+    files: TrialFiles,
+    data: TrialData,
+    runtime: Runtime | None = None,
+    *,
+    flip: bool = False,
+) -> OofStore:
+    """A finished trial's out-of-fold probabilities, predicted anew if they were not kept.
+
+    What is predicted anew is kept. With ``flip`` it lies beside the plain ones.
+
+    Raises:
+        RunError: the weights are missing or damaged.
+    """
+    path = _with_flips(files.oof) if flip else files.oof
+    if not path.is_file():
+        device = (runtime or Runtime()).torch_device()
+        cache = data.cache(spec.candidate.input.size)
+        network = load_network(spec.candidate, files.best, device)
+        rows = data.plan_of(spec).rows(
+            cache.index.table["case"].to_numpy(), spec.fold, held_out=True
+        )
+        scans = held_out_scans(cache, rows)
+        with torch.inference_mode():
+            found = predict_held_out(
+                network, spec, (cache, slices_on(cache, device), scans), flip=flip
+            )
+        write_oof(path, found)
+    return OofStore(path)
+
+
+def _with_flips(path: Path) -> Path:
+    return path.with_name("oof_flip.npz")

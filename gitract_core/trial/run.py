@@ -1,0 +1,298 @@
+"""A trial from beginning to end: train on all folds but one, score the one, leave the files.
+
+``iterate_trial`` yields after each epoch, so that a scheduler can stop it in between;
+``run_trial`` is the same with a callback. Both are plain Python: the same under pytest, a local
+executor and Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gitract_core.data.cache import CacheSource, SliceCache, open_cache
+from gitract_core.data.folds import FoldPlan
+from gitract_core.data.volumes import scan_masks
+from gitract_core.device import (
+    DeviceSlices,
+    Runtime,
+    captures,
+    device_name,
+    peak_memory_bytes,
+    slices_on,
+    start_measuring,
+)
+from gitract_core.errors import RunError, TrialError
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
+from gitract_core.networks import parameter_count
+from gitract_core.prediction.inference import load_network
+from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.prediction.probabilities import OofStore, write_oof
+from gitract_core.results.score_table import per_case_sums, write_scores
+from gitract_core.results.trial_result import (
+    EpochRecord,
+    TrialFiles,
+    TrialResult,
+    summarize_history,
+)
+from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.training.checkpoint import Checkpoints, restore
+from gitract_core.training.loop import FoldSlices, Training
+from gitract_core.trial.out_of_fold import held_out_scans, open_oof, predict_held_out
+from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
+
+FUSE_FROM_STEPS = 20_000
+"""Where compiling a network has paid for itself: some 30 s against 1.4 ms a step on an H100."""
+
+_LOCK_PATIENCE_SECONDS = 60.0
+_OWN_DATA = "use the run's own data and folds, or start a new run"
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Where a trial finds its data; small, so that it can be sent to any node.
+
+    Attributes:
+        directory: the contest folder; a node that sees it under this path can build its cache.
+        fingerprint: content hash that it must have, with ``exclude`` left out.
+        plan: the folds.
+        exclude: scans left out.
+        source: gives the cache to a node that does not see the folder.
+        repeats: the folds again, parted otherwise, for repeated cross-validation.
+    """
+
+    directory: Path
+    fingerprint: str
+    plan: FoldPlan
+    exclude: tuple[str, ...] = ()
+    source: CacheSource | None = None
+    repeats: tuple[FoldPlan, ...] = ()
+
+    def plan_of(self, spec: TrialSpec) -> FoldPlan:
+        """The plan that a trial's fold is of.
+
+        Raises:
+            RunError: none of them.
+        """
+        plans = (self.plan, *self.repeats)
+        for plan in plans:
+            if plan.fingerprint == spec.folds_fingerprint:
+                return plan
+        expected = f"fold plan {spec.folds_fingerprint}"
+        got = " and ".join(plan.fingerprint for plan in plans)
+        raise RunError(f"trial {spec.key}", expected, got, _OWN_DATA)
+
+    def cache(self, size: int) -> SliceCache:
+        """The node's cache at one size, built or fetched if need be."""
+        wanted = (self.fingerprint, size)
+        return open_cache(self.directory, *wanted, exclude=self.exclude, source=self.source)
+
+    def check(self, spec: TrialSpec) -> None:
+        """Refuse a trial of other data or other folds.
+
+        Raises:
+            RunError: a fingerprint differs.
+        """
+        if spec.data_fingerprint != self.fingerprint:
+            expected = f"data set {spec.data_fingerprint}"
+            raise RunError(f"trial {spec.key}", expected, self.fingerprint, _OWN_DATA)
+        self.plan_of(spec)
+
+
+def run_trial(
+    spec: TrialSpec,
+    data: TrialData,
+    directory: Path,
+    report: Callable[[EpochRecord], None] | None = None,
+    runtime: Runtime | None = None,
+) -> TrialResult:
+    """Run a trial, or what is left of it, and return its result.
+
+    Args:
+        spec: candidate, fold, seed and fingerprints.
+        data: where the data set is.
+        directory: the trial's own; holds ``result.json`` at the end.
+        report: called after each epoch.
+        runtime: device and threads.
+
+    Raises:
+        TrialError: the loss diverged, or another process runs this trial.
+        RunError: fingerprints differ, or a file of the trial is damaged.
+    """
+    for record in iterate_trial(spec, data, directory, runtime):
+        if report:
+            report(record)
+    return TrialResult.load(TrialFiles(directory).result)
+
+
+def iterate_trial(
+    spec: TrialSpec, data: TrialData, directory: Path, runtime: Runtime | None = None
+) -> Iterator[EpochRecord]:
+    """As ``run_trial``, yielding after each epoch; a finished trial yields nothing.
+
+    A result that cannot be read is set aside, and the trial run again.
+    """
+    data.check(spec)
+    files = TrialFiles(directory)
+    with _sole_writer(directory):
+        if files.is_finished():
+            return
+        if files.result.is_file():
+            files.result.replace(files.damaged)
+        files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
+        cache = data.cache(spec.candidate.input.size)
+        twin = adopt_training(spec, files)
+        if twin:
+            _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
+            if runtime and not runtime.keep_oof:
+                files.oof.unlink(missing_ok=True)
+            return
+        go_on_from_another(spec, files)
+        start, runtime = time.perf_counter(), runtime or Runtime()
+        device = runtime.torch_device()
+        start_measuring(device)
+        slices = slices_on(cache, device)
+        data_of_fold = fold_slices(cache, slices, data.plan_of(spec), spec.fold)
+        how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
+        fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
+        make = partial(Training, spec, data_of_fold, device, fuse=fuse, **how)
+        training = _resumed(make, files.checkpoint)
+        checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
+        while not training.finished:
+            record = training.run_epoch(checkpoints.after_step)
+            checkpoints.after_epoch()
+            yield record
+        _finish(training, spec, cache, files, (runtime, start))
+        remember_training(spec, files)
+
+
+def _steps(candidate: Candidate, data: FoldSlices) -> int:
+    """How many steps a trial takes if patience does not end it."""
+    return candidate.training.epochs * len(data.training) // candidate.optimizer.batch_size
+
+
+def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
+    """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
+    training = make()
+    if checkpoint.is_file():
+        try:
+            restore(training, checkpoint)
+        except RunError:
+            checkpoint.unlink()
+            return make()
+    return training
+
+
+def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: int) -> FoldSlices:
+    """The rows of the cache that a fold trains on and is validated on."""
+    cases = cache.index.table["case"].to_numpy()
+    training, validation = (plan.rows(cases, fold, held_out=h) for h in (False, True))
+    return FoldSlices(slices, torch.from_numpy(training), torch.from_numpy(validation))
+
+
+def _finish(
+    training: Training,
+    spec: TrialSpec,
+    cache: SliceCache,
+    files: TrialFiles,
+    run: tuple[Runtime, float],
+) -> None:
+    """Predict and score the held-out fold with the best weights; write the result last."""
+    runtime, start = run
+    network = load_network(spec.candidate, files.best, training.device)
+    scans = held_out_scans(cache, training.data.validation.numpy())
+    held_out = (cache, training.data.slices, scans)
+    predictions = predict_held_out(network, spec, held_out, in_parts=training.in_parts)
+    if runtime.keep_oof:
+        write_oof(files.oof, predictions)
+    scores = _scores(spec.candidate.postprocess, cache, predictions)
+    write_scores(files.scores, scores, cache.index)
+    device = training.device
+    TrialResult(
+        spec=spec,
+        scores=pool_scores(list(scores.values())).to_json(),
+        per_case=per_case_sums(scores),
+        history=summarize_history(training.records, training.best_epoch),
+        cost={
+            "seconds": sum(r.seconds for r in training.records),
+            "last_attempt_seconds": time.perf_counter() - start,
+            "device": device_name(device),
+            "threads": runtime.threads,
+            "peak_memory_bytes": peak_memory_bytes(device),
+        },
+        environment={
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device_type": device.type,
+            "precision": training.precision,
+            "micro_batch": training.micro_batch,
+            "validation_parts": training.in_parts.split,
+            "parameters": parameter_count(training.network),
+            "training_slices": len(training.data.training),
+            "validation_slices": len(training.data.validation),
+        },
+    ).save(files.result)
+    files.failure.unlink(missing_ok=True)
+    if runtime.keep_state and training.may_go_on:
+        files.checkpoint.replace(files.last)
+    files.checkpoint.unlink(missing_ok=True)
+
+
+def _finish_adopted(
+    spec: TrialSpec, twin: TrialResult, cache: SliceCache, oof: OofStore, files: TrialFiles
+) -> None:
+    """Score another post-processing of probabilities that are there; costs are the training's."""
+    scores = _scores(spec.candidate.postprocess, cache, oof)
+    write_scores(files.scores, scores, cache.index)
+    dataclasses.replace(
+        twin,
+        spec=spec,
+        scores=pool_scores(list(scores.values())).to_json(),
+        per_case=per_case_sums(scores),
+        cost={**twin.cost, "training_of_trial": twin.spec.key},
+    ).save(files.result)
+    files.failure.unlink(missing_ok=True)
+    files.checkpoint.unlink(missing_ok=True)  # of a training of its own that was interrupted
+
+
+def _scores(
+    rule: PostprocessKnobs, cache: SliceCache, predictions: Mapping[str, np.ndarray]
+) -> dict[str, ScanScore]:
+    """Scores of each scan at native size."""
+    scores = {}
+    for scan in predictions:
+        rows = cache.index.rows_of_scan(scan)
+        masks = native_masks(predictions[scan], NativeGrid.of_scan(rows), rule)
+        scores[scan] = score_scan(masks, scan_masks(rows), "diagonal")
+    return scores
+
+
+@contextmanager
+def _sole_writer(directory: Path) -> Iterator[None]:
+    """Hold the trial's lock, so that a worker left over from a killed sweep cannot write too."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with TrialFiles(directory).lock.open("w") as lock:
+        deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    remedy = "wait for the other sweep on this run directory to end"
+                    got = "another process that runs it"
+                    raise TrialError(directory, "a trial of ours alone", got, remedy) from None
+                time.sleep(0.2)
+        for part in directory.glob(".*.part"):  # of a writer that was killed
+            part.unlink(missing_ok=True)
+        yield

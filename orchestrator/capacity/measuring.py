@@ -1,0 +1,219 @@
+"""Measuring what trials cost where they will run, as crowded as it will be during the sweep.
+
+As many processes as trials will share a machine measure the same shapes at the same time, with
+the threads that a trial will have: caches, memory and a GPU are then shared as they will be.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from statistics import mean
+from threading import BrokenBarrierError
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+
+from gitract_core.data.cache import mask_bits, scan_images
+from gitract_core.device import Runtime
+from gitract_core.errors import GitractError, TrialError
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.processes import end_with_parent
+from gitract_core.spec import Candidate
+from gitract_core.trial.cost import (
+    ProbeScan,
+    StepCost,
+    begin_process,
+    probe_scoring,
+    probe_step,
+    shape_of,
+)
+from orchestrator.capacity.slots import Node, Slots
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gitract_core.data.slices import SliceIndex
+
+_PROCESSES = multiprocessing.get_context("spawn")  # as the trials' own
+_PATIENCE_SECONDS = 300.0
+_SCORED_SCANS = 2
+
+ScoringRule = tuple[int, PostprocessKnobs]
+"""Network size and post-processing: what the time of scoring depends on."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Place(Protocol):
+    """A machine on which something is measured."""
+
+    def __call__(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        """What ``work`` returns or raises there."""
+
+
+def here(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+    """On this machine, in this process."""
+    return work(*arguments, **named)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        steps: shape -> its cost.
+        scoring_seconds: by size and post-processing, seconds for each native pixel.
+        cache_seconds: decoding a slice into the cache, on one processor.
+        start_seconds: from starting a worker process to its first training step, with what only the
+            first trial of a process waits for.
+    """
+
+    steps: Mapping[Candidate, StepCost]
+    scoring_seconds: Mapping[ScoringRule, float]
+    cache_seconds: float
+    start_seconds: float
+
+    def step(self, candidate: Candidate) -> StepCost:
+        """The cost of a candidate's shape."""
+        return self.steps[shape_of(candidate)]
+
+    def scoring(self, candidate: Candidate) -> float:
+        """Seconds for each native pixel."""
+        return self.scoring_seconds[candidate.input.size, candidate.postprocess]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every probing process does."""
+
+    shapes: tuple[Candidate, ...]
+    rules: tuple[ScoringRule, ...]
+    runtime: Runtime
+    scans: tuple[ProbeScan, ...]
+
+
+def probe(
+    candidates: Sequence[Candidate],
+    index: SliceIndex,
+    slots: Slots,
+    crowd: int,
+    place: Place = here,
+) -> Measured:
+    """Measure all shapes of some candidates.
+
+    Args:
+        candidates: what is to be trained.
+        index: the annotated data set; a few scans of middle length are read.
+        slots: device and threads of a trial.
+        crowd: trials that will run on a machine, or on one GPU of it, at once; see ``crowd_on``.
+        place: where trials will run. Caches are built here, and timed here.
+
+    Raises:
+        DataError: a scan cannot be read.
+        TrialError: a probing process died.
+        GitractError: what a probe raised, a missing GPU for example.
+    """
+    largest = max((c.input.size for c in candidates), default=128)
+    cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
+    shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
+    rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
+    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
+    found = place(_crowded, task, crowd)
+    return Measured(
+        steps={s: _together([f[0][i] for f in found]) for i, s in enumerate(shapes)},
+        scoring_seconds={r: mean(f[1][i] for f in found) for i, r in enumerate(rules)},
+        cache_seconds=cache,
+        start_seconds=mean(f[2] for f in found),
+    )
+
+
+def crowd_on(node: Node, slots: Slots) -> int:
+    """How many trials will share a machine's processors, or one of its GPUs.
+
+    >>> crowd_on(Node(8), Slots(20, cpus=2)), crowd_on(Node(8), Slots(3, cpus=2))
+    (4, 3)
+    >>> crowd_on(Node(8, gpus=2), Slots(20, cpus=1, gpus=0.25))
+    4
+    """
+    return max(1, min(slots.count, slots.per_gpu or node.cpus // slots.cpus))
+
+
+Found = tuple[list[StepCost], list[float], float]
+
+
+def _crowded(task: _Task, crowd: int) -> list[Found]:
+    barrier = _PROCESSES.Barrier(crowd)
+    try:
+        with ProcessPoolExecutor(crowd, _PROCESSES, _enter, (barrier,)) as pool:
+            waiting = [pool.submit(_measure, task, time.time()) for _ in range(crowd)]
+            return [future.result() for future in waiting]
+    except (BrokenProcessPool, BrokenBarrierError):
+        remedy = "lower --trials-per-gpu, optimizer.batch_size or input.size"
+        got = "a process that died, for lack of memory perhaps"
+        raise TrialError("probe", "one step of each network", got, remedy) from None
+
+
+def _enter(barrier: Any) -> None:
+    global _barrier
+    end_with_parent()
+    _barrier = barrier
+
+
+_barrier: Any = None
+
+
+def _measure(task: _Task, asked: float) -> Found:
+    """In a process of its own: everything once, beside all other processes."""
+    begin_process(task.shapes[0], task.runtime, task.scans[0])
+    started = time.time() - asked
+    _barrier.wait(_PATIENCE_SECONDS)
+    steps = [probe_step(shape, task.runtime, task.scans[0]) for shape in task.shapes]
+    scoring = [probe_scoring(rule, size, task.scans) for size, rule in task.rules]
+    return steps, scoring, started
+
+
+def _together(costs: Sequence[StepCost]) -> StepCost:
+    """The mean over processes; sizes are the largest."""
+    names = StepCost.__dataclass_fields__
+    sizes = {n for n in names if n.endswith("_bytes") and n != "oof_bytes"}
+    values: dict[str, Any] = {
+        n: (max if n in sizes else mean)(getattr(c, n) for c in costs) for n in names
+    }
+    return StepCost(**values)
+
+
+def middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
+    """Scans of middle length with masks on a middle share of their slices.
+
+    Raises:
+        GitractError: the data set is not annotated.
+        DataError: a scan cannot be read.
+    """
+    return tuple(ProbeScan.read(index.root, rows) for rows in _middle_rows(index))
+
+
+def _middle_rows(index: SliceIndex) -> list[pd.DataFrame]:
+    if not index.annotated:
+        expected = "an annotated data set (with train.csv)"
+        raise GitractError(index.root, expected, "none", "pass a contest folder")
+    rows = [index.rows_of_scan(scan) for scan in index.scans]
+    filled = [np.count_nonzero(r[["large_bowel", "stomach"]] != "") for r in rows]
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), filled[i]))
+    middle = len(order) // 2
+    chosen = order[max(0, middle - _SCORED_SCANS // 2) :][:_SCORED_SCANS]
+    return [rows[i] for i in reversed(chosen)]
+
+
+def _seconds_to_cache(index: SliceIndex, size: int) -> float:
+    """Seconds that a slice takes: reading, shrinking, and its masks."""
+    scans, start = _middle_rows(index), time.perf_counter()
+    for rows in scans:
+        scan_images(index.root, rows, size)
+        mask_bits(rows, size)
+    return (time.perf_counter() - start) / sum(len(rows) for rows in scans)

@@ -1,0 +1,335 @@
+"""What a sweep will take: time, memory and disk, from measured steps, and what fits a budget.
+
+The time is that of the most epochs; early stopping may end trials sooner, at the earliest after
+``patience`` epochs without a better value. Racing is not foreseen: it can only save.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gitract_core.data.cache import cache_directory
+from gitract_core.errors import GitractError
+from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.trial.reuse import epochs_ready
+from orchestrator.capacity.slots import Slots
+from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.preparation import CheckedSweep, reusing, start_order
+
+if TYPE_CHECKING:
+    from gitract_core.data.folds import FoldPlan
+    from gitract_core.data.slices import SliceIndex
+    from orchestrator.capacity.measuring import Measured
+
+_SMALL_FILES_BYTES = 40_000  # result, history and scores of a trial
+
+
+@dataclass(frozen=True, slots=True)
+class FoldSize:
+    """What the trials of a fold work on.
+
+    Attributes:
+        training_slices, validation_slices: how many.
+        validation_pixels: of the held-out slices at native size.
+    """
+
+    training_slices: int
+    validation_slices: int
+    validation_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCost:
+    """What one trial takes on its slot.
+
+    Attributes:
+        seconds: with the most epochs.
+        least_seconds: if no epoch but the first is a best one.
+        trained: whether it trains, rather than reuse another trial's weights.
+    """
+
+    seconds: float
+    least_seconds: float
+    trained: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes that a sweep will write.
+
+    Attributes:
+        cache_bytes: images and masks at network size; 0 if they are there.
+        trials_bytes: weights, probabilities and tables that stay.
+        checkpoints_bytes: most of what is there for a while only.
+    """
+
+    cache_bytes: int
+    trials_bytes: int
+    checkpoints_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer.
+
+    Attributes:
+        candidates: labels, in the order of the space; without what the budget leaves out.
+        candidate_seconds: of each, all its pending trials one after the other.
+        folds, repeats: folds of a plan, and plans.
+        trials, finished: trials in all; those of them that have a result.
+        shared: pending trials that reuse the weights of another one.
+        slots: how trials share machines.
+        seconds, least_seconds: from start to end, at most and at least.
+        cache_seconds: the share of it that building caches takes.
+        gpu_hours, cpu_hours: held by trials, with the most epochs.
+        memory_bytes: of a trial, of the GPU or of its process.
+        disk: what is written.
+        budget_seconds: what was allowed, or None.
+        left_out: labels of the candidates that do not fit it.
+    """
+
+    candidates: tuple[str, ...]
+    candidate_seconds: tuple[float, ...]
+    folds: int
+    repeats: int
+    trials: int
+    finished: int
+    shared: int
+    slots: Slots
+    seconds: float
+    least_seconds: float
+    cache_seconds: float
+    gpu_hours: float
+    cpu_hours: float
+    memory_bytes: int
+    disk: Disk
+    budget_seconds: float | None = None
+    left_out: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values by the names of the attributes, and ``hours``."""
+        return {**asdict(self), "hours": self.seconds / 3600}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What plans are made from: a checked request, its slots and what was measured.
+
+    Attributes:
+        checked: the request.
+        slots: how trials share machines.
+        measured: costs of all its shapes.
+        extra_seconds: of the command before the workers start and after the last trial: its own
+            start, data, Ray, the report.
+        keep_oof, keep_state: whether trials leave their probabilities, and the last state of those
+            that run out of epochs.
+    """
+
+    checked: CheckedSweep
+    slots: Slots
+    measured: Measured
+    extra_seconds: float = 0.0
+    keep_oof: bool = True
+    keep_state: bool = True
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Of the request, in the order of the space."""
+        asked = {spec.candidate for spec in self.checked.specs}
+        return tuple(c for c in self.checked.record.candidates if c in asked)
+
+    def named(self, labels: Collection[str]) -> tuple[Candidate, ...]:
+        """Candidates by their labels, in the order of the space."""
+        return tuple(c for c, name in candidate_labels(self.candidates).items() if name in labels)
+
+    def cost(self, spec: TrialSpec, *, trains: bool) -> TrialCost:
+        """What one trial takes; epochs that a finished trial trained for it take nothing."""
+        size = self._size(spec)
+        candidate, step = spec.candidate, self.measured.step(spec.candidate)
+        scoring = size.validation_pixels * self.measured.scoring(candidate)
+        knobs, ready = candidate.training, self._ready.get(spec.key, 0)
+        if not trains or ready == knobs.epochs:
+            return TrialCost(scoring, scoring, trained=False)
+        slices = (size.training_slices, size.validation_slices)
+        epoch = step.epoch_seconds(*slices, candidate.optimizer.batch_size)
+        ending = size.validation_slices * (step.predict_seconds + step.oof_seconds)
+        once = step.setup_seconds + ending + scoring
+        least = max(min(knobs.epochs, knobs.patience + 1) - ready, 1)
+        return TrialCost(once + (knobs.epochs - ready) * epoch, once + least * epoch)
+
+    def validation_slices(self, spec: TrialSpec) -> int:
+        """Slices of a trial's fold."""
+        return self._size(spec).validation_slices
+
+    @cached_property
+    def _ready(self) -> dict[str, int]:
+        """Epochs that others have trained, by the trial's key."""
+        trial = self.checked.directory.trial
+        return {spec.key: epochs_ready(spec, trial(spec)) for spec in self.checked.pending}
+
+    @cached_property
+    def _sizes(self) -> list[FoldSize]:
+        checked = self.checked
+        return [size for plan in checked.plans for size in fold_sizes(checked.index, plan)]
+
+    def _size(self, spec: TrialSpec) -> FoldSize:
+        return self._sizes[self.checked.record.fold_number(spec)]
+
+
+def fold_sizes(index: SliceIndex, plan: FoldPlan) -> list[FoldSize]:
+    """What the trials of each fold work on."""
+    cases = index.table["case"].to_numpy()
+    pixels = (index.table["height"] * index.table["width"]).to_numpy()
+    held = [plan.rows(cases, fold, held_out=True) for fold in range(plan.n_splits)]
+    return [FoldSize(len(cases) - len(rows), len(rows), int(pixels[rows].sum())) for rows in held]
+
+
+def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
+    """What a sweep takes; with a budget, of the candidates that fit it.
+
+    Whole candidates are left out, those that train longest first, until the rest fits.
+
+    Raises:
+        GitractError: not one candidate fits.
+    """
+    kept = outlook.candidates
+    if budget_seconds is not None:
+        kept = fitting(outlook, budget_seconds)
+    labels = candidate_labels(outlook.candidates)
+    pending, costs = _pending(outlook, kept)
+    total = sum(cost.seconds for cost in costs)
+    slots = outlook.slots
+    caches = _missing_caches(outlook, kept)
+    return Plan(
+        candidates=tuple(labels[c] for c in kept),
+        candidate_seconds=tuple(
+            sum(cost.seconds for s, cost in zip(pending, costs, strict=True) if s.candidate == c)
+            for c in kept
+        ),
+        folds=outlook.checked.record.n_folds,
+        repeats=len(outlook.checked.plans),
+        trials=len(kept) * outlook.checked.record.total_folds,
+        finished=len(kept) * outlook.checked.record.total_folds - len(pending),
+        shared=sum(not cost.trained for cost in costs),
+        slots=slots,
+        seconds=_seconds(outlook, kept),
+        least_seconds=_seconds(outlook, kept, least=True),
+        cache_seconds=_cache_seconds(outlook, caches),
+        gpu_hours=total * slots.gpus / 3600,
+        cpu_hours=total * slots.cpus / 3600,
+        memory_bytes=max((outlook.measured.step(c).peak_memory_bytes for c in kept), default=0),
+        disk=_disk(outlook, (pending, costs), caches),
+        budget_seconds=budget_seconds,
+        left_out=tuple(labels[c] for c in outlook.candidates if c not in kept),
+    )
+
+
+def makespan(seconds: Sequence[float], slots: int) -> float:
+    """When the last trial ends, if each in turn starts on the slot that is free first.
+
+    >>> makespan([3, 3, 2, 2, 2], slots=2), makespan([2, 2, 2, 3, 3], slots=2)
+    (7.0, 7.0)
+    >>> makespan([4, 1, 1, 1, 1], slots=2), makespan([1, 1, 1, 1, 4], slots=2)
+    (4.0, 6.0)
+    """
+    free = [0.0] * slots
+    for duration in seconds:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
+
+
+def fitting(outlook: Outlook, budget_seconds: float) -> tuple[Candidate, ...]:
+    """The candidates that fit a budget, in the order of the space.
+
+    Raises:
+        GitractError: not one does.
+    """
+    everything = outlook.candidates
+    alone = {c: _alone(outlook, c) for c in everything}
+    cheapest = sorted(everything, key=lambda c: alone[c])  # stable: of equals, the earlier stay
+    low, high = 0, len(cheapest)  # as many as ``low`` fit, more than ``high`` do not
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _seconds(outlook, _in_order(outlook, cheapest[:middle])) <= budget_seconds:
+            low = middle
+        else:
+            high = middle - 1
+    if not low:
+        needed = _seconds(outlook, cheapest[:1])
+        expected = f"at least {needed:.0f}s, which the cheapest candidate takes"
+        raise GitractError("--budget", expected, f"{budget_seconds:.0f}s", "allow more time")
+    return _in_order(outlook, cheapest[:low])
+
+
+def _in_order(outlook: Outlook, chosen: Collection[Candidate]) -> tuple[Candidate, ...]:
+    wanted = set(chosen)
+    return tuple(c for c in outlook.candidates if c in wanted)
+
+
+def _alone(outlook: Outlook, candidate: Candidate) -> float:
+    """Seconds of training one fold, whoever does it."""
+    spec = next(s for s in outlook.checked.specs if s.candidate == candidate)
+    return outlook.cost(spec, trains=True).seconds
+
+
+def _pending(
+    outlook: Outlook, kept: Collection[Candidate]
+) -> tuple[list[TrialSpec], list[TrialCost]]:
+    """What is left to run of some candidates, in the order of starting, and what it takes."""
+    checked, wanted = outlook.checked, set(kept)
+    specs = [s for s in checked.specs if s.candidate in wanted]
+    left = set(checked.pending)
+    pending = start_order(specs, [s for s in specs if s not in left])
+    again = reusing(specs)
+    return pending, [outlook.cost(s, trains=s not in again) for s in pending]
+
+
+def _seconds(outlook: Outlook, kept: Collection[Candidate], *, least: bool = False) -> float:
+    """From start to end: the command itself, caches, start of the workers, trials."""
+    costs = _pending(outlook, kept)[1]
+    if not costs:
+        return 0.0
+    slots = min(outlook.slots.count, len(costs))
+    before = outlook.extra_seconds + outlook.measured.start_seconds
+    before += _cache_seconds(outlook, _missing_caches(outlook, kept))
+    return before + makespan([c.least_seconds if least else c.seconds for c in costs], slots)
+
+
+def _missing_caches(outlook: Outlook, kept: Collection[Candidate]) -> list[int]:
+    """Sides of the caches that must be built on this machine, pixels."""
+    data = outlook.checked.index.fingerprint
+    sizes = sorted({candidate.input.size for candidate in kept})
+    return [size for size in sizes if not cache_directory(data, size).is_dir()]
+
+
+def _cache_seconds(outlook: Outlook, sizes: Sequence[int]) -> float:
+    slices = len(outlook.checked.index.table) * len(sizes)
+    return slices * outlook.measured.cache_seconds / (os.cpu_count() or 1)
+
+
+def _disk(
+    outlook: Outlook, trials: tuple[list[TrialSpec], list[TrialCost]], caches: Sequence[int]
+) -> Disk:
+    """Weights and probabilities of trials that share a training are the same file.
+
+    With the last states, as if every trial that can leave one did: patience may end some before.
+    """
+    n_slices, kept = len(outlook.checked.index.table), 0.0
+    checkpoints: list[int] = []
+    for spec, cost in zip(*trials, strict=True):
+        kept += _SMALL_FILES_BYTES
+        if cost.trained:
+            step = outlook.measured.step(spec.candidate)
+            oof = step.oof_bytes * outlook.validation_slices(spec) * outlook.keep_oof
+            kept += step.weights_bytes + oof
+            if outlook.keep_state and spec.candidate.optimizer.schedule == "constant":
+                kept += step.checkpoint_bytes
+            checkpoints.append(step.checkpoint_bytes)
+    running = sorted(checkpoints, reverse=True)[: outlook.slots.count]
+    cache = sum(2 * n_slices * size**2 for size in caches)
+    return Disk(cache, int(kept), sum(running))

@@ -1,0 +1,1 @@
+"""Ensembles: selection, cross-fitted scores, prediction of new scans, bundles."""

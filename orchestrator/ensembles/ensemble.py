@@ -1,0 +1,180 @@
+"""Ensembles: candidates' fold models together, announced by what such a choice earns elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gitract_core.files.atomic import write_json
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.organs import ORGANS
+from gitract_core.prediction.members import Members
+from gitract_core.progress import Progress, silent
+from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_grid
+from orchestrator.out_of_fold.average_scores import OofMeter
+from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.statistics.bootstrap import bootstrap
+from orchestrator.statistics.case_sums import COLUMNS, CaseSums, competition_of
+from orchestrator.sweeps.run_directory import SweepDirectory
+
+Interval = tuple[float, float]
+LARGEST_POOL = 10
+"""Candidates among which members are chosen, best first."""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What an ensemble scores, out of fold, on cases that took no part in choosing it.
+
+    Attributes:
+        score, interval: mean over folds and its 95 % interval over cases.
+        folds: competition score of each fold.
+        in_sample: the score of the chosen members and rules on the cases they were chosen on.
+        single: the best single candidate, chosen and scored in the same way.
+        gain, gain_interval: the ensemble's score less that of ``single``.
+    """
+
+    score: float
+    interval: Interval
+    folds: tuple[float, ...]
+    in_sample: float
+    single: float
+    gain: float
+    gain_interval: Interval
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over folds (n - 1)."""
+        return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else float("nan")
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A made ensemble.
+
+    Attributes:
+        directory: ``RUN/ensembles/<name>``, with ``members.json`` and ``oof_score.json``.
+        members: the manifest.
+        announced: its score.
+        chosen: the candidates in it and their shares.
+        rules: post-processing of each organ.
+        method: how it was chosen.
+        flipped: announced score with mirrored slices, if that was tried; kept if it is higher.
+    """
+
+    directory: Path
+    members: Members
+    announced: Announcement
+    chosen: tuple[tuple[CandidateScores, float], ...]
+    rules: tuple[PostprocessKnobs, ...]
+    method: Method
+    flipped: float | None = None
+
+
+def make_ensemble(
+    run: SweepDirectory, board: Leaderboard, method: Method, progress: Progress = silent
+) -> Ensemble:
+    """Choose candidates, weights and rules by a method, and announce what that earns.
+
+    Args:
+        run: the sweep's directory.
+        board: its ranking.
+        method: how to choose.
+        progress: called with (scans done, all scans) in each pass over the scans.
+
+    Raises:
+        RunError: fewer candidates than ``method.top`` are complete, or a trial's file is damaged.
+    """
+    least = method.top if method.weights == "equal" else 1
+    pool = board.pool(least=least, most=max(LARGEST_POOL, least))
+    base = pool[0].candidate.postprocess
+    grid = rule_grid(base) if method.tune else (base,)
+    meter = OofMeter(run, pool, grid, progress)
+    found, single = cross_fit(meter, method), cross_fit(meter, Method(1))
+    flipped, flip = None, False
+    if method.flip:
+        mirrored = cross_fit(OofMeter(run, pool, grid, progress, flip=True), method)
+        flipped = mirrored.score
+        flip = mirrored.score > found.score
+        found = mirrored if flip else found
+    rules = tuple(meter.rules[place] for place in found.recipe.rules)
+    chosen = _shares(pool, found)
+    directory = run.path / "ensembles" / _name(method)
+    trials = [(run.trial(r.spec), share) for line, share in chosen for r in line.finished]
+    members = Members.of_trials(trials, rules, directory)
+    members = replace(members, flip=flip)
+    announced = announce(found, single)
+    ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped)
+    members.save(directory / "members.json")
+    write_json(directory / "oof_score.json", _score_json(ensemble, found))
+    return ensemble
+
+
+def _name(method: Method) -> str:
+    parts = [f"top{method.top}", method.weights, *["tuned"] * method.tune, *["flip"] * method.flip]
+    return "-".join(parts)
+
+
+def _shares(
+    pool: Sequence[CandidateScores], found: CrossFit
+) -> tuple[tuple[CandidateScores, float], ...]:
+    total = sum(found.recipe.bag)
+    pairs = zip(pool, found.recipe.bag, strict=True)
+    return tuple((line, count / total) for line, count in pairs if count)
+
+
+def announce(found: CrossFit, single: CrossFit) -> Announcement:
+    """Score, intervals by redrawing cases, and the comparison with a single candidate."""
+    values = np.stack([found.announced, single.announced])
+    names = tuple(str(case) for case in found.cases)
+    sums = CaseSums(("ensemble", "single"), names, found.folds, values)
+    drawn = bootstrap(sums)
+    own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
+    return Announcement(
+        score=found.score,
+        interval=(own[0], own[1]),
+        folds=tuple(sums.fold_scores()[0].tolist()),
+        in_sample=found.in_sample_score,
+        single=single.score,
+        gain=found.score - single.score,
+        gain_interval=(difference[0], difference[1]),
+    )
+
+
+def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
+    announced = ensemble.announced
+    return {
+        **asdict(announced),
+        "score_sd": announced.sd,
+        "pooled": _figures(found.announced),
+        "per_case": {
+            str(case): {name: sums[:, i].tolist() for i, name in enumerate(COLUMNS)}
+            for case, sums in zip(found.cases, found.announced, strict=True)
+        },
+        "method": asdict(ensemble.method),
+        "flip": {"tried": ensemble.flipped, "kept": ensemble.members.flip},
+        "candidates": [
+            {"candidate": c.label, "share": share, "score": c.mean(), "score_sd": c.sd()}
+            for c, share in ensemble.chosen
+        ],
+        "rules": {o: asdict(r) for o, r in zip(ORGANS, ensemble.rules, strict=True)},
+        "chosen_without_fold": [asdict(recipe) for recipe in found.by_fold],
+    }
+
+
+def _figures(sums: np.ndarray) -> dict[str, Any]:
+    """Dice, Hausdorff score and score over all cases, and by organ; sums (cases, organs, 4)."""
+    per_organ = sums.sum(axis=0)
+
+    def three(total: np.ndarray) -> dict[str, float]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            dice, hausdorff = total[0] / total[1], total[2] / total[3]
+        score = float(competition_of(total))
+        return {"dice": float(dice), "hausdorff": float(hausdorff), "score": score}
+
+    by_organ = {o: three(total) for o, total in zip(ORGANS, per_organ, strict=True)}
+    return {**three(per_organ.sum(axis=0)), "per_class": by_organ}

@@ -1,0 +1,1 @@
+"""Running trials: the executor protocol, and what happens when memory runs out."""

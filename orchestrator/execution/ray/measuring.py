@@ -1,0 +1,63 @@
+"""Measuring on the machines of a cluster: trials will run there, and not where the driver is."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import orchestrator.execution.ray.settings  # noqa: F401
+
+# isort: split
+import ray
+from ray.exceptions import ActorUnschedulableError, GetTimeoutError, RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from gitract_core.errors import GitractError, TrialError
+from orchestrator.capacity.measuring import Place
+from orchestrator.capacity.slots import Node
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PATIENCE_SECONDS = 120.0  # for a processor, and a GPU, to be free
+
+
+def on_machine(node: Node) -> Place:
+    """That machine, in a process that holds one of its GPUs if it has any, and a processor."""
+
+    def there(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        actor: Any = ray.remote(_Prober).options(
+            num_cpus=1,
+            num_gpus=min(node.gpus, 1),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
+        )
+        prober = actor.remote()
+        try:
+            ray.get(prober.ready.remote(), timeout=_PATIENCE_SECONDS)
+            found: T = ray.get(prober.do.remote(work, arguments, named))
+        except RayTaskError as error:
+            raise error.cause from None
+        except GetTimeoutError:
+            expected = f"a free {'GPU' if node.gpus else 'processor'} to measure on"
+            remedy = "wait for what runs there, or remove and add the machine"
+            raise GitractError(f"machine {node.name[:8]}", expected, "none", remedy) from None
+        except (RayActorError, ActorUnschedulableError):  # the latter: the machine has left
+            remedy = "look for the reason (memory?) and run again"
+            raise TrialError("probe", "a process that lives", "one lost", remedy) from None
+        finally:
+            ray.kill(prober)
+        return found
+
+    return there
+
+
+class _Prober:
+    def ready(self) -> None:
+        """Answers once the process is there."""
+
+    def do(self, work: Callable[..., Any], arguments: Any, named: Any) -> Any:
+        try:
+            return work(*arguments, **named)
+        finally:
+            gc.collect()  # this process is killed next, and semaphores of its pools would stay

@@ -1,0 +1,134 @@
+"""What a trial's process prints, kept beside the trial's other files.
+
+``RUN/trials/<key>/trial.log`` gets everything that the process writes to its standard output and
+error while an attempt runs: prints, warnings, tracebacks, and what native libraries and the fault
+handler say. Each attempt begins and ends with a marked line. Executors capture in their worker
+processes; ``attempt`` itself, as tests and notebooks call it, leaves the terminal alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import re
+import socket
+import sys
+from collections.abc import Generator, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from gitract_core.spec import TrialSpec
+from orchestrator.execution.executor import Jobs, TrialEvent, attempt
+
+NAME = "trial.log"
+LARGEST_BYTES = 2**20  # looked at after every epoch; the older half goes
+_MARK = "=== "
+_NUMBER = re.compile(rb"^=== attempt (\d+) ", re.MULTILINE)
+_STREAMS = (1, 2)  # descriptors of standard output and error
+
+
+def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
+    """As ``attempt``, in a worker process: what it prints goes to the trial's log."""
+    log = jobs.files(spec.key).directory / NAME
+    if jobs.store:
+        jobs.store.fetch_longer(f"trials/{spec.key}/{NAME}")  # after attempts elsewhere
+    with captured(log, jobs.slots.device):
+        for event in attempt(spec, jobs):
+            if event.kind == "epoch":
+                shorten(log)
+                yield event
+        _say_how_it_ended(event)
+        shorten(log)
+    if jobs.store:
+        jobs.store.collect_file(f"trials/{spec.key}/{NAME}")
+    yield event  # outside: what the executor prints from here on is not the trial's
+
+
+@contextlib.contextmanager
+def captured(log: Path, device: str) -> Iterator[None]:
+    """Send this process's standard output and error to the end of ``log`` within the block.
+
+    A log that cannot be opened is done without: a trial does not fail for want of it.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        header = _header(log, device)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except OSError:
+        yield
+        return
+    _flush()
+    kept = [os.dup(stream) for stream in _STREAMS]
+    for stream in _STREAMS:
+        os.dup2(file, stream)
+    os.close(file)
+    had_handler = faulthandler.is_enabled()
+    faulthandler.enable(_STREAMS[1])  # a crash in native code leaves its stack in the log
+    try:
+        with contextlib.suppress(OSError):
+            os.write(_STREAMS[1], header.encode())
+        yield
+    finally:
+        _flush()
+        if not had_handler:
+            faulthandler.disable()
+        for stream, before in zip(_STREAMS, kept, strict=True):
+            os.dup2(before, stream)
+            os.close(before)
+
+
+def last_lines(log: Path, count: int = 4) -> tuple[str, ...]:
+    """The end of the last attempt, without our own marks; nothing where there is no log."""
+    with contextlib.suppress(OSError):
+        text = _tail(log, 2**16).decode(errors="replace")
+        last = f"\n{text}".rpartition(f"\n{_MARK}attempt ")[2].splitlines()[1:]
+        said = [line.rstrip() for line in last if line.strip() and not line.startswith(_MARK)]
+        return tuple(said[-count:])
+    return ()
+
+
+def shorten(log: Path, largest: int = LARGEST_BYTES) -> None:
+    """Keep the newer half of a log that has grown beyond ``largest`` bytes."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size <= largest:
+            return
+        _flush()
+        kept = _tail(log, largest // 2).partition(b"\n")[2]
+        with log.open("r+b") as file:  # in place: descriptors that append stay valid
+            file.write(f"{_MARK}the lines before were removed\n".encode() + kept)
+            file.truncate()
+
+
+def _header(log: Path, device: str) -> str:
+    before = [0, *map(int, _NUMBER.findall(_tail(log, LARGEST_BYTES)))]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None
+    where = device if visible is None else f"{device} {visible}"
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    place = f"host {socket.gethostname()}, pid {os.getpid()}, {where}"
+    return f"{_MARK}attempt {before[-1] + 1} {now}, {place}\n"
+
+
+def _say_how_it_ended(event: TrialEvent) -> None:
+    """Our own errors say all in one line; others leave their traceback."""
+    with contextlib.suppress(OSError):
+        _flush()
+        detail = "" if event.fault in ("", "diverged", "refused") else event.detail
+        text = f"{detail}{_MARK}{event.kind}{': ' * bool(event.message)}{event.message}\n"
+        os.write(_STREAMS[1], text.encode())
+
+
+def _tail(log: Path, size: int) -> bytes:
+    """The last bytes of a file; nothing if it is not there."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - size, 0))
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()

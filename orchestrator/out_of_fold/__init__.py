@@ -1,0 +1,1 @@
+"""Out-of-fold predictions: averages, their scores, the audit of annotations."""

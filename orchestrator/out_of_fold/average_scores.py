@@ -1,0 +1,166 @@
+"""Scores of any average of candidates under any rule, each measured once, scan by scan.
+
+A *bag* says how often each candidate takes part in an average. One pass over the scans measures all
+bags and rules that are asked for together, so memory holds one scan at a time; sums by case are
+kept, and scores of any set of cases follow from them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.hausdorff import normalized_hausdorff
+from gitract_core.organs import N_ORGANS
+from gitract_core.prediction.members import at_size
+from gitract_core.prediction.postprocess import organ_mask
+from gitract_core.progress import Progress, silent
+from orchestrator.out_of_fold.masks import OofAverage, OofParts, OofScan
+from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.statistics.case_sums import COLUMNS
+from orchestrator.sweeps.run_directory import SweepDirectory
+
+Bag = tuple[int, ...]
+
+
+class OofMeter:
+    """Measures bags of some candidates under some rules.
+
+    Args:
+        run: the sweep's directory.
+        lines: the candidates, each with all folds; a bag has a number for each.
+        rules: the first is used where none is chosen.
+        progress: called with (scans done, all scans) in each pass.
+        flip: measure predictions averaged with those of mirrored slices.
+    """
+
+    def __init__(
+        self,
+        run: SweepDirectory,
+        lines: Sequence[CandidateScores],
+        rules: Sequence[PostprocessKnobs],
+        progress: Progress = silent,
+        *,
+        flip: bool = False,
+    ) -> None:
+        self.lines, self.rules, self.progress = tuple(lines), tuple(rules), progress
+        self.source = OofAverage(run, self.lines, flip=flip)
+        found = sorted({int(case) for case in self.source.index.table["case"]})
+        self.cases = np.array(found)
+        self.folds = np.array([self.source.plan.fold_of_case[case] for case in found])
+        self._known: dict[tuple[Bag, int], np.ndarray] = {}
+        for place, line in enumerate(self.lines):
+            of_training = not flip and len(self.source.plans) == 1  # measured already
+            if of_training and line.candidate.postprocess == self.rules[0]:
+                bag = tuple(int(place == other) for other in range(len(self.lines)))
+                self._known[bag, 0] = self._trained(line)
+
+    def _trained(self, line: CandidateScores) -> np.ndarray:
+        found = line.per_case
+        return np.array(
+            [[found[str(case)][name] for name in COLUMNS] for case in self.cases]
+        ).swapaxes(1, 2)  # (cases, organs, 4)
+
+    def sums(self, bag: Bag, rule: int = 0) -> np.ndarray:
+        """Sums (cases, organs, 4) of a bag under one rule; see ``organ_sums``."""
+        self.measure([(bag, rule)])
+        return self._known[lowest_terms(bag), rule]
+
+    def rule_sums(self, bag: Bag) -> np.ndarray:
+        """Sums (rules, cases, organs, 4) of a bag under every rule."""
+        self.measure((bag, rule) for rule in range(len(self.rules)))
+        return np.stack([self._known[lowest_terms(bag), r] for r in range(len(self.rules))])
+
+    def measure(self, wanted: Iterable[tuple[Bag, int]]) -> None:
+        """Measure what is not known yet, in one pass over the scans.
+
+        Raises:
+            RunError: a trial's probabilities are missing or damaged.
+        """
+        by_bag: dict[Bag, list[int]] = {}
+        for bag, rule in dict.fromkeys((lowest_terms(bag), rule) for bag, rule in wanted):
+            if (bag, rule) not in self._known:
+                by_bag.setdefault(bag, []).append(rule)
+        if not by_bag:
+            return
+        blank = (len(self.cases), N_ORGANS, 4)
+        fresh = {(bag, rule): np.zeros(blank) for bag, rules in by_bag.items() for rule in rules}
+        names = self.source.scans
+        self.source.predict_missing()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            passes = pool.map(lambda name: self._scan(name, by_bag), names)
+            for done, (case, found) in enumerate(passes, 1):
+                for key, values in found.items():
+                    fresh[key][np.searchsorted(self.cases, case)] += values
+                self.progress(done, len(names))
+        self._known.update(fresh)
+
+    def _scan(
+        self, name: str, by_bag: dict[Bag, list[int]]
+    ) -> tuple[int, dict[tuple[Bag, int], np.ndarray]]:
+        parts = self.source.parts(name)
+        found: dict[tuple[Bag, int], np.ndarray] = {}
+        truth: np.ndarray | None = None
+        for bag, rules in by_bag.items():
+            scan = parts.scan_of(_average(bag, parts))
+            truth = scan.truth if truth is None else truth
+            for rule, values in zip(
+                rules, _rules_on(scan, truth, [self.rules[r] for r in rules]), strict=True
+            ):
+                found[bag, rule] = values
+        return parts.case, found
+
+
+def _average(bag: Bag, parts: OofParts) -> np.ndarray:
+    """A bag's average at the largest size among its members, as ``Predictor`` makes it."""
+    shares = np.array(bag, np.float32) / sum(bag)
+    there = [(share, part) for share, part in zip(shares, parts.each, strict=True) if share]
+    size = max(part.shape[-1] for _, part in there)
+    return np.asarray(sum(share * at_size(part, size) for share, part in there))
+
+
+def lowest_terms(bag: Bag) -> Bag:
+    """The same average with the smallest numbers.
+
+    >>> lowest_terms((2, 0, 4))
+    (1, 0, 2)
+    """
+    divisor = int(np.gcd.reduce(bag))
+    return tuple(count // divisor for count in bag)
+
+
+def _rules_on(
+    scan: OofScan, truth: np.ndarray, rules: Sequence[PostprocessKnobs]
+) -> list[np.ndarray]:
+    """Sums (organs, 4) of one scan under each rule."""
+    sums = np.zeros((len(rules), N_ORGANS, 4))
+    for organ in range(N_ORGANS):
+        seen: dict[bytes, np.ndarray] = {}  # many rules give one mask
+        for place, rule in enumerate(rules):
+            mask = organ_mask(scan.probabilities[organ], scan.grid, rule)
+            key = np.packbits(mask).tobytes()
+            if key not in seen:
+                seen[key] = organ_sums(mask, truth[organ])
+            sums[place, organ] = seen[key]
+    return list(sums)
+
+
+def organ_sums(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """One organ of one scan: sum and number of slice Dice values, of 1 - Hausdorff distance.
+
+    Args:
+        mask: boolean (slices, height, width).
+        truth: likewise.
+    """
+    pixels = np.count_nonzero(mask, axis=(1, 2)) + np.count_nonzero(truth, axis=(1, 2))
+    shared = np.count_nonzero(mask & truth, axis=(1, 2))
+    counted = pixels > 0
+    dice = 2 * shared[counted] / pixels[counted]
+    distance = normalized_hausdorff(mask, truth, "diagonal")
+    there = np.isfinite(distance)
+    closeness = 1 - distance if there else 0.0
+    return np.array([dice.sum(), counted.sum(), closeness, float(there)])

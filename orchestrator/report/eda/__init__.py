@@ -1,0 +1,1 @@
+"""The seed paper's tables and figures about the data."""

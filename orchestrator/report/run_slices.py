@@ -1,0 +1,67 @@
+"""Slices of the data that a run was made on, for pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gitract_core.data.cache import SliceCache, cache_directory
+from gitract_core.data.images import read_image, scan_to_bytes
+from gitract_core.data.slices import SliceIndex
+from gitract_core.data.volumes import scan_size
+from gitract_core.errors import DataError
+from gitract_core.organs import ORGANS
+
+if TYPE_CHECKING:
+    from orchestrator.sweeps.run_directory import SweepRecord
+
+
+def run_index(record: SweepRecord) -> SliceIndex:
+    """The slice index of a run's data; from a cache where this machine has one, as it is quicker.
+
+    Raises:
+        DataError: there is no cache and the data set is missing, faulty or another one.
+    """
+    for size in sorted({candidate.input.size for candidate in record.candidates}):
+        directory = cache_directory(record.data_fingerprint, size)
+        if directory.is_dir():
+            return SliceCache(directory, record.data_directory, size).index
+    index = SliceIndex.from_directory(record.data_directory).without(record.exclude)
+    if index.fingerprint != record.data_fingerprint:
+        expected = f"the run's data set {record.data_fingerprint}"
+        raise DataError(record.data_directory, expected, index.fingerprint, "restore the data")
+    return index
+
+
+def gray_scan(index: SliceIndex, scan: str) -> np.ndarray:
+    """A scan at native size, scaled as a whole to uint8 (slices, height, width).
+
+    Raises:
+        DataError: an image is missing or damaged.
+    """
+    rows = index.rows_of_scan(scan)
+    height, width = scan_size(rows)
+    images = [read_image(index.root / path, height, width) for path in rows["path"]]
+    return scan_to_bytes(np.stack(images))
+
+
+def fullest_slice(index: SliceIndex) -> tuple[str, int]:
+    """The scan and place of the slice that shows most organs, and of these all as large as can be.
+
+    Of the slices with the most organs the one whose smallest organ takes the largest share of the
+    image; the first of equals.
+    """
+    table, counts = index.table, index.organ_counts
+    rows = table[counts == counts.max()]
+    areas = [[_area_px(text) for text in rows[organ]] for organ in ORGANS]
+    shares = np.array(areas, dtype=float) / (rows["height"] * rows["width"]).to_numpy()
+    least = np.where(shares > 0, shares, np.inf).min(axis=0)  # absent organs do not count
+    chosen = rows.iloc[int(np.argmax(least))]
+    scan = str(chosen["scan"])
+    place = int(np.flatnonzero(index.rows_of_scan(scan)["id"] == chosen["id"])[0])
+    return scan, place
+
+
+def _area_px(run_lengths: str) -> int:
+    return sum(map(int, run_lengths.split()[1::2]))

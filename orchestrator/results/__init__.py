@@ -1,0 +1,1 @@
+"""What a run has found: leaderboard, verdict, histories, status. Loads neither torch nor Ray."""

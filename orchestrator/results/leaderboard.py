@@ -1,0 +1,244 @@
+"""The ranked table: candidates by their mean score over folds, with every fold beside it.
+
+A candidate with a missing or failed fold is listed apart, never averaged over. Nothing here loads
+torch or Ray.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import numpy as np
+
+from gitract_core.errors import RunError
+from gitract_core.organs import ORGANS
+from gitract_core.results.trial_result import TrialResult
+from gitract_core.spec import Candidate
+from orchestrator.steering.race_rule import dropped
+from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
+
+PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")
+
+
+@dataclass(frozen=True)
+class CandidateScores:
+    """One candidate's line.
+
+    Attributes:
+        candidate, label: the setting, and the knobs by which it differs from the others.
+        results: one result a fold, None where there is none; the folds of all plans, where they
+            are repeated.
+        reasons: why folds are missing, one line each.
+    """
+
+    candidate: Candidate
+    label: str
+    results: tuple[TrialResult | None, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> list[TrialResult]:
+        """The results that are there."""
+        return [r for r in self.results if r]
+
+    @property
+    def numbered(self) -> list[tuple[int, TrialResult]]:
+        """The results that are there, each with the number of its fold."""
+        return [(number, r) for number, r in enumerate(self.results) if r]
+
+    @property
+    def per_case(self) -> dict[str, dict[str, list[float]]]:
+        """The sums of each case, over all fold plans."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for result in self.finished:
+            for case, sums in result.per_case.items():
+                before = found.get(case)
+                found[case] = sums if before is None else _added(before, sums)
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold has a result."""
+        return all(self.results)
+
+    @property
+    def networks(self) -> tuple[Candidate, tuple[int, ...]]:
+        """What the trained networks are known by; equal ones are the same networks.
+
+        Candidates that differ in post-processing, epochs or patience alone share them, fold by
+        fold, as far as they keep the weights of the same epoch.
+        """
+        epochs = tuple(int(r.history["best_epoch"]) for r in self.finished)
+        return self.candidate.trajectory, epochs
+
+    def folds(self, metric: str = "score") -> list[float]:
+        """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
+        return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
+
+    def mean(self, metric: str = "score") -> float:
+        """Mean over folds; NaN unless every fold has a result."""
+        return float(np.mean(self.folds(metric)))
+
+    def sd(self, metric: str = "score") -> float:
+        """Standard deviation over folds (n - 1)."""
+        values = self.folds(metric)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+    def organ_mean(self, organ: str, metric: str) -> float:
+        """Mean over folds of one organ's ``dice`` or ``hausdorff``."""
+        per_class = (r.scores.get("per_class", {}) for r in self.finished)
+        return _mean(organs[organ][metric] if organ in organs else None for organs in per_class)
+
+    def at_best(self, metric: str) -> float:
+        """Mean over folds of an epoch metric at the best epoch."""
+        return _mean(r.history["at_best"].get(metric) for r in self.finished)
+
+    @property
+    def best_epoch(self) -> float:
+        """Mean over folds."""
+        return _mean(r.history["best_epoch"] for r in self.finished)
+
+    @property
+    def seconds(self) -> float:
+        """Training and validation time of all folds together."""
+        return float(sum(r.cost["seconds"] for r in self.finished))
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the network."""
+        return max((int(r.environment["parameters"]) for r in self.finished), default=0)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The largest of its folds."""
+        return max((int(r.cost["peak_memory_bytes"]) for r in self.finished), default=0)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All candidates of a run.
+
+    Attributes:
+        record: what the run was asked for.
+        ranked: complete candidates, best mean score first.
+        unranked: the others, with the reasons.
+    """
+
+    record: SweepRecord
+    ranked: tuple[CandidateScores, ...]
+    unranked: tuple[CandidateScores, ...]
+
+    def top(self, count: int) -> tuple[CandidateScores, ...]:
+        """The best ``count`` candidates; of those that share their networks, only the best.
+
+        Raises:
+            RunError: fewer candidates are complete.
+        """
+        return self.pool(least=count, most=count)
+
+    def pool(self, *, least: int, most: int) -> tuple[CandidateScores, ...]:
+        """As ``top``, with as many candidates as there are between two numbers."""
+        best: dict[object, CandidateScores] = {}
+        for line in self.ranked:
+            best.setdefault(line.networks, line)
+        if len(best) < least:
+            got = f"{len(best)} of {len({c.trained for c in self.record.candidates})}"
+            expected = f"{least} trained candidates with all {self.record.folds_in_words}"
+            raise RunError("the run", expected, got, "finish the sweep or lower --top")
+        return tuple(best.values())[:most]
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One flat row a candidate, ranked ones first, for CSV, Markdown and JSON."""
+        ranked = [_row(c, rank) for rank, c in enumerate(self.ranked, 1)]
+        return ranked + [_row(c, None) for c in self.unranked]
+
+
+def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
+    """Read all results of a run and rank its candidates.
+
+    Raises:
+        RunError: the run's record or one of its results is damaged.
+    """
+    record = directory.record()
+    labels = candidate_labels(record.candidates)
+    left_out = dropped(directory)
+    gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
+    try:
+        lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
+    finally:
+        gc.freeze()  # nor is it later, in the statistics
+        gc.enable()
+    rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
+    ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())
+    unranked = [c for c, its in zip(lines, rankable, strict=True) if not its]
+    return Leaderboard(record, tuple(ranked), tuple(unranked))
+
+
+def _line(
+    directory: SweepDirectory,
+    record: SweepRecord,
+    candidate: Candidate,
+    named: tuple[str, Mapping[str, str]],
+) -> CandidateScores:
+    label, left_out = named
+    results: list[TrialResult | None] = []
+    reasons: list[str] = []
+    for number, spec in enumerate(record.specs([candidate])):
+        results.append(directory.result(spec))
+        if results[-1] is None:
+            reason = directory.failure(spec)
+            reasons.append(f"fold {number}: {reason or 'not finished'}")
+    if reasons and candidate.key in left_out:
+        reasons = [left_out[candidate.key]]
+    return CandidateScores(candidate, label, tuple(results), tuple(reasons))
+
+
+def _row(line: CandidateScores, rank: int | None) -> dict[str, Any]:
+    per_organ = {
+        f"{organ}_{metric}": line.organ_mean(organ, metric)
+        for organ in ORGANS
+        for metric in ("dice", "hausdorff")
+    }
+    return {
+        "rank": rank,
+        "candidate": line.label,
+        "folds": f"{len(line.finished)}/{len(line.results)}",
+        "score": line.mean(),
+        "score_sd": line.sd(),
+        "dice": line.mean("dice"),
+        "hausdorff": line.mean("hausdorff"),
+        **{f"fold{i}_score": value for i, value in enumerate(line.folds())},
+        **per_organ,
+        **{name: line.at_best(name) for name in PAPER_METRICS},
+        "best_epoch": line.best_epoch,
+        "seconds": line.seconds,
+        "parameters": line.parameters,
+        "peak_memory_bytes": line.peak_memory_bytes,
+        "reason": "; ".join(line.reasons),
+        "key": line.candidate.key,
+        **_settings(line.candidate.knobs()),
+    }
+
+
+def _added(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    return {n: [a + b for a, b in zip(first[n], second[n], strict=True)] for n in first}
+
+
+def _settings(knobs: Mapping[str, object]) -> dict[str, object]:
+    return {f"knob.{name}": value for name, value in knobs.items()}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _mean(values: Any) -> float:
+    numbers: Sequence[float] = [_number(v) for v in values]
+    return float(np.mean(numbers)) if numbers else float("nan")

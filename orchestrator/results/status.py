@@ -1,0 +1,279 @@
+"""The state of a run, from its files alone: who watches needs no contact with who trains.
+
+Every file that a trial writes is whole or not there, and completion is one of them, so that what is
+read of a trial while it runs is true at one moment. A running trial holds its lock; asking for the
+lock shared, and letting go at once, disturbs nobody: who is about to start a trial asks again.
+Nothing here loads torch or Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gitract_core.errors import RunError, one_line, printable
+from gitract_core.files.atomic import read_json
+from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
+from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.execution import trial_output as trial_log
+from orchestrator.steering.race_rule import dropped
+from orchestrator.sweeps.labels import candidate_labels, fold_numbers
+from orchestrator.sweeps.run_directory import SweepDirectory
+
+State = Literal[
+    "waiting", "running", "stopped", "finished", "failed", "diverged", "dropped", "damaged"
+]
+STATES: tuple[State, ...] = State.__args__  # type: ignore[attr-defined]
+TO_RUN: tuple[State, ...] = ("waiting", "running", "stopped", "damaged")
+_DETAIL_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStatus:
+    """One trial.
+
+    Attributes:
+        spec: which.
+        state: ``waiting``: nothing is there yet; ``running``: a process holds its lock;
+            ``stopped``: was begun, and no process runs it; ``finished``; ``failed`` or
+            ``diverged``: no attempt is left; ``dropped`` by racing; ``damaged``: its result cannot
+            be read, and the next sweep makes it again.
+        epoch: epochs done, 0 to ``epochs``.
+        dice: of the last epoch, NaN before the first; a finished trial's is the contest's.
+        age_seconds: since the last epoch ended, NaN before the first.
+        seconds: of all epochs so far.
+        score: competition score of the fold, NaN unless finished.
+        reason: why there is no score, in one line.
+        detail: the last lines of a failed trial's log, of its traceback where it has none.
+        log: where everything that it printed is; empty if there is no such file.
+        micro_batch: slices at once, if memory ran out and batches were split; else 0.
+        validation_parts: the same of validation, whose result does not depend on it.
+        alone: whether memory ran out beside others, so that it runs, or ran, alone on a GPU.
+    """
+
+    spec: TrialSpec
+    state: State
+    epoch: int = 0
+    dice: float = float("nan")
+    age_seconds: float = float("nan")
+    seconds: float = 0.0
+    score: float = float("nan")
+    reason: str = ""
+    detail: tuple[str, ...] = ()
+    log: str = ""
+    micro_batch: int = 0
+    validation_parts: int = 0
+    alone: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs it may run."""
+        return self.spec.candidate.training.epochs
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; knobs are in ``sweep.json``."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "spec"}
+        keys = {"key": self.spec.key, "candidate": self.spec.candidate.key, "fold": self.spec.fold}
+        return {**keys, **values, "epochs": self.epochs}
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run.
+
+    Attributes:
+        directory: its place.
+        trials: candidate by candidate, fold by fold.
+        labels: of the candidates.
+        folds: number of each trial's fold through all plans, by its key.
+        at: when it was read, seconds since 1970.
+        to_come: candidates that a search has yet to propose; their trials are not counted.
+    """
+
+    directory: Path
+    trials: tuple[TrialStatus, ...]
+    labels: Mapping[Candidate, str] = field(repr=False)
+    folds: Mapping[str, int] = field(repr=False)
+    at: float
+    to_come: int = 0
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """Trials of each state, states without one left out."""
+        found = Counter(trial.state for trial in self.trials)
+        return {state: found[state] for state in STATES if found[state]}
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process is at a trial right now."""
+        return any(trial.state == "running" for trial in self.trials)
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated time to the end at the present number of trials at a time; NaN if unknown.
+
+        Epochs to go, times the mean seconds of an epoch of the same candidate (of all where it has
+        none yet). Trials are taken to stop as early as the finished ones did. Trials that share
+        one training are counted once. Candidates to come are taken to be like the others. Scoring
+        and start-up are not counted.
+        """
+        running = sum(trial.state == "running" for trial in self.trials)
+        seen = [trial for trial in self.trials if trial.epoch and trial.seconds > 0]
+        if not running or not seen:
+            return float("nan")
+        share = _share_of_epochs([t for t in seen if t.state == "finished"])
+        pace = _seconds_an_epoch(seen)
+        done = {_training(t.spec) for t in self.trials if t.state == "finished"}
+        left: dict[object, float] = {}
+        for trial in self.trials:
+            training = _training(trial.spec)
+            if trial.state in TO_RUN and training not in done:
+                epochs = max(share * trial.epochs - trial.epoch, 0)
+                seconds = epochs * pace.get(trial.spec.candidate, pace[None])
+                left[training] = min(seconds, left.get(training, seconds))
+        a_candidate = share * sum(trial.epochs for trial in self.trials) / len(self.labels)
+        later = self.to_come * a_candidate * pace[None]
+        return max((sum(left.values()) + later) / running, max(left.values(), default=0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        trials = [
+            {
+                "label": self.labels[t.spec.candidate],
+                **t.to_json(),
+                "fold": self.folds[t.spec.key],
+            }
+            for t in self.trials
+        ]
+        left = self.seconds_left
+        run = {"run": str(self.directory), "alive": self.alive, "seconds_left": left}
+        run["candidates_to_come"] = self.to_come
+        return {**run, "counts": self.counts, "trials": trials}
+
+
+def read_status(directory: SweepDirectory) -> RunStatus:
+    """The state of every trial of a run; nothing is written, and no writer waits.
+
+    Raises:
+        RunError: the run's record or its log of racing is damaged.
+    """
+    record = directory.record()
+    left_out = dropped(directory)
+    now = time.time()
+    trials = tuple(
+        dataclasses.replace(
+            _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now),
+            alone=directory.trial(spec).crowded.is_file(),
+        )
+        for spec in record.specs()
+    )
+    labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
+    return RunStatus(directory.path, trials, labels, folds, now, record.to_come)
+
+
+def _read_trial(
+    spec: TrialSpec, files: TrialFiles, left_out: str | None, now: float
+) -> TrialStatus:
+    running = is_locked(files.lock)  # before the result: who finishes in between is finished
+    result = _read_result(spec, files)
+    if result and not (running and result.state == "damaged"):
+        return result
+    records, age = _read_epochs(files.history, now)
+    dice = records[-1].dice if records else float("nan")
+    epochs = (len(records), dice, age, sum(r.seconds for r in records))
+    if running:
+        return TrialStatus(spec, "running", *epochs)
+    failure = _read_failure(files.failure)
+    if failure:
+        state: State = "diverged" if failure.get("kind") == "diverged" else "failed"
+        why = one_line(failure.get("message", "unknown"))
+        log = files.directory / trial_log.NAME
+        said = trial_log.last_lines(log, _DETAIL_LINES) or _traceback_end(failure)
+        lines = tuple(map(printable, said))
+        where = str(log) if log.is_file() else ""
+        return TrialStatus(spec, state, *epochs, reason=why, detail=lines, log=where)
+    if left_out:
+        return TrialStatus(spec, "dropped", *epochs, reason=left_out)
+    begun = records or files.checkpoint.is_file()  # the latter alone inside the first epoch
+    return TrialStatus(spec, "stopped" if begun else "waiting", *epochs)
+
+
+def _traceback_end(failure: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(failure.get("detail", "")).rstrip().splitlines()[-_DETAIL_LINES:])
+
+
+def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
+    if not files.result.is_file():
+        return None
+    try:
+        result = TrialResult.load(files.result)
+        age = time.time() - files.result.stat().st_mtime
+    except (RunError, OSError) as error:
+        return TrialStatus(spec, "damaged", reason=str(error).splitlines()[0])
+    score, micro = result.scores["score"], int(result.environment.get("micro_batch", 0))
+    return TrialStatus(
+        spec,
+        "finished",
+        epoch=int(result.history["epochs"]),
+        dice=float(result.scores["dice"] or 0),
+        age_seconds=age,
+        seconds=float(result.cost.get("seconds", 0)),
+        score=float("nan") if score is None else float(score),
+        micro_batch=micro if micro < spec.candidate.optimizer.batch_size else 0,
+        validation_parts=int(result.environment.get("validation_parts", 0)),
+    )
+
+
+def _read_epochs(history: Path, now: float) -> tuple[list[EpochRecord], float]:
+    """The epochs so far and the seconds since the last; none if there is no whole table."""
+    try:
+        written = history.stat().st_mtime
+        records = read_history(history)
+    except (OSError, RunError):
+        return [], float("nan")
+    return records, max(now - written, 0.0) if records else float("nan")
+
+
+def _read_failure(file: Path) -> dict[str, Any] | None:
+    """``failure.json``; None if there is none, or a new attempt removed it just now."""
+    try:
+        return read_json(file)
+    except RunError as error:
+        return {"message": str(error)} if file.is_file() else None
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether a process runs the trial of this lock; asked without keeping anyone from it."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _training(spec: TrialSpec) -> tuple[Candidate, str, int]:
+    return spec.candidate.trained, spec.folds_fingerprint, spec.fold
+
+
+def _share_of_epochs(finished: Sequence[TrialStatus]) -> float:
+    """How many of its epochs a finished trial ran; 1 where none is finished."""
+    if not finished:
+        return 1.0
+    return sum(t.epoch / t.epochs for t in finished) / len(finished)
+
+
+def _seconds_an_epoch(trials: Sequence[TrialStatus]) -> dict[Candidate | None, float]:
+    """Mean seconds of an epoch of each candidate, and of all under None."""
+    groups: dict[Candidate | None, list[TrialStatus]] = {None: list(trials)}
+    for trial in trials:
+        groups.setdefault(trial.spec.candidate, []).append(trial)
+    return {c: sum(t.seconds for t in g) / sum(t.epoch for t in g) for c, g in groups.items()}

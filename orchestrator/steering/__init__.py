@@ -1,0 +1,1 @@
+"""Which trials run next: racing and search."""

@@ -1,0 +1,310 @@
+"""The main job: a search space on a data set, every candidate on every fold."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gitract_core.data.cache import build_cache
+from gitract_core.data.folds import FoldPlan, further_plans
+from gitract_core.data.slices import SliceIndex
+from gitract_core.errors import RunError, SpaceError
+from gitract_core.losses import normalize_expression
+from gitract_core.optional_packages import require
+from gitract_core.progress import Progress, silent
+from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.training.loop import check_candidate
+from gitract_core.trial.cost import relative_cost
+from gitract_core.trial.run import TrialData
+from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
+from orchestrator.sweeps.run_lock import LOCK
+from search_spaces import SearchSpace
+from search_spaces.search import Search
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What the user asked for.
+
+    Attributes:
+        data: the contest folder.
+        space: candidates, folds and seed.
+        out: the run directory, new or to be continued.
+        exclude: scans to leave out.
+        overrides: knobs by dotted name that replace those of every candidate.
+        command: the command line, for the record.
+        repeats: how often the cross-validation is done, each time with other folds; None: as often
+            as before in this run directory, once in a new one.
+    """
+
+    data: Path
+    space: SearchSpace
+    out: Path
+    exclude: tuple[str, ...] = ()
+    overrides: tuple[tuple[str, Any], ...] = ()
+    command: str = ""
+    repeats: int | None = None
+
+    @property
+    def search(self) -> Search | None:
+        """The space's search with the overrides, if it has one."""
+        found = self.space.search and self.space.search.fixing(dict(self.overrides))
+        return found and found.respelled("loss", normalize_expression)
+
+    def candidates(self, before: Sequence[Candidate] = ()) -> tuple[Candidate, ...]:
+        """The space's candidates with the overrides, each checked down to its network.
+
+        Equal losses are one, in the spelling of the run: an older one did not normalize them.
+        Of a search, those that are there already, whoever tried them, and its first draws.
+
+        Args:
+            before: the candidates of the run.
+
+        Raises:
+            SpaceError: an unknown knob, loss, network or width.
+        """
+        if self.search:
+            return _searched(self.search, before)
+        spelled = _spellings(before)
+        changed = (
+            Candidate.from_knobs({**c.knobs(), **dict(self.overrides)})
+            for c in self.space.candidates
+        )
+        distinct = tuple(dict.fromkeys(_with_loss(c, spelled) for c in changed))
+        for candidate in distinct:
+            check_candidate(candidate)
+        return distinct
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """A sweep ready to run.
+
+    Attributes:
+        directory: the run directory, with its record and folds written.
+        record: what is asked for in all, earlier sweeps into this directory included.
+        specs: this request's trials.
+        pending: those of them without a result, in the order in which they should start.
+        data: where trials find their data.
+        search: proposes ``record.to_come`` more candidates, or None.
+    """
+
+    directory: SweepDirectory
+    record: SweepRecord
+    specs: Sequence[TrialSpec]
+    pending: Sequence[TrialSpec]
+    data: TrialData
+    search: Search | None = None
+
+    @property
+    def trials_to_come(self) -> int:
+        """Trials of the candidates that the search has yet to propose."""
+        return self.record.to_come * len(self.record.specs(self.record.candidates[:1]))
+
+    def index(self) -> SliceIndex:
+        """The data set's slices, from the cache."""
+        return self.data.cache(self.specs[0].candidate.input.size).index
+
+
+@dataclass(frozen=True)
+class CheckedSweep:
+    """A request that is in order; nothing of it is written yet.
+
+    Attributes:
+        directory: the run directory, there or not.
+        record: what is asked for in all, earlier sweeps into this directory included.
+        specs: this request's trials.
+        pending: those of them without a result, in the order in which they should start.
+        index, plans: the data set, and its folds of every repeat.
+        search: proposes ``record.to_come`` more candidates, or None.
+    """
+
+    directory: SweepDirectory
+    record: SweepRecord
+    specs: Sequence[TrialSpec]
+    pending: Sequence[TrialSpec]
+    index: SliceIndex
+    plans: Sequence[FoldPlan]
+    search: Search | None = None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Sides of the caches that the trials need, those to come included, pixels."""
+        found = {spec.candidate.input.size for spec in self.specs}
+        if self.search and self.record.to_come:
+            found |= {candidate.input.size for candidate in self.search.corners()}
+        return sorted(found)
+
+
+def check(request: SweepRequest) -> CheckedSweep:
+    """Check candidates, data and run directory, and write nothing.
+
+    Raises:
+        GitractError: the space, the data set or the run directory is not as it should be.
+    """
+    candidates = request.candidates()
+    if request.search:
+        require("optuna", "key search.method", "search", SpaceError)
+    index = SliceIndex.from_directory(request.data).without(request.exclude)
+    if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
+        raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
+    directory = SweepDirectory(request.out)
+    if directory.record_file.is_file():
+        before = directory.record()
+        _refuse_mixing(request, before, index)
+        plans = directory.plans(before)
+    else:
+        _refuse_foreign(request.out)
+        before = None
+        plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
+    plans += further_plans(index, plans, _repeats(request, len(plans)))
+    if before:
+        candidates = request.candidates(before.candidates)
+    record = _record(request, candidates, (index, plans, before))
+    specs = _trainings_first(record.specs(candidates))
+    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
+    return CheckedSweep(directory, record, specs, pending, index, plans, request.search)
+
+
+def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep:
+    """Check everything, then write the record and the folds, and build the caches.
+
+    Nothing is written unless candidates, data and run directory are in order.
+
+    Raises:
+        GitractError: the space, the data set or the run directory is not as it should be.
+    """
+    checked = check(request)
+    for size in checked.sizes:
+        build_cache(checked.index, size, progress=progress)
+    directory, record = checked.directory, checked.record
+    there = len(directory.record().plans) if directory.record_file.is_file() else 0
+    for number, plan in enumerate(checked.plans[there:], there + 1):
+        plan.save(directory.repeat_file(number), checked.index)
+    directory.write(record)
+    trials = (checked.specs, checked.pending)
+    return PreparedSweep(directory, record, *trials, directory.data(record), checked.search)
+
+
+def start_order(specs: Sequence[TrialSpec], finished: Collection[TrialSpec]) -> list[TrialSpec]:
+    """What is left to run, in the order in which it should start.
+
+    Long trials start first, so that none of them is left running alone at the end. Trials that can
+    reuse the weights of another one come last.
+    """
+    again = reusing(specs)
+    pending = [spec for spec in specs if spec not in finished]
+    return sorted(pending, key=lambda s: (s in again, -relative_cost(s.candidate)))
+
+
+def reusing(specs: Sequence[TrialSpec]) -> set[TrialSpec]:
+    """Trials that can reuse the weights of one before them."""
+    seen: set[tuple[Candidate, str, int]] = set()
+    again: set[TrialSpec] = set()
+    for spec in specs:
+        training = (spec.candidate.trained, spec.folds_fingerprint, spec.fold)
+        if training in seen:
+            again.add(spec)
+        seen.add(training)
+    return again
+
+
+def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Trials that can reuse the weights of another one, at the end."""
+    again = reusing(specs)
+    return sorted(specs, key=lambda spec: spec in again)
+
+
+def _spellings(before: Sequence[Candidate]) -> dict[str, str]:
+    """How a run writes its losses, by their normalized expressions."""
+    found: dict[str, str] = {}
+    for candidate in before:
+        with suppress(SpaceError):  # a loss of one's own that is gone
+            found.setdefault(normalize_expression(candidate.loss), candidate.loss)
+    return found
+
+
+def _with_loss(candidate: Candidate, spelled: Mapping[str, str]) -> Candidate:
+    normal = normalize_expression(candidate.loss)
+    return dataclasses.replace(candidate, loss=spelled.get(normal, normal))
+
+
+def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    for corner in search.corners():
+        check_candidate(corner)
+    known = search.inside(before)
+    missing = max(search.drawn_first - len(known), 0)
+    drawn = tuple(islice(search.draws(without=known), missing))
+    for candidate in drawn:
+        check_candidate(candidate)
+    return (*known, *drawn)
+
+
+def _repeats(request: SweepRequest, before: int) -> int:
+    """How many fold plans there shall be, of which some are there."""
+    if request.repeats is None:
+        return before
+    if not before <= request.repeats <= MOST_REPEATS:
+        expected = f"{before} to {MOST_REPEATS}" + (", as before or more" if before > 1 else "")
+        raise RunError("--repeats", expected, request.repeats, "pass such a number")
+    return request.repeats
+
+
+def _record(
+    request: SweepRequest,
+    candidates: tuple[Candidate, ...],
+    found: tuple[SliceIndex, Sequence[FoldPlan], SweepRecord | None],
+) -> SweepRecord:
+    index, (plan, *repeats), before = found
+    new = SweepRecord(
+        candidates=candidates,
+        n_folds=plan.n_splits,
+        folds_fingerprint=plan.fingerprint,
+        seed=request.space.seed,
+        data_directory=request.data.resolve(),
+        data_fingerprint=index.fingerprint,
+        exclude=tuple(sorted(request.exclude)),
+        spaces=(request.space.name,),
+        commands=(request.command,),
+        repeats=tuple(Repeat(plan.seed, plan.fingerprint) for plan in repeats),
+        to_come=max(request.search.total - len(candidates), 0) if request.search else 0,
+    )
+    if before is None:
+        return new
+    return dataclasses.replace(
+        before,
+        candidates=tuple(dict.fromkeys((*before.candidates, *candidates))),
+        data_directory=new.data_directory,
+        repeats=new.repeats,
+        spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
+        commands=(*before.commands, *new.commands),
+        to_come=new.to_come,
+    )
+
+
+def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex) -> None:
+    """A run directory holds trials of one data set, one fold plan and one seed."""
+    where, remedy = request.out, "pass another --out"
+    if before.data_fingerprint != index.fingerprint:
+        expected = f"the run's data set ({before.data_directory}, {before.data_fingerprint})"
+        raise RunError(where, expected, f"{request.data}, {index.fingerprint}", remedy)
+    if before.n_folds != request.space.folds:
+        raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
+    if before.seed != request.space.seed:
+        raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)
+
+
+def _refuse_foreign(path: Path) -> None:
+    # Folds without a record are what a sweep left that ended between the two, on a full disk.
+    ours = re.compile(rf"{re.escape(LOCK)}|folds(-\d+)?\.json")
+    if path.exists() and (
+        not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
+    ):
+        expected = "a new or empty directory, or a run's"
+        raise RunError(path, expected, "something else", "pass another --out")

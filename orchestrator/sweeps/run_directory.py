@@ -1,0 +1,260 @@
+"""A run directory: what was asked for, the folds, and one directory a trial.
+
+::
+
+    RUN/sweep.json      candidates, data and fold fingerprints, seed, versions, command
+    RUN/folds.json      case -> fold, with the audit; folds-2.json ... of further repeats
+    RUN/trials/<key>/   see gitract_core.results.trial_result.TrialFiles
+    RUN/report/         tables
+    RUN/ensembles/      one directory an ensemble
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
+
+from gitract_core import __version__
+from gitract_core.errors import GitractError, RunError, one_line
+from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.json_shapes import Meta
+from gitract_core.results.trial_result import TrialFiles, TrialResult
+from gitract_core.spec import Candidate, TrialSpec
+
+if TYPE_CHECKING:
+    from gitract_core.data.folds import FoldPlan
+    from gitract_core.trial.run import TrialData
+
+_FORMAT = 1
+MOST_REPEATS = 100
+
+
+class _Repeat(TypedDict):
+    seed: Annotated[int, Meta(ge=0, le=2**32)]
+    folds_fingerprint: str
+
+
+class _Record(TypedDict):
+    """What is read of ``sweep.json``."""
+
+    format: Literal[1]
+    candidates: Annotated[list[dict[str, str | int | float]], Meta(min_length=1)]
+    n_folds: Annotated[int, Meta(ge=2, le=10_000)]
+    folds_fingerprint: str
+    seed: Annotated[int, Meta(ge=0, le=2**31)]
+    data_directory: str
+    data_fingerprint: Annotated[str, Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]
+    exclude: list[str]
+    spaces: list[str]
+    commands: list[str]
+    created: str
+    version: str
+    to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
+    repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The whole cross-validation once more, with another seed and other folds."""
+
+    seed: int
+    folds_fingerprint: str
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What ``sweep.json`` holds.
+
+    Attributes:
+        candidates: settings, in the order of the space; a later sweep into the same directory
+            adds its own.
+        n_folds, folds_fingerprint, seed: the folds, and the seed of every trial.
+        data_directory, data_fingerprint, exclude: the data set.
+        spaces: names of the spaces that were swept.
+        commands: command lines, oldest first.
+        created: when, in UTC.
+        version: of this package.
+        repeats: further fold plans; their folds are numbered on from those of the first.
+        to_come: candidates that a search has yet to propose.
+    """
+
+    candidates: tuple[Candidate, ...]
+    n_folds: int
+    folds_fingerprint: str
+    seed: int
+    data_directory: Path
+    data_fingerprint: str
+    exclude: tuple[str, ...] = ()
+    spaces: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    version: str = __version__
+    to_come: int = 0
+    repeats: tuple[Repeat, ...] = ()
+
+    @property
+    def plans(self) -> tuple[Repeat, ...]:
+        """Seed and fingerprint of every fold plan, the first included."""
+        return (Repeat(self.seed, self.folds_fingerprint), *self.repeats)
+
+    @property
+    def total_folds(self) -> int:
+        """Trials of a candidate: the folds of all plans."""
+        return self.n_folds * len(self.plans)
+
+    @property
+    def folds_in_words(self) -> str:
+        """``5 folds``, or ``2 x 5 folds`` where they are repeated."""
+        times = f"{len(self.plans)} x " if self.repeats else ""
+        return f"{times}{self.n_folds} folds"
+
+    def fold_number(self, spec: TrialSpec) -> int:
+        """A trial's fold, numbered through all plans from 0."""
+        fingerprints = [plan.folds_fingerprint for plan in self.plans]
+        return fingerprints.index(spec.folds_fingerprint) * self.n_folds + spec.fold
+
+    def specs(self, candidates: Sequence[Candidate] | None = None) -> list[TrialSpec]:
+        """All trials of the given candidates (by default of all), candidate by candidate."""
+        return [
+            TrialSpec(
+                candidate,
+                fold,
+                self.n_folds,
+                plan.seed,
+                self.data_fingerprint,
+                plan.folds_fingerprint,
+            )
+            for candidate in (self.candidates if candidates is None else candidates)
+            for plan in self.plans
+            for fold in range(self.n_folds)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the inverse of ``from_json``."""
+        values = {**self.__dict__, "data_directory": str(self.data_directory)}
+        candidates = [c.knobs() for c in self.candidates]
+        repeats = [asdict(repeat) for repeat in self.repeats]
+        return {"format": _FORMAT, **values, "candidates": candidates, "repeats": repeats}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SweepRecord:
+        """A record from what ``to_json`` gave."""
+        values = {name: value for name, value in values.items() if name != "format"}
+        for name in ("exclude", "spaces", "commands"):
+            values[name] = tuple(values[name])
+        values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
+        values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
+        return cls(**{**values, "data_directory": Path(values["data_directory"])})
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """The paths of a run directory, and what can be read from them without torch."""
+
+    path: Path
+
+    @classmethod
+    def existing(cls, path: Path | None) -> SweepDirectory:
+        """The given run directory, or the newest one under ``runs/``.
+
+        Raises:
+            RunError: there is none.
+        """
+        if path is not None:
+            if not (path / "sweep.json").is_file():
+                remedy = "pass a directory that gitract-cv sweep made"
+                raise RunError(path, "a run directory (with sweep.json)", "none", remedy)
+            return cls(path)
+        found = sorted(Path("runs").glob("*/sweep.json"), key=lambda p: p.stat().st_mtime)
+        if not found:
+            raise RunError("runs/", "a run", "none", "run gitract-cv sweep, or pass RUN")
+        return cls(found[-1].parent)
+
+    @property
+    def record_file(self) -> Path:
+        """``sweep.json``."""
+        return self.path / "sweep.json"
+
+    @property
+    def folds_file(self) -> Path:
+        """``folds.json``."""
+        return self.path / "folds.json"
+
+    def repeat_file(self, number: int) -> Path:
+        """``folds-2.json`` for the second plan, and so on; of the first ``folds.json``."""
+        return self.folds_file if number == 1 else self.path / f"folds-{number}.json"
+
+    @cached_property
+    def trials(self) -> Path:
+        """The directory of the trials' directories."""
+        return self.path / "trials"
+
+    def trial(self, spec: TrialSpec) -> TrialFiles:
+        """The files of a trial."""
+        return TrialFiles(self.trials / spec.key)
+
+    def record(self) -> SweepRecord:
+        """Read ``sweep.json``.
+
+        Raises:
+            RunError: unreadable or not a sweep's record.
+        """
+        remedy = "restore the file or start a new run directory"
+        values = read_json(self.record_file, _Record, remedy)
+        try:
+            return SweepRecord.from_json(dict(values))
+        except (TypeError, GitractError) as error:
+            raise RunError(self.record_file, "a sweep's record", error, remedy) from None
+
+    def write(self, record: SweepRecord) -> None:
+        """Write ``sweep.json`` atomically."""
+        write_json(self.record_file, record.to_json())
+
+    def result(self, spec: TrialSpec) -> TrialResult | None:
+        """A trial's result, or None if it is not finished.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        file = self.trial(spec).result
+        return TrialResult.load(file, spec) if file.is_file() else None
+
+    def failure(self, spec: TrialSpec) -> str | None:
+        """Why a trial failed, in one line, or None."""
+        file = self.trial(spec).failure
+        try:
+            return one_line(read_json(file).get("message", "unknown"))
+        except RunError:
+            if file.is_file():
+                raise
+            return None  # there is none, or a new attempt removed it just now
+
+    def plans(self, record: SweepRecord) -> list[FoldPlan]:
+        """The folds of every repeat, at least one.
+
+        Raises:
+            RunError: a fold file is missing, damaged, or not the plan of this run.
+        """
+        from gitract_core.data.folds import FoldPlan
+
+        plans = []
+        for number, repeat in enumerate(record.plans, 1):
+            file = self.repeat_file(number)
+            plan = FoldPlan.load(file)
+            if plan.fingerprint != repeat.folds_fingerprint:
+                expected, got = f"fold plan {repeat.folds_fingerprint}", plan.fingerprint
+                raise RunError(file, expected, got, "restore the file")
+            plans.append(plan)
+        return plans
+
+    def data(self, record: SweepRecord) -> TrialData:
+        """Where this run's trials find their data."""
+        from gitract_core.trial.run import TrialData
+
+        plan, *repeats = self.plans(record)
+        where = (record.data_directory, record.data_fingerprint)
+        return TrialData(*where, plan, record.exclude, repeats=tuple(repeats))

@@ -1,0 +1,616 @@
+"""Runs in an object store, through the command line, against a real S3 server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gitract_core.errors import RunError
+from orchestrator.capacity.slots import Slots
+from orchestrator.execution.executor import Jobs, attempt
+from orchestrator.execution.out_of_memory import Crowded
+from orchestrator.results.status import read_status
+from orchestrator.storage.lease import lease
+from orchestrator.storage.object_store import LEASE, RemoteRun, StoreError, _open
+from orchestrator.storage.stored_members import local_members, split_members
+from orchestrator.sweeps.run_directory import SweepDirectory
+from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
+from tests.support import tiny_sweep
+from tests.support.tiny_sweep import prepare_tiny
+from tests.support.waiting import free_port, wait_until
+
+SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+
+
+@dataclass
+class Server:
+    """An S3 server that can be stopped; what it holds is then lost."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def start_server(port: int = 0) -> Server:
+    tool = shutil.which("moto_server", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if tool is None:
+        pytest.skip("moto_server is not installed")
+    port = port or free_port()
+    quiet = subprocess.DEVNULL
+    command = [tool, "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+
+    def answers() -> bool:
+        assert process.poll() is None, "no server"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    wait_until(answers)
+    return Server(port, process)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    started = start_server()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "hidden",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{started.port}",
+        "GITRACT_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    make_bucket(started)
+    yield started
+    started.stop()
+
+
+def system(server: Server) -> Any:
+    from pyarrow.fs import S3FileSystem
+
+    where = f"127.0.0.1:{server.port}"
+    return S3FileSystem(scheme="http", endpoint_override=where, allow_bucket_creation=True)
+
+
+def make_bucket(server: Server) -> None:
+    system(server).create_dir("bucket")
+
+
+def names(server: Server, folder: str) -> list[str]:
+    from pyarrow.fs import FileSelector
+
+    found = system(server).get_file_info(FileSelector(f"bucket/{folder}", recursive=True))
+    return sorted(info.path.removeprefix(f"bucket/{folder}/") for info in found if info.is_file)
+
+
+def command(*arguments: str) -> list[str]:
+    code = "from orchestrator.cli import main; main()"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if cache:
+        environment["GITRACT_CACHE"] = str(cache)
+    return subprocess.run(
+        command(*arguments), env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE)
+    flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
+    return ["sweep", *flags, *more]
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+# Names
+
+
+def test_uris_survive_pathlib() -> None:
+    found = RemoteRun.of(Path("s3://bucket/runs/a?scheme=http&endpoint_override=127.0.0.1:9"))
+    assert found
+    assert found.uri == "s3://bucket/runs/a?scheme=http&endpoint_override=127.0.0.1:9"
+    assert found.mirror.name == "a"
+    for local in (None, Path("runs/a"), Path("/s3/a"), Path("c:/a")):
+        assert RemoteRun.of(local) is None
+    parts = split_members(Path("s3://bucket/runs/a/ensembles/top1-equal/members.json?scheme=http"))
+    assert parts == (RemoteRun("s3://bucket/runs/a?scheme=http"), "ensembles/top1-equal")
+    with pytest.raises(RunError, match="RUN/ensembles/NAME or RUN/trials/KEY"):
+        local_members(Path("s3://bucket/runs/a"))
+
+
+def test_a_hash_in_a_uri_is_refused() -> None:
+    """Clients cut a path off at it: two runs would share one folder."""
+    with pytest.raises(RunError, match="write it as %23"):
+        RemoteRun("s3://bucket/runs/paper#2").listing()
+
+
+@pytest.mark.parametrize("uri", ["s3://key:word@bucket/a", "s3://bucket/a?secret_key=word"])
+def test_passwords_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(RunError, match="AWS_SECRET_ACCESS_KEY") as error:
+        RemoteRun.of(Path(uri))
+    assert "word" not in str(error.value).replace("password", "")
+
+
+# From one end to the other
+
+
+@pytest.mark.slow
+def test_sweep_report_ensemble_predict_and_another_machine(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    done = run(*sweep(tiny, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["leaderboard"]
+    stored = names(server, "runs/a")
+    results = [name for name in stored if name.endswith("result.json")]
+    assert len(results) == 4
+    assert {"sweep.json", "folds.json", "report/report.html"} <= set(stored)
+    assert not [name for name in stored if "checkpoint" in name or "lease" in name]
+    mirror = RemoteRun("s3://bucket/runs/a").mirror
+    assert len([name for name in stored if name.endswith("/trial.log")]) == 4
+    for name in stored:
+        with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
+            assert stream.read() == (mirror / name).read_bytes(), name
+    assert "hidden" not in (mirror / "sweep.json").read_text()
+
+    other = tmp_path / "another machine"
+    again = run(*sweep(tiny, tmp_path), cache=other)
+    assert again.returncode == 0, again.stderr
+    assert "4 of them are finished already" in again.stderr
+    assert json.loads(again.stdout)["leaderboard"] == json.loads(done.stdout)["leaderboard"]
+
+    uri = "s3://bucket/runs/a"
+    table = run("report", uri, "--json", cache=tmp_path / "third")
+    assert json.loads(table.stdout)["leaderboard"] == json.loads(done.stdout)["leaderboard"]
+    state = run("status", uri, "--json", cache=tmp_path / "third")
+    assert json.loads(state.stdout)["counts"] == {"finished": 4}
+    images = str(tiny / "train")
+    made = run("ensemble", uri, "--top", "2", "--images", images, cache=tmp_path / "third")
+    assert made.returncode == 0, made.stderr
+    assert "ensembles/top2-equal/members.json" in names(server, "runs/a")
+    out = tmp_path / "masks.csv"
+    members = f"{uri}/ensembles/top2-equal"
+    where = ("--images", images, "--out", str(out))
+    predicted = run("predict", members, *where, cache=tmp_path / "fourth")
+    assert predicted.returncode == 0, predicted.stderr
+    ours = mirror.parent.parent.parent.parent / "third"
+    submission = next(ours.rglob("submission.csv"))
+    assert out.read_bytes() == submission.read_bytes()
+
+
+def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
+
+
+def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count: int = 1) -> None:
+    def stored() -> bool:
+        assert process.poll() is None, f"no {ending}"
+        try:
+            return sum(name.endswith(ending) for name in names(server, "runs/a")) >= count
+        except FileNotFoundError:
+            return False
+
+    wait_until(stored)
+
+
+@pytest.mark.slow
+def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    epochs = ("--set", "training.epochs=25", "--set", "loss=bce", "--cpus-per-trial", "1")
+    whole = run(*sweep(tiny, tmp_path, *epochs, out="s3://bucket/runs/whole"))
+    assert whole.returncode == 0, whole.stderr
+    begun = started_sweep(sweep(tiny, tmp_path, *epochs), tmp_path / "first")
+    wait_for(server, "checkpoint.pt", begun)
+    second = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
+    assert second.returncode == 2
+    assert "expected no other sweep into this run, got the one of process" in last_line(second)
+    begun.kill()
+    begun.wait()
+    done = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    results = {}
+    for out in ("whole", "a"):
+        values = [name for name in names(server, f"runs/{out}") if name.endswith("result.json")]
+        for name in values:
+            with system(server).open_input_stream(f"bucket/runs/{out}/{name}") as stream:
+                result = json.loads(stream.read())
+            cost = result.pop("cost")
+            results[out, result["key"]] = result
+            assert cost["threads"] == 1, "sums of other threads differ in the last bits"
+    keys = {key for _, key in results}
+    assert len(keys) == 2
+    logs = [text(server, name) for name in names(server, "runs/a") if name.endswith("trial.log")]
+    ends = [re.findall(r"^=== (attempt \d|finished)", log, re.M) for log in logs]
+    assert ["attempt 1", "attempt 2", "finished"] in ends, "one killed here, gone on with there"
+    for key in keys:
+        assert results["whole", key] == results["a", key], "as if never interrupted"
+
+
+def text(server: Server, name: str) -> str:
+    """A file of the run ``a``, as the store has it."""
+    with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
+        return bytes(stream.read()).decode()
+
+
+def stored(server: Server, name: str) -> dict[str, Any]:
+    """A JSON file of the run ``a``, as the store has it."""
+    found: dict[str, Any] = json.loads(text(server, name))
+    return found
+
+
+@pytest.mark.slow
+def test_killed_race_goes_on_elsewhere_with_its_decisions(
+    server: Server, tiny: Path, tmp_path: Path
+) -> None:
+    race = ("--set", "training.epochs=25", "--folds", "3", "--race", "--race-keep", "1")
+    begun = started_sweep(sweep(tiny, tmp_path, *race), tmp_path / "first")
+    wait_for(server, "racing.json", begun)
+    begun.kill()
+    begun.wait()
+    before = stored(server, "racing.json")["decisions"]
+    assert [decision["after_folds"] for decision in before] == [1, 1]
+    results = [name for name in names(server, "runs/a") if name.endswith("result.json")]
+    dates = {name: stored(server, name)["cost"] for name in results}
+    done = run(*sweep(tiny, tmp_path, *race), cache=tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    after = stored(server, "racing.json")["decisions"]
+    assert after[:2] == before, "times and reasons too"
+    assert after[-1]["after_folds"] == 2
+    assert {name: stored(server, name)["cost"] for name in results} == dates
+    dropped = [line for line in json.loads(done.stdout)["leaderboard"] if "drop" in line["reason"]]
+    assert len(dropped) == sum(decision["dropped"] for decision in after)
+
+
+def test_who_was_crowded_is_known_to_other_machines(
+    server: Server, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that runs out of memory beside others, then alone, then is looked at elsewhere."""
+    store = RemoteRun("s3://bucket/runs/crowded")
+    sweep = prepare_tiny(tiny, store.mirror, {"training.epochs": 1})
+    store.push()
+    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2, gpus=0.5), store=store)
+    spec, name = sweep.specs[0], f"trials/{sweep.specs[0].key}/crowded.json"
+    with device_of(SmallDevice(2)):
+        (event,) = attempt(spec, jobs)
+        assert event.fault == "crowded"
+        Crowded(jobs).note(event)
+        assert name in store.listing()
+        ended = [event.kind for event in attempt(spec, jobs.alone())]
+    assert ended == ["epoch", "finished"]
+    assert name in store.listing(), "not removed with what the trial itself leaves behind"
+    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "another machine"))
+    assert spec.key not in Crowded(jobs)
+    store.pull()
+    assert spec.key in Crowded(jobs)
+    assert read_status(SweepDirectory(store.mirror)).trials[0].alone
+
+
+class Cable:
+    """Carries connections to a server, until it is cut."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.port, self.ends = server, free_port(), list[socket.socket]()
+        self.mend()
+
+    def mend(self) -> None:
+        self.door = socket.create_server(("127.0.0.1", self.port))
+        Thread(target=self._accept, args=(self.door,), daemon=True).start()
+
+    def cut(self) -> None:
+        for end in (self.door, *self.ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self.ends.clear()
+
+    def _accept(self, door: socket.socket) -> None:
+        with suppress(OSError):  # cut
+            while True:
+                near, far = (
+                    door.accept()[0],
+                    socket.create_connection(("127.0.0.1", self.server.port)),
+                )
+                self.ends += [near, far]
+                Thread(target=self._carry, args=(near, far), daemon=True).start()
+                Thread(target=self._carry, args=(far, near), daemon=True).start()
+
+    @staticmethod
+    def _carry(source: socket.socket, drain: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(2**16):
+                drain.sendall(piece)
+            drain.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.slow
+def test_lost_server_costs_nothing_that_is_finished(
+    server: Server, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off when one of two trials is finished and stored, the other on its way."""
+    cable, cache = Cable(server), tmp_path / "machine"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cable.port}")
+    flags = ("--set", "training.epochs=15", "--set", "loss=bce", "--retries", "0")
+    asked = sweep(tiny, tmp_path, *flags, "--cpus-per-trial", str(os.cpu_count()))
+    begun = subprocess.Popen(
+        command(*asked),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(server, "history.csv", begun, count=2)
+    cable.cut()
+    _, said = begun.communicate(timeout=450)
+    assert begun.returncode == 1, said
+    assert "Traceback" not in said, said
+    last = said.strip().splitlines()[-1]
+    assert "s3://bucket/runs/a: expected an answer" in last, said
+    assert "the same command goes on" in last
+    (failure,) = [json.loads(f.read_text()) for f in cache.rglob("failure.json")]
+    assert failure["kind"] == "lost", "of the second trial; the first one is finished"
+
+    def results() -> dict[str, str]:
+        found = [name for name in names(server, "runs/a") if name.endswith("result.json")]
+        return {name: text(server, name) for name in found}
+
+    before = results()
+    assert len(before) == 1
+    cable.mend()
+    done = run(*asked, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert "1 of them are finished already" in done.stderr
+    after = results()
+    assert len(after) == 2
+    assert before.items() <= after.items(), "seconds tell a trial from its repetition"
+    cable.cut()
+
+
+# What is wrong is said in one line
+
+
+def test_missing_bucket_and_run(server: Server, tiny: Path, tmp_path: Path) -> None:
+    done = run(*sweep(tiny, tmp_path, out="s3://nobody/runs/a"))
+    assert done.returncode == 2
+    assert "s3://nobody/runs/a: expected a bucket nobody, got none" in last_line(done)
+    done = run("report", "s3://bucket/runs/none")
+    assert done.returncode == 2
+    assert "expected a run directory (with sweep.json), got none" in last_line(done)
+    done = run("report", "s3://bucket")
+    assert done.returncode == 2
+    assert "write s3://BUCKET/FOLDER" in last_line(done)
+
+
+def test_no_server_is_not_taken_for_a_refusal(server: Server) -> None:
+    """Names and ports with 403 in them were."""
+    server.stop()
+    where = f"endpoint_override=127.0.0.1:{server.port}&scheme=http"
+    with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
+        RemoteRun(f"s3://bucket/run-403-ACCESS_DENIED?{where}").listing(patient=False)
+    with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
+        RemoteRun(f"s3://bucket-403/run?{where}").check()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "AccessDenied"),
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (403, "AccountProblem"),
+        (401, "Unauthorized"),
+        (400, "ExpiredToken"),
+    ],
+)
+def test_a_store_that_refuses_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str
+) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked: list[str] = []
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "word")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as store:
+        Thread(target=store.serve_forever, daemon=True).start()
+        try:
+            where = f"endpoint_override=127.0.0.1:{store.server_port}&scheme=http"
+            with pytest.raises(RunError, match=r"expected access.*set AWS_ACCESS_KEY_ID"):
+                RemoteRun(f"s3://bucket/run?{where}").listing()
+        finally:
+            store.shutdown()
+    assert len(asked) == 1
+
+
+def test_objects_are_stored_in_order_and_only_if_changed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ = RemoteRun("s3://bucket/runs/b")
+    folder = run_.mirror / "trials" / "k"
+    folder.mkdir(parents=True)
+    kinds = ("result.json", "checkpoint.pt", "oof.npz", "history.csv", "best.safetensors")
+    for name in (*kinds, ".lock"):
+        (folder / name).write_text(name)
+    put: list[str] = []
+    original = RemoteRun._put
+
+    def noted(self: RemoteRun, name: str) -> None:
+        put.append(name.rpartition("/")[2])
+        original(self, name)
+
+    monkeypatch.setattr(RemoteRun, "_put", noted)
+    run_.push("trials/k")
+    assert put == ["oof.npz", "history.csv", "best.safetensors", "checkpoint.pt", "result.json"]
+    run_.push("trials/k")
+    assert len(put) == 5
+    (folder / "history.csv").write_text("longer than before")
+    run_.push("trials/k")
+    assert put[5:] == ["history.csv"]
+
+
+def test_times_of_listings_may_be_finer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some servers tell them: nothing is stored or fetched again for that."""
+    run_ = RemoteRun("s3://bucket/runs/fine")
+    system_, root = _open(run_.uri)
+
+    class Fine:
+        def get_file_info(self, what: Any) -> Any:
+            found = system_.get_file_info(what)
+            if not isinstance(found, list):
+                return found
+            kept = ("path", "size", "type")
+            finer = [(f, {name: getattr(f, name) for name in kept}) for f in found]
+            return [SimpleNamespace(mtime_ns=(f.mtime_ns or 0) + 7_000_000, **v) for f, v in finer]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(system_, name)
+
+    monkeypatch.setattr("orchestrator.storage.object_store._open", lambda uri: (Fine(), root))
+    (run_.mirror / "trials").mkdir(parents=True)
+    (run_.mirror / "trials/a").write_text("a")
+    run_.push()
+    moved: list[str] = []
+    monkeypatch.setattr(RemoteRun, "_put", lambda self, name: moved.append(name))
+    monkeypatch.setattr(RemoteRun, "_get", lambda self, name, stamps: moved.append(name))
+    run_.push()
+    run_.fetch(run_.listing())
+    assert moved == []
+
+
+def test_mirror_follows_the_store(server: Server) -> None:
+    run_ = RemoteRun("s3://bucket/runs/c")
+    for name in ("sweep.json", "trials/k/result.json", "trials/k/checkpoint.pt"):
+        run_.write_text(name, name)
+    run_.pull()
+    assert (run_.mirror / "trials/k/result.json").read_text() == "trials/k/result.json"
+    assert not (run_.mirror / "trials/k/checkpoint.pt").exists(), "a worker's"
+    run_.write_text("sweep.json", "another")
+    run_.pull()
+    assert (run_.mirror / "sweep.json").read_text() == "another"
+    run_.delete("sweep.json")
+    run_.pull()
+    assert not (run_.mirror / "trials").exists(), "that run is there no longer"
+
+
+def test_what_changes_while_it_is_read_is_read_anew(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ = RemoteRun("s3://bucket/runs/moving")
+    grown, gone = "trials/k/history.csv", "trials/k/failure.json"
+    for name in ("sweep.json", grown, gone):
+        run_.write_text(name, "short")
+    listing = RemoteRun.listing
+
+    def then_changed(self: RemoteRun, *arguments: Any, **named: Any) -> Any:
+        found = listing(self, *arguments, **named)
+        self.write_text(grown, "longer than before")
+        self.delete(gone)
+        return found
+
+    monkeypatch.setattr(RemoteRun, "listing", then_changed)
+    run_.pull()
+    assert (run_.mirror / grown).read_text() == "longer than before"
+    assert not (run_.mirror / gone).exists()
+
+
+def test_a_result_that_is_deleted_in_the_store_stays_deleted(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where it was only read: it is not stored again."""
+    run_, result = RemoteRun("s3://bucket/runs/less"), "trials/k/result.json"
+    for name in ("sweep.json", result):
+        run_.write_text(name, name)
+    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "reader"))
+    run_.pull()
+    assert (run_.mirror / result).is_file()
+    run_.delete(result)
+    run_.pull()
+    run_.push_rest()
+    assert not (run_.mirror / result).exists()
+    assert result not in run_.listing()
+
+
+def test_damaged_members_in_a_store_are_one_line(server: Server) -> None:
+    run_ = RemoteRun("s3://bucket/runs/e")
+    for text_, expected in (("{", "expected JSON"), ('{"members": [{}]}', "weights")):
+        run_.write_text("ensembles/top1/members.json", text_)
+        with pytest.raises(RunError, match=expected):
+            local_members(Path("s3://bucket/runs/e/ensembles/top1"))
+
+
+def test_lease_of_another_container_and_a_lost_one_are_respected(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers may share a host's name, and have numbers of processes of their own."""
+    run_ = RemoteRun("s3://bucket/runs/f")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    there = {"host": socket.gethostname(), "pid": dead.pid, "token": "x", "pids": "pid:[1]"}
+    run_.write_text(LEASE, json.dumps(there))
+    with pytest.raises(RunError, match="no other sweep"), lease(run_):
+        pass
+    run_.delete(LEASE)
+    monkeypatch.setattr("orchestrator.storage.lease._RENEW_SECONDS", 0.05)
+    with lease(run_):  # and then this machine sleeps for long
+        run_.write_text(LEASE, json.dumps(there))
+        time.sleep(0.5)
+        assert json.loads(run_.read_text(LEASE)) == there
+    assert json.loads(run_.read_text(LEASE)) == there
+
+
+def test_lease_is_taken_over_from_the_dead_alone(server: Server) -> None:
+    run_ = RemoteRun("s3://bucket/runs/d")
+    host = socket.gethostname()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    run_.write_text("sweep.lease.json", json.dumps({"host": host, "pid": dead.pid, "token": "x"}))
+    with lease(run_), pytest.raises(RunError, match="no other sweep"), lease(run_):
+        pass
+    assert "sweep.lease.json" not in run_.listing()
+    run_.write_text("sweep.lease.json", json.dumps({"host": "far", "pid": 1, "token": "x"}))
+    with pytest.raises(RunError, match=r"process 1 on far; .* wait (90|8\d) s"), lease(run_):
+        pass

@@ -1,0 +1,104 @@
+"""The documentation's commands run.
+
+Commands of README.md, docs/tutorial.md and every ``--help`` are run in the order of the page: on
+the tiny data set in place of the contest's, a small space in place of ``paper``, local workers.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from orchestrator.cli.app import app, fill
+from tests.bad_input.refusing import run_cli
+from tests.support.clinic_files import axial_series, block, write_series
+from tests.support.pages import ROOT, commands_of
+from tests.support.tiny_contest import write_tiny_contest
+from tests.support.tiny_sweep import SPACE
+
+SMALLER = {  # of the tutorial's space
+    "folds: 5": "folds: 2",
+    "epochs: 30}": "epochs: 3}\ninput: {size: 32, channels: 1}",
+    "[3e-4, 1e-3]": "[1e-2, 2e-2], batch_size: 4",
+    "widths: standard, depth: [4, 5]": 'widths: "4,8", depth: 1',
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with all that the pages speak of: data set, scans of a clinic, spaces."""
+    home = tmp_path
+    data = write_tiny_contest(home / "uw-madison", ((30, 0, 36, 36, 6), (31, 0, 36, 36, 6)))
+    shutil.copytree(data / "train" / "case7", data / "test" / "case7")
+    shutil.copytree(data / "train", home / "scans")
+    (home / "paper.yaml").write_text(
+        SPACE.replace("dice]", "dice, dice]") + "training: {epochs: 2}\n"
+    )
+    (question,) = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), re.DOTALL
+    )
+    for what, smaller in SMALLER.items():
+        assert question.count(what) == 1, what
+        question = question.replace(what, smaller)
+    (home / "question.yaml").write_text(question)
+    (home / "lab").mkdir()
+    affine = np.diag([1.5, 1.5, 3.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(block(), affine), home / "lab" / "scan.nii.gz")
+    write_series(home / "lab" / "series", axial_series(block()))
+    return home
+
+
+def run(command: str) -> None:
+    """A command in this process, for each new one loads the libraries for seconds."""
+    words = shlex.split(command)
+    assert words.pop(0) == "gitract-cv"
+    if words[0] == "sweep":
+        words += ["--local"]
+    ended = run_cli(*("paper.yaml" if word == "paper" else word for word in words))
+    assert ended.code == 0, (command, ended)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.usefixtures("home")
+def test_commands_of_a_page_run_in_its_order(page: str) -> None:
+    ours = [c for c in commands_of(ROOT / page) if c.startswith("gitract-cv ")]
+    assert len(ours) >= 8
+    for command in ours:
+        run(command)
+
+
+def test_the_example_of_every_command_runs(home: Path) -> None:
+    """After README's commands, whose run they refer to."""
+    for command in commands_of(ROOT / "README.md")[2:5]:
+        run(command)
+    made = home / "runs/paper/ensembles/top3-equal"
+    shutil.copy(made / "submission.csv", home / "submission.csv")
+    shutil.copy(home / "uw-madison/train.csv", home / "truth.csv")
+    fill()
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
+        example = (command.epilog or "").removeprefix("Example: ").partition(";")[0]
+        assert example.startswith(f"gitract-cv {name}"), name
+        if name == "phantom":
+            example += " --cases 2 --slices 16"
+        if name == "score":  # of the test's scans; the truth is the training's
+            example += " --images uw-madison/test"
+            rows = (home / "truth.csv").read_text().splitlines()
+            kept = [row for row in rows if row.startswith(("id", "case7_"))]
+            (home / "truth.csv").write_text("\n".join(kept) + "\n")
+        run(example)
