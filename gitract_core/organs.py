@@ -1,7 +1,69 @@
-"""The three organs, in channel order: the order of the rows of the contest's ``train.csv``.
+"""Organs of a data set: their names, in channel order, and the color of each.
 
-Masks of organs overlap, so the task is multi-label: three sigmoid channels, never a softmax.
+Masks of organs overlap, so the task is multi-label: one sigmoid channel an organ, never a softmax.
+Which organs there are, and their order, comes from the data set. ``CONTEST`` is the set of the
+UW-Madison GI tract data: what its reader, the phantom and files older than this class mean.
 """
 
-ORGANS: tuple[str, str, str] = ("large_bowel", "small_bowel", "stomach")
-N_ORGANS = len(ORGANS)
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gitract_core.errors import DataError
+
+# Okabe and Ito (2008): colors that stay apart under every common color blindness.
+_FIRST_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+_GOLDEN_RATIO = 0.618033988749895  # steps around the color circle that never come close again
+
+
+@dataclass(frozen=True, slots=True)
+class Organs:
+    """The organs of a data set in channel order.
+
+    >>> organs = Organs(("liver", "spleen"))
+    >>> len(organs), organs.place("spleen"), organs.colors["liver"]
+    (2, 1, '#0072B2')
+
+    Attributes:
+        names: unique, in the order of the network's output channels.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names or "" in self.names or len(set(self.names)) < len(self.names):
+            expected, remedy = "one or more different names", "name every organ once"
+            raise DataError("organs", expected, list(self.names), remedy)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def place(self, name: str) -> int:
+        """Channel of an organ; ``ValueError`` for another name."""
+        return self.names.index(name)
+
+    @property
+    def colors(self) -> dict[str, str]:
+        """``#RRGGBB`` of each organ: by its place alone, so the same in every picture and file."""
+        return {name: _color(place) for place, name in enumerate(self.names)}
+
+
+def _color(place: int) -> str:
+    if place < len(_FIRST_COLORS):
+        return _FIRST_COLORS[place]
+    number = place - len(_FIRST_COLORS)
+    lightness = (0.45, 0.65, 0.3)[number % 3]
+    rgb = colorsys.hls_to_rgb((0.1 + number * _GOLDEN_RATIO) % 1, lightness, 0.75)
+    return "#" + "".join(f"{round(255 * part):02X}" for part in rgb)
+
+
+CONTEST = Organs(("large_bowel", "small_bowel", "stomach"))
+"""In the order of the rows of the contest's ``train.csv``."""
+
+ORGANS = CONTEST.names  # until every user takes its organs from the data set
+N_ORGANS = len(CONTEST)
