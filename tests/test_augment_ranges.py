@@ -12,7 +12,7 @@ from gitract_core.augment.blur import draw_blur
 from gitract_core.augment.flip import Flip
 from gitract_core.augment.intensity import draw_intensity
 from gitract_core.augment.noise import Noise
-from gitract_core.augment.warp import Warp, draw_warp
+from gitract_core.augment.warp import Warp, draw_maps, draw_warp
 from gitract_core.knobs import AUGMENTATION_KINDS, AugmentationKnobs
 
 COUNT, SIZE = 2_000, 16
@@ -97,6 +97,18 @@ def test_maps_and_displacements_go_to_the_slices_that_they_were_drawn_for() -> N
     turned = (drawn.maps != torch.eye(2, 3)).flatten(1).any(1).tolist()
     assert bent == [False, True, True, False]
     assert turned == [True, False, True, True]
+
+
+def test_turn_scale_and_shifts_are_drawn_independently() -> None:
+    maps = draw_maps(COUNT, seeded())
+    angles = torch.atan2(maps[:, 1, 0], maps[:, 0, 0])
+    scales = torch.linalg.det(maps[:, :, :2]).sqrt()
+    drawn = torch.stack([angles, scales, maps[:, 0, 2], maps[:, 1, 2]])
+    assert float((torch.corrcoef(drawn) - torch.eye(4)).abs().max()) < 0.1
+    for values, low, high in zip(
+        drawn, (-math.pi / 18, 0.9, -0.1, -0.1), (math.pi / 18, 1.1, 0.1, 0.1), strict=True
+    ):
+        assert filled(values, low - 1e-6, high + 1e-6)
 
 
 def test_a_distortion_is_as_smooth_as_the_knob_says() -> None:

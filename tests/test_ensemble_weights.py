@@ -170,6 +170,7 @@ def test_a_manifest_of_trials_keeps_their_shares(bundle: Bundle, tmp_path: Path)
     assert [m.weight for m in made.members] == [0.75, 0.25]
     assert [m.candidate.loss for m in made.members] == ["bce", "dice"]
     assert [m.fold for m in made.members] == [0, 1]
+    assert (made.data_fingerprint, made.folds_fingerprint) == ("0" * 16, "1" * 16)
     parts = []
     for files, share in trials:
         network = load_network(spec_of().candidate, files.best, CPU)

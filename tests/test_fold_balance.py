@@ -67,6 +67,17 @@ def test_the_best_balanced_shuffle_is_chosen(seed: int) -> None:
     assert np.array_equal(planned(cases, labels, seed), chosen)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_seeds_draw_from_shuffles_of_their_own(seed: int) -> None:
+    """Of cases that are alike, so that shuffles part them in many equally balanced ways."""
+    cases = np.repeat(np.arange(12), 10)
+    labels = (np.arange(120) % 10 < np.array([2, 5, 7])[cases % 3]).astype(int)
+    every = shuffles(cases, labels, seed)
+    assert len({folds.tobytes() for folds in every}) > SHUFFLES / 2
+    best = every[int(np.argmin([imbalance(folds, labels) for folds in every]))]
+    assert np.array_equal(planned(cases, labels, seed), best)
+
+
 @pytest.mark.parametrize("rare", [1, 2])
 def test_a_label_too_rare_for_every_fold_counts_as_the_most_common_one(rare: int) -> None:
     cases, labels = contest(3, rare)

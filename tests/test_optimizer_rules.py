@@ -128,3 +128,21 @@ def test_a_resumed_training_goes_on_with_the_schedule(tmp_path: Path) -> None:
     expected = [again.candidate.optimizer.rate(epoch, 4) for epoch in (2, 3)]
     assert rates_of_steps(again, 2) == [[rate] * 5 for rate in expected]
     assert again.finished
+
+
+def test_a_resumed_training_keeps_moments_and_takes_its_settings_from_the_candidate(
+    tmp_path: Path,
+) -> None:
+    training, files = scheduled(), TrialFiles(tmp_path)
+    training.run_epoch()
+    (group,) = training.optimizer.param_groups
+    group["weight_decay"] = 0.9
+    Checkpoints(training, files, 0).after_epoch()
+    again = scheduled()
+    restore(again, files.checkpoint)
+    assert again.optimizer.param_groups[0]["weight_decay"] == 0.0
+    before, after = (t.optimizer.state_dict()["state"] for t in (training, again))
+    assert before
+    assert after.keys() == before.keys()
+    for place, moments in before.items():
+        assert all(torch.equal(after[place][name], moments[name]) for name in moments)
