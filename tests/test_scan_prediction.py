@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from gitract_core.device import DeviceSlices
+from gitract_core.cache import build_cache
+from gitract_core.device import DeviceSlices, resolve_precision, slices_on
+from gitract_core.held_out import held_out_scans, predict_held_out
 from gitract_core.inference import BATCH_SLICES, InParts, batches, predict_scan
 from gitract_core.knobs import InputKnobs
 from gitract_core.oof import to_bytes
+from gitract_core.slices import SliceIndex
 from gitract_core.spec import Candidate
+from tests.tiny_training import CPU, made_up_training, spec_of
 
 SLICES = 2 * BATCH_SLICES + 5
 
@@ -63,6 +69,53 @@ def test_parts_change_nothing(flip: bool) -> None:
         found = predict_scan(network, scan(), candidate, "fp32", flip=flip, in_parts=parts)
         assert np.abs(found.astype(int) - whole).max() <= 1
         assert parts.split == size
+
+
+class Arithmetic(nn.Module):
+    """Notes in which arithmetic it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[bool] = []
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        self.noted.append(torch.is_autocast_enabled("cpu"))
+        return planes
+
+
+@pytest.mark.parametrize(("precision", "short"), [("bf16", True), ("fp32", False)])
+def test_precision_is_what_was_asked_for(precision: str, short: bool) -> None:
+    network = Arithmetic()
+    predict_scan(network, scan(2), Candidate(input=InputKnobs(16)), precision, flip=True)
+    assert network.noted == [short, short]
+    assert resolve_precision(precision, CPU) == precision
+    training = made_up_training({"training.precision": precision})
+    seen: list[bool] = []
+    training.network.register_forward_pre_hook(
+        lambda *_: seen.append(torch.is_autocast_enabled("cpu"))
+    )
+    training.run_epoch()
+    assert set(seen) == {short}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_held_out_scans_are_each_predicted_from_their_own_slices(flip: bool, tiny: Path) -> None:
+    cache = build_cache(SliceIndex.from_directory(tiny), 16)
+    torch.manual_seed(0)
+    network, spec = nn.Conv2d(1, 3, 3, padding=1), spec_of()
+    table = cache.index.table.reset_index(drop=True)
+    rows = table.index[table["case"].isin([12, 1])].to_numpy()
+    scans = held_out_scans(cache, rows)
+    assert scans == ["case1_day0", "case1_day3", "case12_day2"]
+    data = (cache, slices_on(cache, CPU), scans)
+    found = predict_held_out(network, spec, data, flip=flip)
+    assert list(found) == scans
+    for name, values in found.items():
+        images = torch.from_numpy(cache.images[table["scan"] == name])
+        alone = predict_scan(network, images, spec.candidate, "fp32", flip=flip)
+        assert np.array_equal(values, alone)
+        other = predict_scan(network, images, spec.candidate, "fp32", flip=not flip)
+        assert not np.array_equal(values, other)
 
 
 def test_memory_that_sufficed_is_told_as_no_split() -> None:

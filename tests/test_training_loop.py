@@ -165,6 +165,15 @@ def test_records_say_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len({values[n] for n in shared}) == len(shared), "equal figures tell nothing"
 
 
+def test_a_pixel_of_even_chances_is_not_predicted() -> None:
+    counts = EpochCounts()
+    truth = torch.ones(1, 3, 2, 2)
+    counts.update(torch.zeros(1, 3, 2, 2), truth)
+    assert counts.compute().dice == 0
+    counts.update(torch.full((1, 3, 2, 2), 1e-6), truth)
+    assert counts.compute().dice == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_training(bad: float) -> None:
     training = made_up_training()

@@ -147,7 +147,7 @@ def test_a_training_whose_best_epoch_came_early_serves_shorter_ones(
 def test_nothing_of_another_training_is_taken(changes: dict[str, Any], trials: Trials) -> None:
     trials.finish(wanted(6), LOSSES)
     for epochs in (6, 8):
-        spec = wanted(epochs, **{k: v for k, v in changes.items()})
+        spec = wanted(epochs, **changes)
         assert taken_over(trials, spec) is None
         go_on_from_another(spec, trials.files(spec))
         assert not trials.files(spec).checkpoint.exists()

@@ -14,15 +14,23 @@ import torch
 
 from gitract_core.cache import SliceCache
 from gitract_core.device import slices_on
+from gitract_core.errors import RunError
 from gitract_core.folds import FoldPlan
 from gitract_core.inference import load_network
 from gitract_core.losses import build_loss
 from gitract_core.oof import OofStore
 from gitract_core.results import TrialFiles, read_history
 from gitract_core.training import FoldSlices, Training
-from gitract_core.trial import fold_slices, run_trial
+from gitract_core.trial import TrialData, fold_slices, run_trial
 from tests.tiny_sweep import prepare_tiny
-from tests.tiny_training import CPU, TRAINING, VALIDATION, made_up_slices, made_up_training
+from tests.tiny_training import (
+    CPU,
+    TRAINING,
+    VALIDATION,
+    made_up_slices,
+    made_up_training,
+    spec_of,
+)
 
 CASES = np.array([4, 4, 9, 2, 2, 2, 7, 9, 4, 11, 11, 7])
 PLAN = FoldPlan({2: 0, 4: 1, 7: 2, 9: 1, 11: 0}, 3)
@@ -40,6 +48,22 @@ def test_a_fold_is_validated_on_its_own_cases_and_trained_on_all_others(fold: in
     own = [row for row, case in enumerate(CASES.tolist()) if PLAN.fold_of_case[case] == fold]
     assert found.validation.tolist() == own
     assert found.training.tolist() == [row for row in range(len(CASES)) if row not in own]
+
+
+def test_a_trial_of_a_repeat_has_the_folds_of_its_own_plan() -> None:
+    other = FoldPlan({2: 1, 4: 0, 7: 2, 9: 0, 11: 1}, 3)
+    data = TrialData(Path("data"), "0" * 16, PLAN, repeats=(other,))
+    for plan in (PLAN, other):
+        spec = dataclasses.replace(spec_of(), folds_fingerprint=plan.fingerprint)
+        assert data.plan_of(spec) is plan
+        data.check(spec)
+    with pytest.raises(RunError, match="expected fold plan"):
+        data.check(spec_of())
+    foreign = dataclasses.replace(
+        spec_of(), data_fingerprint="f" * 16, folds_fingerprint=PLAN.fingerprint
+    )
+    with pytest.raises(RunError, match="expected data set"):
+        data.check(foreign)
 
 
 def batches_seen(training: Training, epochs: int) -> list[list[tuple[bool, list[int]]]]:
