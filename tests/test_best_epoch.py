@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from gitract_core.checkpoint import Checkpoints, restore
+from gitract_core.device import Runtime
 from gitract_core.early_stopping import ending, has_ended, is_better
+from gitract_core.held_out import open_oof
 from gitract_core.knobs import TrainingKnobs
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
+from gitract_core.oof import OofStore
 from gitract_core.results import (
     EpochRecord,
     TrialFiles,
@@ -201,7 +205,7 @@ def test_an_interrupted_trial_ends_with_the_best_epoch(
     monitor: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The result names it, and what was kept are its weights."""
-    knobs = {"training.monitor": monitor, "training.epochs": 5, "optimizer.learning_rate": 0.001}
+    knobs = {"training.monitor": monitor, "training.epochs": 5, "optimizer.learning_rate": 0.03}
     sweep = prepare_tiny(tiny, tmp_path / "run", {"network.widths": "2,4", **knobs})
     spec, files = sweep.specs[0], TrialFiles(tmp_path / "trial")
     scripted = iter([0.1, 0.3, 0.2, 0.2, 0.2])
@@ -225,6 +229,12 @@ def test_an_interrupted_trial_ends_with_the_best_epoch(
     assert (history["best_epoch"], history["epochs"]) == (best, 5)
     assert files.best.read_bytes() == kept[best - 1]
     assert history["at_best"]["loss"] == pytest.approx(losses[best - 1])
+    seconds = sum(r.seconds for r in read_history(files.history))
+    assert TrialResult.load(files.result).cost["seconds"] == pytest.approx(seconds)
+    scored = dict(OofStore(files.oof))
+    files.oof.unlink()
+    again = open_oof(spec, files, sweep.data, Runtime("cpu", 1))
+    assert all(np.array_equal(scored[scan], again[scan]) for scan in again), "of those weights"
 
 
 def test_a_summary_takes_each_figure_of_the_best_epoch_and_the_best_of_each_figure() -> None:

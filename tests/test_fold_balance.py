@@ -129,6 +129,9 @@ def test_further_plans_have_as_many_folds_and_come_from_the_next_seeds(tiny: Pat
     found = further_plans(index, [first], 3)
     assert [plan.n_splits for plan in found] == [3, 3]
     assert 4 < found[0].seed < found[1].seed
+    for seed in range(4, found[1].seed):
+        skipped = FoldPlan.make(index, 3, seed)
+        assert skipped.parts in (first.parts, found[0].parts)
     assert all(plan == FoldPlan.make(index, 3, plan.seed) for plan in found)
     assert len({plan.parts for plan in (first, *found)}) == 3
 

@@ -98,6 +98,14 @@ def test_precision_is_what_was_asked_for(precision: str, short: bool) -> None:
     assert set(seen) == {short}
 
 
+@pytest.mark.parametrize(("able", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_the_short_arithmetic_where_the_device_has_it(
+    able: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitract_core.device.supports_bf16", lambda device: able)
+    assert resolve_precision("auto", CPU) == expected
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_held_out_scans_are_each_predicted_from_their_own_slices(flip: bool, tiny: Path) -> None:
     cache = build_cache(SliceIndex.from_directory(tiny), 16)

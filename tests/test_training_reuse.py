@@ -154,6 +154,34 @@ def test_nothing_of_another_training_is_taken(changes: dict[str, Any], trials: T
         assert epochs_ready(spec, trials.files(spec)) == 0
 
 
+def test_with_cosine_the_number_of_epochs_is_part_of_the_training(trials: Trials) -> None:
+    """Each epoch's rate depends on it; patience decides none."""
+    cosine = {"optimizer.schedule": "cosine"}
+    trials.finish(wanted(6, knobs=cosine), LOSSES)
+    for epochs in (5, 8):
+        spec = wanted(epochs, knobs=cosine)
+        assert taken_over(trials, spec) is None
+        go_on_from_another(spec, trials.files(spec))
+        assert not trials.files(spec).checkpoint.exists()
+    assert taken_over(trials, wanted(6, 98, knobs=cosine)) is not None
+
+
+def test_trials_that_differ_in_anything_have_keys_of_their_own() -> None:
+    specs = [
+        wanted(6),
+        wanted(7),
+        wanted(6, 98),
+        wanted(6, fold=1),
+        wanted(6, seed=1),
+        wanted(6, knobs={"postprocess.threshold": 0.3}),
+        dataclasses.replace(wanted(6), n_folds=6),
+        dataclasses.replace(wanted(6), data_fingerprint="f" * 16),
+        dataclasses.replace(wanted(6), folds_fingerprint="f" * 16),
+    ]
+    assert len({spec.key for spec in specs}) == len(specs)
+    assert [TrialSpec.from_json(spec.to_json()) for spec in specs] == specs
+
+
 @pytest.mark.parametrize("field", ["data_fingerprint", "folds_fingerprint"])
 def test_nothing_of_other_data_or_folds_is_taken(field: str, trials: Trials) -> None:
     trials.finish(wanted(6), LOSSES)
