@@ -235,7 +235,7 @@ def _finish(
             "numpy": np.__version__,
             "device_type": device.type,
             "precision": training.precision,
-            "micro_batch": training.micro_batch,
+            "micro_batch": training.step.micro_batch,
             "validation_parts": training.in_parts.split,
             "parameters": parameter_count(training.network),
             "training_slices": len(training.data.training),

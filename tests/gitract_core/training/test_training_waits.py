@@ -138,7 +138,7 @@ def test_the_device_is_read_at_the_end_of_the_halves_of_an_epoch_alone(
     changes: dict[str, object], capture: bool, tiny: Path, tmp_path: Path
 ) -> None:
     training = make_training(tiny, tmp_path / "run", changes)
-    training.capture = capture
+    training.step.capture = capture
     training.prepare()
     whole = training.data
     training.data = replace(whole, training=whole.training[:4])
