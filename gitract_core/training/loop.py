@@ -11,19 +11,14 @@ import torch
 from torch import nn
 
 from gitract_core import augment
-from gitract_core.device import (
-    DeviceSlices,
-    learning_rate_on,
-    resolve_precision,
-    sent,
-    slices_ahead,
-)
+from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
 from gitract_core.errors import TrialError
 from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
 from gitract_core.organs import N_ORGANS
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec

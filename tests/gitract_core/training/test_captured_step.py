@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gitract_core.device import Replayed, slices_ahead, slices_on
+from gitract_core.device import Replayed, slices_ahead
 from gitract_core.errors import RunError, TrialError
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import loop as training_module

@@ -18,7 +18,8 @@ from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.step import TrainingStep
-from gitract_core.trial.run import TrialData, iterate_trial, run_trial
+from gitract_core.trial.data import TrialData
+from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor

@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from gitract_core.device import slices_on
 from gitract_core.networks import build_network
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.training.loop import Training

@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gitract_core import augment
-from gitract_core.device import DeviceSlices, sent, slices_on
+from gitract_core.device import sent
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.spec import Candidate
 from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices
