@@ -101,11 +101,10 @@ def _checked(request: SweepRequest, choices: dict[str, object]) -> CheckedSweep:
 
 
 def _here(out: Path | None) -> Path | None:
-    """The run directory; of one in an object store its mirror, as the store is now."""
-    from orchestrator.storage.object_store import RemoteRun
+    """The run directory on this machine, as its storage is now."""
+    from orchestrator.storage.opening import storage_at
 
-    store = RemoteRun.of(out)
-    return store.pull(bulky=False) if store else out
+    return out and storage_at(out).pull(bulky=False)
 
 
 @contextmanager
