@@ -132,7 +132,7 @@ def _outlook(
     kept: tuple[bool, bool],
 ) -> Outlook:
     """Slots as the sweep will have them, and every shape measured."""
-    from orchestrator.capacity.measuring import crowd_on, probe
+    from orchestrator.capacity.measuring import measure_costs, trials_side_by_side
     from orchestrator.capacity.plan import Outlook
     from orchestrator.capacity.slots import machine_to_measure
 
@@ -144,8 +144,10 @@ def _outlook(
         candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
         node = machine_to_measure(nodes, slots.avoid)
         with say.status("measuring a few steps of each network"):
-            crowd = crowd_on(node, slots)
-            measured = probe(candidates, checked.index, slots, crowd, place(node))
+            count = trials_side_by_side(node, slots)
+            measured = measure_costs(
+                candidates, checked.index, slots, side_by_side=count, place=place(node)
+            )
     extra_seconds += 0.0 if local else _RAY_START_SECONDS
     return Outlook(checked, slots, measured, extra_seconds, *kept)
 

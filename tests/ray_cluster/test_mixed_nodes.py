@@ -63,7 +63,7 @@ def test_a_large_gpu_that_is_told_as_two_takes_twice_the_trials(
     told_as_two: list[Node], tiny: Path, tmp_path: Path
 ) -> None:
     """docs/clusters.md, "Unlike machines"."""
-    slots = choose_slots(told_as_two, 3, measured_share=4)
+    slots = choose_slots(told_as_two, 3, measured_packing=4)
     assert (slots.count, slots.gpus) == (3, 1.0)
     losses = [{"loss": loss, "training.epochs": 1} for loss in ("bce", "dice")]
     sweep = prepare_tiny(tiny, tmp_path / "run", *losses)
@@ -91,7 +91,7 @@ def test_every_large_gpu_takes_its_share_and_the_others_none(
     sizes = sorted((node.gpus, node.gpu_memory_bytes) for node in mixed)
     assert sizes == [(0, 0), (1, 8 * GIB), (1, 80 * GIB), (1, 80 * GIB)]
     assert len(left_out(mixed, 10 * GIB)) == 2
-    slots = choose_slots(mixed, 4, measured_share=2, trial_bytes=10 * GIB)
+    slots = choose_slots(mixed, 4, measured_packing=2, trial_bytes=10 * GIB)
     assert (slots.count, slots.gpus, len(slots.avoid)) == (4, 0.5, 1)
     sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1}, {"loss": "dice"})
     data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=4)
