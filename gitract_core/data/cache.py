@@ -24,6 +24,7 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import drawn_masks, scan_size
 from gitract_core.errors import DataError, RunError
 from gitract_core.files.atomic import written_once
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
 _FORMAT = 1  # raise it when what the files mean changes
@@ -149,7 +150,7 @@ def _fill(part: Path, index: SliceIndex, size: int, run: tuple[int | None, Progr
     images = _new(part / "images.npy", shape)
     masks = _new(part / "masks.npy", shape)
     done = 0
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # OpenCV lets go of the lock
+    with ThreadPoolExecutor(workers or usable_processors()) as pool:  # OpenCV lets go of the lock
 
         def one(scan: str) -> int:
             rows = index.rows_of_scan(scan)

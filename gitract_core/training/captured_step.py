@@ -26,7 +26,7 @@ class CapturedStep:
         step: takes images and masks, moves the weights, gives the loss, detached. It must not wait
             for the device, and must allocate what it needs anew each time, gradients included.
         images, masks: a batch of the shape, dtype and layout that all batches have.
-        kept: network and optimizer; the warm-up leaves them as they are.
+        network, optimizer: the warm-up leaves them as they are.
         name: what is trained, for the error.
 
     Raises:
@@ -37,12 +37,15 @@ class CapturedStep:
     def __init__(
         self,
         step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-        batch: tuple[torch.Tensor, torch.Tensor],
-        kept: tuple[nn.Module, torch.optim.Optimizer],
+        images: torch.Tensor,
+        masks: torch.Tensor,
+        *,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
         name: str,
     ) -> None:
-        self._images, self._masks = images, masks = batch
-        with unchanged(*kept):
+        self._images, self._masks = images, masks
+        with unchanged(network, optimizer):
             self._run = Replayed(lambda: step(images, masks), images.device, name)
 
     def fits(self, images: torch.Tensor) -> bool:

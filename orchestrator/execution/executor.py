@@ -15,19 +15,19 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from gitract_core.errors import GitractError
 from gitract_core.files.atomic import write_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
+from orchestrator.storage.run_storage import StoreError
 
 if TYPE_CHECKING:
     from gitract_core.data.cache import CacheSource
-    from gitract_core.trial.run import TrialData
+    from gitract_core.trial.data import TrialData
     from orchestrator.capacity.slots import Slots
-    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.storage.run_storage import RunStorage
 
 
 Fault = Literal["diverged", "refused", "memory", "crowded", "disk", "lost", "error"]
@@ -41,24 +41,22 @@ class Jobs:
     Attributes:
         specs: trials without a result, in the order in which they should start.
         data: where their data is.
-        trials: the directory that holds one directory a trial.
+        storage: where the run lives.
         slots: how trials share a machine.
         retries: further attempts after a failure that may pass.
         keep_oof: whether trials leave their out-of-fold probabilities behind.
         checkpoint_minutes, keep_state: when trials save their state, and whether they leave it; see
             ``gitract_core.device.Runtime``.
-        store: where the run lives if that is an object store; ``trials`` is then in its mirror.
     """
 
     specs: Sequence[TrialSpec]
     data: TrialData
-    trials: Path
+    storage: RunStorage
     slots: Slots
     retries: int = 1
     keep_oof: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
-    store: RemoteRun | None = None
 
     def reading_from(self, source: CacheSource) -> Jobs:
         """The same jobs; nodes without the data fetch the cache from a source."""
@@ -69,9 +67,8 @@ class Jobs:
         return dataclasses.replace(self, slots=self.slots.alone())
 
     def files(self, key: str) -> TrialFiles:
-        """The files of the trial with this key."""
-        trials = self.store.mirror / "trials" if self.store else self.trials
-        return TrialFiles(trials / key)
+        """The files of the trial with this key, on the machine where this is asked."""
+        return TrialFiles(self.storage.directory / "trials" / key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +127,7 @@ class TrialEvent:
 
 
 def _fault(error: BaseException) -> Fault:
-    if type(error).__name__ == "StoreError":
+    if isinstance(error, StoreError):
         return "lost"
     if isinstance(error, GitractError):
         return "diverged" if getattr(error, "kind", "") == "diverged" else "refused"
@@ -263,20 +260,13 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
         keep_state=jobs.keep_state,
         split_batches=not jobs.slots.shared,
     )
-    stored = None
-    if jobs.store:
-        from orchestrator.storage.stored_trial import StoredTrial
-
-        stored = StoredTrial(jobs.store, spec)
+    stored = jobs.storage.trial(spec)
     try:
-        if stored:
-            stored.begin()
+        stored.begin()
         for record in iterate_trial(spec, jobs.data, jobs.files(spec.key).directory, runtime):
-            if stored:
-                stored.save()
-            yield TrialEvent(spec.key, "epoch", record)
-        if stored:
             stored.save()
+            yield TrialEvent(spec.key, "epoch", record)
+        stored.save()
     except Exception as error:
         yield TrialEvent.from_exception(spec.key, error, shared=jobs.slots.shared)
     else:

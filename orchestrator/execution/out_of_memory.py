@@ -27,8 +27,8 @@ class Crowded:
         self._noted.add(event.key)
         with contextlib.suppress(OSError):
             write_json(self._jobs.files(event.key).crowded, {"message": event.message})
-            if self._jobs.store:  # now: whoever runs the trial next has what the store has
-                self._jobs.store.collect_file(f"trials/{event.key}/crowded.json")
+            # Now: whoever runs the trial next has what the store has.
+            self._jobs.storage.collect_file(f"trials/{event.key}/crowded.json")
 
     def __contains__(self, key: str) -> bool:
         shared = self._jobs.slots.shared

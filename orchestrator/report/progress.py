@@ -17,10 +17,10 @@ from rich.text import Text
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.execution.executor import TrialEvent
-from orchestrator.execution.trial_output import NAME, last_lines
 from orchestrator.steering.race_rule import Decision
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.trial_log import NAME, last_lines
 
 
 @dataclass(slots=True)

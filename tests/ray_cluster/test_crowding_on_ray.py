@@ -12,6 +12,7 @@ from orchestrator.capacity.slots import Node, choose_slots
 from orchestrator.execution.executor import Everything, Jobs, TrialEvent, Waiting
 from orchestrator.execution.ray.executor import RayExecutor, _resources, connect, disconnect
 from orchestrator.execution.ray.scheduling import InOrder
+from orchestrator.storage.local_folder import LocalRun
 from tests.orchestrator.execution.test_crowding import (
     check_ladder,
     crowded_sweep,
@@ -72,7 +73,7 @@ def test_fewer_trials_than_slots_leave_no_gpu_idle(
     slots = choose_slots(four_gpus, len(sweep.pending), trials_per_gpu=2)
     assert (slots.count, slots.per_gpu) == (6, 2)
     data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=6)
-    jobs = Jobs(sweep.pending, data, sweep.directory.trials, slots)
+    jobs = Jobs(sweep.pending, data, LocalRun(sweep.directory.path), slots)
     events: list[TrialEvent] = []
     RayExecutor().run(jobs, events.append)
     assert sum(event.kind == "finished" for event in events) == 6

@@ -18,6 +18,7 @@ from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.execution.out_of_memory import Crowded
 from orchestrator.report.progress import SweepProgress
 from orchestrator.results.status import read_status
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
 from tests.orchestrator.execution.test_faults import same_but_for_cost
@@ -49,7 +50,7 @@ def size_of(sweep: PreparedSweep, key: str) -> int:
 
 
 def jobs_of(sweep: PreparedSweep, data: SmallGpuData) -> Jobs:
-    return Jobs(sweep.pending, data, sweep.directory.trials, TWO_GPUS, retries=0)
+    return Jobs(sweep.pending, data, LocalRun(sweep.directory.path), TWO_GPUS, retries=0)
 
 
 def check_ladder(sweep: PreparedSweep, data: SmallGpuData, events: list[TrialEvent]) -> None:
@@ -149,7 +150,7 @@ def test_the_only_gpu_is_emptied_and_filled_again(
 def test_both_steps_are_told(tiny: Path, tmp_path: Path) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run")
     spec, text = sweep.specs[0], StringIO()
-    shared = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2, gpus=0.5), 0)
+    shared = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(2, gpus=0.5), 0)
     progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
     with device_of(SmallDevice(2)) as _:
         (event,) = attempt(spec, shared)
@@ -174,7 +175,7 @@ def test_both_steps_are_told(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("slots", [Slots(2), Slots(2, gpus=1.0)])
 def test_who_has_no_neighbors_splits_at_once(slots: Slots, tiny: Path, tmp_path: Path) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1})
-    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, slots, 0)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), slots, 0)
     with device_of(SmallDevice(2)):
         assert [event.kind for event in attempt(sweep.specs[0], jobs)] == ["epoch", "finished"]
     result = TrialResult.load(jobs.files(sweep.specs[0].key).result)
@@ -206,7 +207,7 @@ def test_a_full_disk_does_not_forget_who_was_crowded(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run")
-    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, TWO_GPUS, 0)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), TWO_GPUS, 0)
 
     def full(*_: object) -> None:
         raise OSError("no room")
