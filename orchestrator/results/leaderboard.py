@@ -18,8 +18,8 @@ from gitract_core.errors import RunError
 from gitract_core.organs import ORGANS
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
-from orchestrator.steering.race_rule import dropped
 from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
 PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")

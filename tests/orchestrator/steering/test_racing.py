@@ -19,9 +19,10 @@ from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
 from orchestrator.statistics import CaseSums, World, simulate
 from orchestrator.steering.race import Race
-from orchestrator.steering.race_rule import RacingRule, decide, dropped, log_file, revive
+from orchestrator.steering.race_rule import RacingRule, decide, revive
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from orchestrator.sweeps.race_log import dropped, log_file
 from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "bce + dice", "soft_dice", "focal")
