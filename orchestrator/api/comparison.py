@@ -138,7 +138,7 @@ def _with_value(
     lines: Sequence[CandidateScores], knob: str, value: str
 ) -> dict[tuple[object, ...], CandidateScores]:
     """Candidates with a value of a knob, by their other knobs."""
-    found = {}
+    found: dict[tuple[object, ...], CandidateScores] = {}
     for line in lines:
         knobs = line.candidate.knobs()
         if _plain(str(knobs[knob])) == value:

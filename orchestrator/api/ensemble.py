@@ -66,9 +66,7 @@ class RunEnsemble:
         runtime = Runtime(device, usable_processors())
         return ScanMasks(self.manifest, SliceIndex.from_directory(images), runtime)
 
-    def submission(
-        self, path: str | Path, images: str | Path | None = None, **how: object
-    ) -> Path:
+    def submission(self, path: str | Path, images: str | Path | None = None, **how: object) -> Path:
         """Predict scans into a submission, and check it.
 
         Args:

@@ -30,8 +30,9 @@ def run_html(run: Run) -> str:
     drawing = f'<div style="padding-top:{_ROW_HEIGHT}px">{interval_plot(run)}</div>'
     return (
         f"<p><b>{escape(str(run.path))}</b>. {escape(words)}</p>"
-        f'<div style="display:flex;align-items:flex-start"><table><tr style="height:{_ROW_HEIGHT}px">'
-        f"{head}</tr>{''.join(rows)}</table>{drawing}</div>"
+        '<div style="display:flex;align-items:flex-start">'
+        f'<table><tr style="height:{_ROW_HEIGHT}px">{head}</tr>'
+        f"{''.join(rows)}</table>{drawing}</div>"
         + "".join(f"<p>{escape(note)}</p>" for note in notes)
     )
 

@@ -70,8 +70,7 @@ class SweepOptions:
         for name in ("data", "out"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
-        scans = (self.exclude,) if isinstance(self.exclude, str) else tuple(self.exclude)
-        object.__setattr__(self, "exclude", scans)
+        object.__setattr__(self, "exclude", tuple(self.exclude))
         if self.oof not in ("keep", "none"):
             raise GitractError("oof", "keep or none", repr(self.oof), "pass one of them")
 

@@ -37,7 +37,7 @@ class Budget:
 
 def plan_sweep(
     options: SweepOptions,
-    budget: Budget = Budget(),  # noqa: B008 - frozen
+    budget: Budget = Budget(),
     *,
     say: Console,
     command: str = "",
@@ -124,7 +124,9 @@ def _outlook(
         with say.status("measuring a few steps of each network"):
             count = trials_side_by_side(node, slots)
             place = measuring_place(options)(node)
-            measured = measure_costs(candidates, sweep.index, slots, side_by_side=count, place=place)
+            measured = measure_costs(
+                candidates, sweep.index, slots, side_by_side=count, place=place
+            )
     extra_seconds += 0.0 if options.local else _RAY_START_SECONDS
     return Outlook(
         sweep,

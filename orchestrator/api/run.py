@@ -82,9 +82,11 @@ class Run:
     @cached_property
     def letters(self) -> dict[str, CandidateScores]:
         """The candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
+        from orchestrator.sweeps.labels import candidate_letters
+
         lines = {line.candidate: line for line in (*self.board.ranked, *self.board.unranked)}
-        ordered = [lines[candidate] for candidate in self.board.record.candidates]
-        return {letter(place): line for place, line in enumerate(ordered)}
+        letters = candidate_letters(self.board.record.candidates)
+        return {letter: lines[candidate] for candidate, letter in letters.items()}
 
     @property
     def failures(self) -> dict[str, tuple[str, ...]]:
@@ -115,8 +117,9 @@ class Run:
         """The difference of two candidates, or of two values of a knob; positive if ``a`` leads.
 
         Args:
-            a, b: a rank (``1``), a letter (``"A"``), a candidate's label, or ``"knob=value"``.
-                With a knob, every pair of ranked candidates that agree in all other knobs counts.
+            a: a rank (``1``), a letter (``"A"``), a candidate's label, or ``"knob=value"``. With a
+                knob, every pair of ranked candidates that agree in all other knobs counts.
+            b: likewise.
 
         Returns:
             One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
@@ -268,19 +271,6 @@ class Run:
         from orchestrator.api.notebook import run_html
 
         return run_html(self)
-
-
-def letter(place: int) -> str:
-    """The letters of a place from 0.
-
-    >>> letter(0), letter(25), letter(26), letter(27)
-    ('A', 'Z', 'AA', 'AB')
-    """
-    text, rest = "", place + 1
-    while rest:
-        rest, digit = divmod(rest - 1, 26)
-        text = chr(ord("A") + digit) + text
-    return text
 
 
 _SCIKIT_LEARN_NAMES = {

@@ -16,8 +16,8 @@ from orchestrator.sweeps.events import Listener, SweepEvent
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.api.run import Run
     from gitract_core.spec import TrialSpec
+    from orchestrator.api.run import Run
     from orchestrator.capacity.slots import Slots
     from orchestrator.execution.executor import Course
     from orchestrator.steering.race import Race
@@ -108,9 +108,9 @@ def sweep(
         TypeError: an option that does not exist.
     """
     asked = SweepOptions(
-        data=data and Path(data),
+        data=None if data is None else Path(data),
         space=space,
-        out=out and Path(out),
+        out=None if out is None else Path(out),
         exclude=tuple([exclude] if isinstance(exclude, str) else exclude),
         race=race,
         **options,
@@ -255,9 +255,7 @@ def tell(listeners: Sequence[Listener], event: SweepEvent) -> None:
         listener(event)
 
 
-def _steering(
-    prepared: PreparedSweep, options: SweepOptions, told: list[Listener]
-) -> _Steering:
+def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listener]) -> _Steering:
     """The race and the search of a sweep; they are added to those that listen, at the end.
 
     Without a race, candidates that an earlier one dropped are to run.

@@ -81,7 +81,6 @@ Mlflow = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
-
 _ANNOTATIONS: dict[str, Any] = {
     "data": Data,
     "space": Space,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.ensembles.ensemble import Ensemble
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+FileFormat = Literal["nifti", "rtstruct"]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
@@ -125,7 +126,12 @@ def predict(
     if wanted != "csv":
         folder = out or Path("predictions")
         made = _predict_files(
-            manifest, runtime, images=images, kind=kind, folder=folder, file_format=wanted
+            manifest,
+            runtime,
+            images=images,
+            kind=kind,
+            folder=folder,
+            file_format=cast("FileFormat", wanted),
         )
         _print_files(folder, made, as_json=as_json)
         return
@@ -195,7 +201,7 @@ def _predict_files(
     images: Path,
     kind: Kind,
     folder: Path,
-    file_format: Literal["nifti", "rtstruct"],
+    file_format: FileFormat,
 ) -> list[PredictedScan]:
     """NIfTI or RTSTRUCT of scans; progress goes to stderr."""
     from gitract_core.optional_packages import require

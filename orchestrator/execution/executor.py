@@ -123,10 +123,10 @@ class TrialEvent:
 
     def for_listeners(self) -> SweepEvent:
         """The event as those hear it who listen to the sweep."""
-        epoch = self.record and self.record.epoch
-        metrics = {} if self.record is None else dataclasses.asdict(self.record)
-        metrics.pop("epoch", None)
-        return SweepEvent(self.kind, self.key, epoch, metrics, self.message, self.fault)
+        if self.record is None:
+            return SweepEvent(self.kind, self.key, reason=self.message, fault=self.fault)
+        metrics = dataclasses.asdict(self.record)
+        return SweepEvent(self.kind, self.key, int(metrics.pop("epoch")), metrics)
 
     @classmethod
     def lost(cls, key: str, what: str) -> TrialEvent:

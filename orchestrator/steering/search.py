@@ -11,9 +11,9 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
 from orchestrator.steering.race import Race
 from orchestrator.steering.tpe import Outcome, propose
-from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.run_directory import SweepRecord
 from search_spaces.search import Search
 

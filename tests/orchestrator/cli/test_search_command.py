@@ -14,7 +14,6 @@ import pytest
 from rich.console import Console
 
 from gitract_core.spec import Candidate
-from orchestrator.execution.executor import TrialEvent
 from orchestrator.report.progress import SweepProgress
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.start import Trackers
@@ -179,9 +178,10 @@ def test_tables_and_trackers_take_what_comes_later(tiny: Path, tmp_path: Path) -
     noting, complaints = Noting(run), list[str]()
     background = Background("noting", lambda: noting, first, complaints.append)
     trackers = Trackers(run, [background])
-    progress.add(later)
-    trackers.add(later)
-    event = TrialEvent(later[0].key, "failed", fault="error")
+    proposed = SweepEvent("proposed", candidate="dice", specs=tuple(later))
+    progress(proposed)
+    trackers(proposed)
+    event = SweepEvent("failed", later[0].key, fault="error")
     progress(event)
     trackers(event)
     background.close()
