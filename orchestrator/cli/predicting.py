@@ -124,14 +124,9 @@ def predict(
     kind = kind_of(images)
     wanted = format_of(images, kind, file_format)
     if wanted != "csv":
-        folder = out or Path("predictions")
+        folder, written_as = out or Path("predictions"), cast("FileFormat", wanted)
         made = _predict_files(
-            manifest,
-            runtime,
-            images=images,
-            kind=kind,
-            folder=folder,
-            file_format=cast("FileFormat", wanted),
+            manifest, runtime, images=images, kind=kind, folder=folder, file_format=written_as
         )
         _print_files(folder, made, as_json=as_json)
         return

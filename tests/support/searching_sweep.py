@@ -15,6 +15,7 @@ from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule
 from orchestrator.steering.search import Searching, starters
 from orchestrator.steering.tpe import Outcome, propose
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from search_spaces import SearchSpace

@@ -9,6 +9,7 @@ import numpy as np
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.execution.executor import Course, Fault, Waiting
+from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.preparation import PreparedSweep
 
 Quality = Callable[[Candidate], float]

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gitract_core.spec import Candidate
 from orchestrator.report.progress import SweepProgress
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.start import Trackers
 from tests.orchestrator.storage import test_remote_run as remote
