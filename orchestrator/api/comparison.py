@@ -15,10 +15,10 @@ from orchestrator.results.verdict import case_sums
 from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.comparisons import wilcoxon_against
 from orchestrator.statistics.components import variance_components
+from orchestrator.sweeps.labels import candidate_letters
 
 if TYPE_CHECKING:
-    from orchestrator.api.run import Run
-    from orchestrator.results.leaderboard import CandidateScores
+    from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 
 Pair = tuple["CandidateScores", "CandidateScores"]
 
@@ -52,22 +52,22 @@ class Comparison:
         return asdict(self)
 
 
-def compare(run: Run, a: str, b: str) -> Comparison:
+def compare(board: Leaderboard, a: str, b: str) -> Comparison:
     """See ``Run.compare``."""
     if "=" in a or "=" in b:
-        pairs = _knob_pairs(run, a, b)
+        pairs = _knob_pairs(board, a, b)
         names = a, b
     else:
-        pairs = [(ranked_candidate(run, a), ranked_candidate(run, b))]
+        pairs = [(ranked_candidate(board, a), ranked_candidate(board, b))]
         names = pairs[0][0].label, pairs[0][1].label
-    lines = list(dict.fromkeys(line for pair in pairs for line in pair))
-    sums = case_sums(lines, run.board.record.n_folds)
+    lines = list({line.candidate: line for pair in pairs for line in pair}.values())
+    sums = case_sums(lines, board.record.n_folds)
     drawn = bootstrap(sums, variance_components(sums))
-    places = {line: place for place, line in enumerate(lines)}
+    places = {line.candidate: place for place, line in enumerate(lines)}
     contrast = np.zeros(len(lines))
     for first, second in pairs:
-        contrast[places[first]] += 1 / len(pairs)
-        contrast[places[second]] -= 1 / len(pairs)
+        contrast[places[first.candidate]] += 1 / len(pairs)
+        contrast[places[second.candidate]] -= 1 / len(pairs)
     low, high = drawn.intervals(contrast)[0]
     by_case = contrast @ sums.case_scores()
     p = wilcoxon_against(np.stack([by_case, np.zeros_like(by_case)]), 0)[1]
@@ -79,26 +79,34 @@ def compare(run: Run, a: str, b: str) -> Comparison:
         p=float(p),
         pairs=len(pairs),
         cases=sums.n_cases,
-        folds=run.board.record.total_folds,
+        folds=board.record.total_folds,
     )
 
 
-def ranked_candidate(run: Run, name: str) -> CandidateScores:
+def by_letter(board: Leaderboard) -> dict[str, CandidateScores]:
+    """All candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
+    lines = {line.candidate: line for line in (*board.ranked, *board.unranked)}
+    letters = candidate_letters(board.record.candidates)
+    return {letter: lines[candidate] for candidate, letter in letters.items()}
+
+
+def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
     """A ranked candidate by rank, letter or label.
 
     Raises:
         RunError: there is none of this name, or it is not ranked.
     """
-    ranked = run.board.ranked
+    ranked = board.ranked
     if name.isdecimal():
         if not 1 <= int(name) <= len(ranked):
             expected = f"a rank from 1 to {len(ranked)}"
             raise RunError("candidate", expected, name, "see gitract-cv report")
         return ranked[int(name) - 1]
-    by_label = {line.label: line for line in (*ranked, *run.board.unranked)}
-    line = by_label.get(name) or run.letters.get(name)
+    by_label = {line.label: line for line in (*ranked, *board.unranked)}
+    letters = by_letter(board)
+    line = by_label.get(name) or letters.get(name)
     if line is None:
-        remedy = suggestion(name, [*by_label, *run.letters])
+        remedy = suggestion(name, [*by_label, *letters])
         raise RunError("candidate", "a rank, a letter or a label of the run", repr(name), remedy)
     if line not in ranked:
         got = "; ".join(line.reasons) or "a missing score"
@@ -106,7 +114,7 @@ def ranked_candidate(run: Run, name: str) -> CandidateScores:
     return line
 
 
-def _knob_pairs(run: Run, a: str, b: str) -> list[Pair]:
+def _knob_pairs(board: Leaderboard, a: str, b: str) -> list[Pair]:
     """Ranked candidates with one value of a knob, each beside its twin with the other value."""
     (knob, first), (other, second) = _setting(a), _setting(b)
     if knob != other:
@@ -114,13 +122,13 @@ def _knob_pairs(run: Run, a: str, b: str) -> list[Pair]:
     known = knob_defaults()
     if knob not in known:
         raise RunError("compare", "a knob", knob, suggestion(knob, known))
-    sides = [_with_value(run.board.ranked, knob, value) for value in (first, second)]
+    sides = [_with_value(board.ranked, knob, value) for value in (first, second)]
     pairs = []
     for rest, line in sides[0].items():
         if rest in sides[1]:
             pairs.append((line, sides[1][rest]))
     if not pairs or first == second:
-        there = sorted({str(line.candidate.knobs()[knob]) for line in run.board.ranked})
+        there = sorted({str(line.candidate.knobs()[knob]) for line in board.ranked})
         expected = f"ranked candidates that differ in {knob} alone"
         got = f"none with {a} and {b}; values there: {', '.join(there)}"
         raise RunError("compare", expected, got, "compare other values")

@@ -6,30 +6,36 @@ from html import escape
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from orchestrator.sweeps.labels import candidate_letters
+
 if TYPE_CHECKING:
-    from orchestrator.api.run import Run
-    from orchestrator.results.leaderboard import CandidateScores
+    from pathlib import Path
+
+    from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+    from orchestrator.results.verdict import Verdict
 
 MOST_ROWS = 20
 _WIDTH, _ROW_HEIGHT, _MARGIN = 320, 26, 6
 
 
-def run_html(run: Run) -> str:
+def run_html(path: Path, board: Leaderboard, verdict: Verdict | None) -> str:
     """A self-contained fragment of HTML: no script, nothing fetched."""
-    letters = {line.label: name for name, line in run.letters.items()}
-    lines = run.board.ranked[:MOST_ROWS]
+    letters = candidate_letters(board.record.candidates)
+    lines = board.ranked[:MOST_ROWS]
     head = "".join(f"<th>{name}</th>" for name in ("#", "", "candidate", "score", "95 % interval"))
-    rows = [_row(run, rank, line, letters[line.label]) for rank, line in enumerate(lines, 1)]
-    more = len(run.board.ranked) - len(lines)
-    words = run.verdict.in_words if run.verdict else "No candidate has a result of every fold."
+    rows = [
+        _row(verdict, rank, line, letters[line.candidate]) for rank, line in enumerate(lines, 1)
+    ]
+    more = len(board.ranked) - len(lines)
+    words = verdict.in_words if verdict else "No candidate has a result of every fold."
     notes = [f"{more} more ranked candidates are not shown."] if more else []
     notes += [
         f"Not ranked: {line.label} ({'; '.join(line.reasons)})"
-        for line in run.board.unranked[:MOST_ROWS]
+        for line in board.unranked[:MOST_ROWS]
     ]
-    drawing = f'<div style="padding-top:{_ROW_HEIGHT}px">{interval_plot(run)}</div>'
+    drawing = f'<div style="padding-top:{_ROW_HEIGHT}px">{interval_plot(board, verdict)}</div>'
     return (
-        f"<p><b>{escape(str(run.path))}</b>. {escape(words)}</p>"
+        f"<p><b>{escape(str(path))}</b>. {escape(words)}</p>"
         '<div style="display:flex;align-items:flex-start">'
         f'<table><tr style="height:{_ROW_HEIGHT}px">{head}</tr>'
         f"{''.join(rows)}</table>{drawing}</div>"
@@ -37,11 +43,11 @@ def run_html(run: Run) -> str:
     )
 
 
-def interval_plot(run: Run) -> str:
+def interval_plot(board: Leaderboard, verdict: Verdict | None) -> str:
     """Scores and their 95 % intervals of the first rows as inline SVG, one line each."""
     figures = []
-    for line in run.board.ranked[:MOST_ROWS]:
-        one = run.verdict.of(line) if run.verdict else None
+    for line in board.ranked[:MOST_ROWS]:
+        one = verdict.of(line) if verdict else None
         low, high = (one.low, one.high) if one else (float("nan"), float("nan"))
         figures.append((line.mean(), low, high))
     values = [value for row in figures for value in row if isfinite(value)]
@@ -67,8 +73,8 @@ def interval_plot(run: Run) -> str:
     )
 
 
-def _row(run: Run, rank: int, line: CandidateScores, name: str) -> str:
-    one = run.verdict.of(line) if run.verdict else None
+def _row(verdict: Verdict | None, rank: int, line: CandidateScores, name: str) -> str:
+    one = verdict.of(line) if verdict else None
     interval = f"{one.low:.4f} to {one.high:.4f}" if one and isfinite(one.low) else "-"
     cells = (str(rank), name, line.label, f"{line.mean():.4f} ± {line.sd():.4f}", interval)
     inside = "".join(f"<td>{escape(cell)}</td>" for cell in cells)

@@ -82,11 +82,9 @@ class Run:
     @cached_property
     def letters(self) -> dict[str, CandidateScores]:
         """The candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
-        from orchestrator.sweeps.labels import candidate_letters
+        from orchestrator.api.comparison import by_letter
 
-        lines = {line.candidate: line for line in (*self.board.ranked, *self.board.unranked)}
-        letters = candidate_letters(self.board.record.candidates)
-        return {letter: lines[candidate] for candidate, letter in letters.items()}
+        return by_letter(self.board)
 
     @property
     def failures(self) -> dict[str, tuple[str, ...]]:
@@ -133,7 +131,7 @@ class Run:
 
         from orchestrator.api.comparison import compare
 
-        return pd.DataFrame([compare(self, str(a), str(b)).to_json()])
+        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()])
 
     def history(self) -> pd.DataFrame:
         """One row an epoch of every finished trial: ``candidate``, ``letter``, ``fold``, metrics.
@@ -174,7 +172,7 @@ class Run:
         from orchestrator.api.comparison import ranked_candidate
         from orchestrator.api.out_of_fold import read_out_of_fold
 
-        return read_out_of_fold(self.directory, ranked_candidate(self, str(candidate)), scan)
+        return read_out_of_fold(self.directory, ranked_candidate(self.board, str(candidate)), scan)
 
     def ensemble(
         self,
@@ -270,7 +268,7 @@ class Run:
     def _repr_html_(self) -> str:
         from orchestrator.api.notebook import run_html
 
-        return run_html(self)
+        return run_html(self.path, self.board, self.verdict)
 
 
 _SCIKIT_LEARN_NAMES = {
