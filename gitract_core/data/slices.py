@@ -235,6 +235,12 @@ class SliceIndex:
         return drawn
 
 
+def case_of_scan(index: SliceIndex) -> dict[str, str]:
+    """The patient of each scan."""
+    table = index.scan_table
+    return dict(zip(table["scan"], table["case"], strict=True))
+
+
 def known_shares(states: np.ndarray, organs: Organs) -> dict[str, float]:
     """Of each organ the share of slices in which its annotation is known, 0 to 1.
 
@@ -258,7 +264,7 @@ def _joined(root: Path, images: pd.DataFrame, rows: MaskRows) -> SliceIndex:
             got = f"none ({len(lonely)} such slices)"
             remedy = "restore the missing files or rows"
             raise DataError(f"{root}, id {next(iter(lonely))}", what, got, remedy)
-    order = masks.index.get_indexer(images["id"])
+    order = masks.index.get_indexer(pd.Index(images["id"]))
     columns = {organ: masks[organ].to_numpy()[order] for organ in rows.organs}
     taken = [organ for organ in rows.organs if organ in (*IMAGE_COLUMNS, *SCAN_COLUMNS)]
     if taken:

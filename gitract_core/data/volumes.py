@@ -91,9 +91,7 @@ def scan_masks(rows: pd.DataFrame, *, organs: Organs) -> np.ndarray:
     return masks
 
 
-def drawn_masks(
-    rows: pd.DataFrame, *, organs: Organs
-) -> Iterator[tuple[int, int, np.ndarray]]:
+def drawn_masks(rows: pd.DataFrame, *, organs: Organs) -> Iterator[tuple[int, int, np.ndarray]]:
     """A scan's masks that are not empty, one by one.
 
     Yields:

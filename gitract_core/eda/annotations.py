@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.slices import wide_annotations
+from gitract_core.data.contest_images import in_order
+from gitract_core.data.mask_rows import wide_annotations
 from gitract_core.errors import DataError
 from gitract_core.organs import ORGANS
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
 
 _NUMBERS = r"case(?P<case>\d+)_day(?P<day>\d+)_slice_(?P<slice>\d+)"
-_COLUMNS = ("id", "case", "day", "slice", "scan", "height", "width", *ORGANS)
+_COLUMNS = ("id", "case", "slice", "scan", "height", "width", *ORGANS)
 SPACING_COLUMNS = ("spacing_x_mm", "spacing_y_mm")
 
 
@@ -25,7 +26,7 @@ class Annotations:
     """Masks of slices in the order of case, day and slice number. Read only.
 
     Attributes:
-        table: one row a slice: id, case, day, slice, scan, height, width (pixels), one column an
+        table: one row a slice: id, case, slice, scan, height, width (pixels), one column an
             organ with its run-length text (empty for an empty mask); ``spacing_x_mm`` and
             ``spacing_y_mm`` where they are known.
     """
@@ -59,7 +60,7 @@ class Annotations:
             DataError: a missing column, an unknown class, a bad id, a slice with fewer or more
                 than three rows or with two sizes.
         """
-        masks = wide_annotations(rows, "annotations")
+        masks = wide_annotations(rows, "annotations").masks
         for column in ("height", "width"):
             if column not in rows.columns:
                 raise DataError("annotations", f"a column {column!r}", "none", "add the sizes")
@@ -68,12 +69,14 @@ class Annotations:
             name = sizes.index[sizes.index.duplicated()][0]
             raise DataError(f"annotations, id {name}", "one size a slice", "two", "mend one row")
         names = masks.index.to_series().str.extract(_NUMBERS)
-        table = masks.join(names.astype(np.int64)).join(sizes)
+        numbers = names.astype(np.int64)
+        table = masks.join(numbers["slice"]).join(sizes)
         table["scan"] = [
-            f"case{c}_day{d}" for c, d in zip(table["case"], table["day"], strict=True)
+            f"case{c}_day{d}" for c, d in zip(numbers["case"], numbers["day"], strict=True)
         ]
+        table["case"] = numbers["case"].astype(str)
         table = table.rename_axis("id").reset_index()
-        return cls(table.sort_values(["case", "day", "slice"], ignore_index=True))
+        return cls(in_order(table))
 
     def __len__(self) -> int:
         return len(self.table)
