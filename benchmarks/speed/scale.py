@@ -31,7 +31,7 @@ from gitract_core.data.folds import FoldPlan
 from gitract_core.device import Runtime
 from gitract_core.results.trial_result import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
-from gitract_core.trial.run import TrialData
+from gitract_core.trial.data import TrialData
 from orchestrator.capacity.slots import choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 

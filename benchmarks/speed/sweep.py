@@ -26,7 +26,8 @@ from gitract_core.device import Runtime
 from gitract_core.phantom import write_phantom
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
-from gitract_core.trial.run import TrialData, run_trial
+from gitract_core.trial.data import TrialData
+from gitract_core.trial.run import run_trial
 from orchestrator.capacity.slots import choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare

@@ -24,7 +24,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from gitract_core.data.cache import mask_bits, native_images, network_images, organs_in_bits
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import (
-    DeviceSlices,
     Runtime,
     captures,
     peak_memory_bytes,
@@ -35,6 +34,7 @@ from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
 from gitract_core.metrics.competition import score_scan
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import write_oof

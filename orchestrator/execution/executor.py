@@ -25,7 +25,7 @@ from gitract_core.spec import TrialSpec
 
 if TYPE_CHECKING:
     from gitract_core.data.cache import CacheSource
-    from gitract_core.trial.run import TrialData
+    from gitract_core.trial.data import TrialData
     from orchestrator.capacity.slots import Slots
     from orchestrator.storage.object_store import RemoteRun
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.slices import SLICE_THICKNESS_MM
-from gitract_core.device import DeviceSlices
 from gitract_core.files.atomic import replacing
 from gitract_core.metrics.annotation_audit import (
     ScanEvidence,
@@ -23,7 +21,9 @@ from gitract_core.metrics.annotation_audit import (
 )
 from gitract_core.metrics.borders import BorderCounts, border_counts
 from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.postprocess import native_masks
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofScan
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
@@ -79,7 +79,7 @@ def audit_run(
     evidence: dict[str, ScanEvidence] = {}
     borders = dict.fromkeys(ORGANS, BorderCounts())
     tables = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         parts = pool.map(lambda name: _examine(average, name), average.scans)
         for done, (name, part) in enumerate(zip(average.scans, parts, strict=True), 1):
             evidence[name], table, counts = part

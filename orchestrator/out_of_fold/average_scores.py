@@ -7,7 +7,6 @@ kept, and scores of any set of cases follow from them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +17,7 @@ from gitract_core.metrics.hausdorff import normalized_hausdorff
 from gitract_core.organs import N_ORGANS
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofParts, OofScan
 from orchestrator.results.leaderboard import CandidateScores
@@ -91,7 +91,7 @@ class OofMeter:
         fresh = {(bag, rule): np.zeros(blank) for bag, rules in by_bag.items() for rule in rules}
         names = self.source.scans
         self.source.predict_missing()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_processors()) as pool:
             passes = pool.map(lambda name: self._scan(name, by_bag), names)
             for done, (case, found) in enumerate(passes, 1):
                 for key, values in found.items():

@@ -27,7 +27,7 @@ from gitract_core.spec import Candidate, TrialSpec
 
 if TYPE_CHECKING:
     from gitract_core.data.folds import FoldPlan
-    from gitract_core.trial.run import TrialData
+    from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
 MOST_REPEATS = 100
@@ -253,7 +253,7 @@ class SweepDirectory:
 
     def data(self, record: SweepRecord) -> TrialData:
         """Where this run's trials find their data."""
-        from gitract_core.trial.run import TrialData
+        from gitract_core.trial.data import TrialData
 
         plan, *repeats = self.plans(record)
         where = (record.data_directory, record.data_fingerprint)

@@ -14,6 +14,7 @@ import orchestrator.execution.ray.settings  # noqa: F401
 from ray import tune
 from ray.tune.experiment import Trial
 
+from gitract_core.processors import allot
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Jobs, OnEvent, TrialEvent, note_failure
@@ -26,6 +27,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any], **parameters: Any) -> None:
         self.jobs: Jobs = parameters["jobs"]
+        allot(self.jobs.slots.cpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -104,7 +104,7 @@ def test_contours_drawn_again_are_the_masks(tmp_path: Path, kind: str) -> None:
         drawn, area_mm2 = drawn_again(region, scan, truth.shape)
         np.testing.assert_array_equal(drawn, truth)
         gap_mm = 3.0
-        assert area_mm2 * gap_mm == pytest.approx(mask.sum() * scan.grid.voxel_mm3, rel=0.03)
+        assert area_mm2 * gap_mm == pytest.approx(mask.sum() * scan.placing.voxel_mm3, rel=0.03)
 
 
 def organs_with_holes(scan: Scan) -> np.ndarray:

@@ -17,6 +17,7 @@ from gitract_core.data.sources import read_contest
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError
 from gitract_core.organs import ORGANS
+from gitract_core.prediction.clinical import doubts_about, native_grid
 from tests.support.clinic_files import SHAPE, block, oriented, oriented_affine
 
 ORIENTATIONS = list(product(permutations(range(3)), product((1, -1), repeat=3)))
@@ -51,7 +52,7 @@ def test_all_48_orientations_are_one_scan_and_masks_return(
     scan = read_nifti(write(tmp_path / "a.nii.gz", stored, affine))
     np.testing.assert_array_equal(scan.images, inside(volume))
     assert scan.placing.spacing_mm == pytest.approx((3.0, 2.0, 1.5))
-    assert scan.grid.voxel_mm3 == pytest.approx(9.0)
+    assert native_grid(scan).voxel_mm3 == pytest.approx(9.0)
     files = write_nifti(scan, marker_masks(scan), tmp_path / "out")
     assert [f.name for f in files] == [f"a_{organ}.nii.gz" for organ in ORGANS]
     image = nib.load(files[0])
@@ -139,7 +140,7 @@ def test_intensities_of_any_kind_end_alike() -> None:
 def test_unusual_scans_are_doubted(tmp_path: Path) -> None:
     def doubts(spacing: tuple[float, float, float]) -> str:
         affine = oriented_affine((0, 1, 2), (1, 1, 1), spacing)
-        return " ".join(read_nifti(write(tmp_path / "a.nii", block(), affine)).doubts)
+        return " ".join(doubts_about(read_nifti(write(tmp_path / "a.nii", block(), affine))))
 
     x, y = 400 / SHAPE[0], 400 / SHAPE[1]
     assert doubts((x, y, 3.0)) == ""

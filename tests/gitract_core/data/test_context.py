@@ -10,9 +10,9 @@ import torch
 
 from gitract_core.data.cache import build_cache
 from gitract_core.data.slices import SliceIndex
-from gitract_core.device import slices_on
 from gitract_core.errors import SpaceError
 from gitract_core.knobs import InputKnobs
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.inference import predict_scan
 from gitract_core.spec import Candidate
 from gitract_core.trial.run import run_trial

@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gitract_core import augment
-from gitract_core.device import DeviceSlices, sent, slices_on
+from gitract_core.device import sent
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.spec import Candidate
 from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices
@@ -138,7 +139,7 @@ def test_the_device_is_read_at_the_end_of_the_halves_of_an_epoch_alone(
     changes: dict[str, object], capture: bool, tiny: Path, tmp_path: Path
 ) -> None:
     training = make_training(tiny, tmp_path / "run", changes)
-    training.capture = capture
+    training.step.capture = capture
     training.prepare()
     whole = training.data
     training.data = replace(whole, training=whole.training[:4])
