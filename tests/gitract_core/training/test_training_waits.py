@@ -113,8 +113,8 @@ def make_training(data: Path, run: Path, changes: dict[str, object]) -> Training
 
 def waits_of_an_epoch(training: Training) -> list[str]:
     slices, state = training.data.slices, training.network.state_dict(keep_vars=True)
-    tensors = [slices.images, slices.masks, slices.first, slices.last, *state.values()]
-    with Watch([t for t in tensors if t is not None]) as watch:
+    tensors = [*vars(slices).values(), *state.values()]
+    with Watch([t for t in tensors if isinstance(t, torch.Tensor)]) as watch:
         training.run_epoch()
     return watch.waits
 
@@ -207,7 +207,7 @@ def _tensors(kind: Any) -> list[torch.Tensor]:
 def test_planes_are_those_of_a_loop_over_slices(context: int) -> None:
     images = torch.arange(6 * 4, dtype=torch.uint8).view(6, 2, 2)
     first, last = torch.tensor([0, 0, 0, 3, 3, 3]), torch.tensor([2, 2, 2, 5, 5, 5])
-    slices = DeviceSlices(images, None, first, last)
+    slices = DeviceSlices(images[:, None], None, first, last)
     knobs = Candidate.from_knobs({"input.context": context, "input.stride": 2}).input
     rows = torch.tensor([5, 0, 2, 3])
     seen = slices.batch_images(rows, knobs)
