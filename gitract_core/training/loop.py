@@ -239,7 +239,8 @@ class Training:
             total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share
             counts.update(logits, *truth)
-        mean = float(total) / float(weight) if weight else math.nan  # where nothing is known
+        slices_known = float(weight)
+        mean = float(total) / slices_known if slices_known else math.nan
         return mean, counts.compute()
 
     def _set_learning_rate(self) -> float:

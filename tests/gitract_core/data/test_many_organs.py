@@ -267,12 +267,13 @@ def test_a_thing_that_nobody_looked_for_has_no_share(tmp_path: Path) -> None:
 
 
 def test_many_numbers_of_organs_become_three_strata() -> None:
-    from gitract_core.data.contest_images import IMAGE_COLUMNS
     import pandas as pd
+
+    from gitract_core.data.contest_images import IMAGE_COLUMNS
 
     counts = np.arange(41)
     organs = Organs(organ_names(40))
-    table = pd.DataFrame({c: 1 for c in IMAGE_COLUMNS}, index=range(41)).assign(
+    table = pd.DataFrame(dict.fromkeys(IMAGE_COLUMNS, 1), index=range(41)).assign(
         case="p", scan="s", slice=counts + 1
     )
     drawn = counts[:, None] > np.arange(40)

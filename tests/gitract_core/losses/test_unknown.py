@@ -25,8 +25,7 @@ def by_hand(name: str, logits: torch.Tensor, targets: torch.Tensor) -> torch.Ten
         there = [(KNOWN[:, c] > 0, slice(c, c + 1)) for c in range(4) if KNOWN[:, c].any()]
     else:
         there = [
-            (torch.arange(3) == row, slice(c, c + 1))
-            for row, c in torch.nonzero(KNOWN).tolist()
+            (torch.arange(3) == row, slice(c, c + 1)) for row, c in torch.nonzero(KNOWN).tolist()
         ]
     parts = [term(logits[rows][:, c], targets[rows][:, c]) for rows, c in there]
     return torch.stack(parts).mean()

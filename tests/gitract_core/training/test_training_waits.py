@@ -23,6 +23,7 @@ from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.spec import Candidate
 from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices
+from tests.support.many_organs import write_many_organs
 from tests.support.tiny_sweep import prepare_tiny
 
 aten = torch.ops.aten
@@ -148,6 +149,19 @@ def test_the_device_is_read_at_the_end_of_the_halves_of_an_epoch_alone(
     nine_batches = waits_of_an_epoch(training)
     # Two losses and three tables of counts, however many batches there are.
     assert one_batch == nine_batches == ["read"] * 5
+
+
+@pytest.mark.parametrize("loss", ["bce + soft_dice", "focal + iou", "lovasz_hinge"])
+def test_unknown_annotation_is_masked_without_waiting(loss: str, tmp_path: Path) -> None:
+    data = write_many_organs(tmp_path / "data", ("a", "b"), unknown=lambda _, organ: organ == "b")
+    training = make_training(data, tmp_path / "run", {"loss": loss})
+    assert training.data.slices.known is not None
+    whole = training.data
+    training.data = replace(whole, training=whole.training[:4])
+    one_batch = waits_of_an_epoch(training)
+    training.data = replace(whole, training=whole.training.repeat(3)[:35])
+    # As with known annotation, and the number of entries that the loss is a mean over.
+    assert one_batch == waits_of_an_epoch(training) == ["read"] * 6
 
 
 @pytest.mark.parametrize(
