@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.png_header import read_png_header
+from gitract_core.data.annotation import State
 from gitract_core.errors import DataError, suggestion
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, ORGANS, Organs
 
 SLICE_THICKNESS_MM = 3.0
 _ID = re.compile(r"case(\d{1,9})_day(\d{1,9})_slice_(\d{4,6})", re.ASCII)
@@ -131,6 +132,17 @@ class SliceIndex:
         images = _read_images(root, root / "train")
         masks = read_annotations(root / "train.csv")
         return cls(root, _joined(root, images, masks))
+
+    @property
+    def organs(self) -> Organs:
+        """The organs of the data set."""
+        return CONTEST
+
+    @cached_property
+    def states(self) -> np.ndarray:
+        """``State`` of each slice and organ, uint8 (slices, organs)."""
+        drawn = (self.table[list(self.organs)] != "").to_numpy()
+        return np.where(drawn, State.DRAWN, State.EMPTY).astype(np.uint8)
 
     @property
     def annotated(self) -> bool:

@@ -11,7 +11,7 @@ from gitract_core.data import rle
 from gitract_core.data.images import read_image
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError, RleError
-from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.organs import CONTEST, N_ORGANS, Organs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,19 +77,21 @@ def scan_size(rows: pd.DataFrame) -> tuple[int, int]:
     return int(sizes["height"].iloc[0]), int(sizes["width"].iloc[0])
 
 
-def scan_masks(rows: pd.DataFrame) -> np.ndarray:
+def scan_masks(rows: pd.DataFrame, *, organs: Organs = CONTEST) -> np.ndarray:
     """Decode a scan's masks, boolean (organs, slices, height, width).
 
     Raises:
         RleError: a text is not a mask of the image's size; names the slice and class.
     """
-    masks = np.zeros((N_ORGANS, len(rows), *scan_size(rows)), dtype=bool)
-    for channel, place, mask in drawn_masks(rows):
+    masks = np.zeros((len(organs), len(rows), *scan_size(rows)), dtype=bool)
+    for channel, place, mask in drawn_masks(rows, organs=organs):
         masks[channel, place] = mask
     return masks
 
 
-def drawn_masks(rows: pd.DataFrame) -> Iterator[tuple[int, int, np.ndarray]]:
+def drawn_masks(
+    rows: pd.DataFrame, *, organs: Organs = CONTEST
+) -> Iterator[tuple[int, int, np.ndarray]]:
     """A scan's masks that are not empty, one by one.
 
     Yields:
@@ -99,7 +101,7 @@ def drawn_masks(rows: pd.DataFrame) -> Iterator[tuple[int, int, np.ndarray]]:
         RleError: a text is not a mask of the image's size; names the slice and class.
     """
     height, width = scan_size(rows)
-    for channel, organ in enumerate(ORGANS):
+    for channel, organ in enumerate(organs):
         for place, (text, name) in enumerate(zip(rows[organ], rows["id"], strict=True)):
             if text:
                 try:

@@ -25,7 +25,7 @@ from gitract_core.errors import GitractError, RunError
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, ORGANS, Organs
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult
@@ -105,6 +105,11 @@ class Members:
         if len(self.postprocess) != len(ORGANS):
             expected, got = "one post-processing rule an organ", len(self.postprocess)
             raise RunError("members", expected, got, "make the ensemble anew")
+
+    @property
+    def organs(self) -> Organs:
+        """What the networks find, in channel order."""
+        return CONTEST
 
     def save(self, path: Path) -> None:
         """Write ``members.json`` atomically."""

@@ -18,7 +18,7 @@ from pyarrow import ArrowException, parquet
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, ORGANS, Organs
 
 if TYPE_CHECKING:
     from gitract_core.metrics.competition import ScanScore
@@ -67,7 +67,7 @@ def per_case_sums(scores: Mapping[str, ScanScore]) -> dict[str, dict[str, list[f
     return cases
 
 
-def read_scores(path: Path) -> pd.DataFrame:
+def read_scores(path: Path, *, organs: Organs = CONTEST) -> pd.DataFrame:
     """What ``write_scores`` wrote.
 
     Raises:
@@ -81,7 +81,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         for name in _NUMBERS:
             if not is_numeric_dtype(table[name]):
                 raise ValueError(f"{name} that are no numbers")
-        if not (table["class"].isin(ORGANS) & table["level"].isin(("slice", "scan"))).all():
+        if not (table["class"].isin(list(organs)) & table["level"].isin(("slice", "scan"))).all():
             raise ValueError("an unknown class or level")
         if not table["id"].astype("string").fillna("").str.fullmatch(_ID, flags=re.ASCII).all():
             raise ValueError("an id that names no slice and no scan")

@@ -17,7 +17,6 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files.atomic import read_json, write_bytes, write_json
 from gitract_core.files.json_shapes import Meta
-from gitract_core.organs import N_ORGANS
 from gitract_core.spec import TrialSpec
 
 
@@ -137,9 +136,7 @@ class EpochRecord:
 _MOST_OF_A_CURVE = 1e100  # squares of it are numbers still
 _MOST = 1e15  # of seconds, bytes and parameters
 _NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
-_Sums = Annotated[
-    list[Annotated[float, Meta(ge=0, le=1e9)]], Meta(min_length=N_ORGANS, max_length=N_ORGANS)
-]
+_Sums = Annotated[list[Annotated[float, Meta(ge=0, le=1e9)]], Meta(min_length=1)]
 _Facts = dict[str, str | int | float | None]
 _Figures = dict[str, Annotated[float, Meta(ge=-1e12, le=1e12)] | None]
 
@@ -195,6 +192,7 @@ class _Result(TypedDict):
     history: _History
     cost: _Facts
     environment: _Facts
+    known: NotRequired[dict[str, Annotated[float, Meta(ge=0, le=1)]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +209,8 @@ class TrialResult:
         environment: versions and precision that the numbers depend on; ``micro_batch`` below the
             candidate's ``optimizer.batch_size`` says that memory ran out and batches were split;
             ``validation_parts`` above 0 says so of validation: slices at once.
+        known: by organ, the share of the held-out slices whose annotation is known, 0 to 1; empty
+            if that of all is.
     """
 
     spec: TrialSpec
@@ -219,6 +219,7 @@ class TrialResult:
     history: Mapping[str, Any]
     cost: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write ``result.json`` atomically."""
@@ -251,7 +252,7 @@ class TrialResult:
         if values["key"] != spec.key:
             raise RunError(path, f"key {spec.key}", values["key"], remedy)
         parts = (values["scores"], values["per_case"], values["history"], values["cost"])
-        return cls(spec, *parts, values["environment"])
+        return cls(spec, *parts, values["environment"], values.get("known", {}))
 
 
 def write_history(path: Path, records: Iterable[EpochRecord]) -> None:
