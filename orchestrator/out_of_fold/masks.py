@@ -10,9 +10,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from gitract_core.data.annotation import State
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime
+from gitract_core.organs import Organs
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import OofStore
@@ -32,13 +34,15 @@ class OofScan:
         rows: its rows of the slice index.
         probabilities: averaged over candidates, float32 in units of 1/255, (organs, slices, size,
             size).
+        index: of the data set.
     """
 
     scan: str
-    case: int
+    case: str
     fold: int
     rows: pd.DataFrame
     probabilities: np.ndarray
+    index: SliceIndex
 
     @property
     def grid(self) -> NativeGrid:
@@ -48,7 +52,14 @@ class OofScan:
     @cached_property
     def truth(self) -> np.ndarray:
         """Annotated masks, boolean (organs, slices, height, width)."""
-        return scan_masks(self.rows)
+        return scan_masks(self.rows, organs=self.index.organs)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Where somebody looked for an organ, boolean (organs, slices)."""
+        states = self.index.states[self.rows.index.to_numpy()]  # (slices, organs)
+        known: np.ndarray = states.T != State.UNKNOWN
+        return known
 
 
 @dataclass(frozen=True)
@@ -56,14 +67,15 @@ class OofParts:
     """As ``OofScan``, with the probabilities of ``each`` candidate at its own size."""
 
     scan: str
-    case: int
+    case: str
     fold: int
     rows: pd.DataFrame
     each: tuple[np.ndarray, ...]
+    index: SliceIndex
 
     def scan_of(self, probabilities: np.ndarray) -> OofScan:
         """The scan under some average of them."""
-        return OofScan(self.scan, self.case, self.fold, self.rows, probabilities)
+        return OofScan(self.scan, self.case, self.fold, self.rows, probabilities, self.index)
 
 
 class OofAverage:
@@ -95,6 +107,11 @@ class OofAverage:
         self.index: SliceIndex = self.cache.index
 
     @property
+    def organs(self) -> Organs:
+        """The organs of the data set."""
+        return self.index.organs
+
+    @property
     def scans(self) -> list[str]:
         """Names of all scans, in the index's order."""
         return list(self.index.scans)
@@ -114,12 +131,12 @@ class OofAverage:
     def parts(self, name: str) -> OofParts:
         """What each candidate said of one scan."""
         rows = self.index.rows_of_scan(name)
-        case = int(rows["case"].iloc[0])
+        case = rows["case"].iloc[0]
         fold = self.plan.fold_of_case[case]
         each = tuple(self._said(line, name, case) for line in self.lines)
-        return OofParts(name, case, fold, rows, each)
+        return OofParts(name, case, fold, rows, each, self.index)
 
-    def _said(self, line: CandidateScores, name: str, case: int) -> np.ndarray:
+    def _said(self, line: CandidateScores, name: str, case: str) -> np.ndarray:
         """A candidate's mean over fold plans of what its network without this case said."""
         total: np.ndarray = np.zeros(1, np.float32)
         for number, plan in enumerate(self.plans):
