@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.png_header import read_png_header
 from gitract_core.data.annotation import State
+from gitract_core.data.png_header import read_png_header
 from gitract_core.errors import DataError, suggestion
 from gitract_core.organs import CONTEST, ORGANS, Organs
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from gitract_core.data.annotation import State
 from gitract_core.data.slices import wide_annotations
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
 
 _NUMBERS = r"case(?P<case>\d+)_day(?P<day>\d+)_slice_(?P<slice>\d+)"
-_COLUMNS = ("id", "case", "day", "slice", "scan", "height", "width", *ORGANS)
+_COLUMNS = ("id", "case", "slice", "scan", "height", "width")
 SPACING_COLUMNS = ("spacing_x_mm", "spacing_y_mm")
 
 
@@ -25,15 +27,19 @@ class Annotations:
     """Masks of slices in the order of case, day and slice number. Read only.
 
     Attributes:
-        table: one row a slice: id, case, day, slice, scan, height, width (pixels), one column an
+        table: one row a slice: id, case, slice, scan, height, width (pixels), one column an
             organ with its run-length text (empty for an empty mask); ``spacing_x_mm`` and
             ``spacing_y_mm`` where they are known.
+        organs: those of the columns.
+        known: by organ, the share of slices whose annotation is known; others are left out.
     """
 
     table: pd.DataFrame
+    organs: Organs = CONTEST
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        missing = [column for column in _COLUMNS if column not in self.table.columns]
+        missing = [c for c in (*_COLUMNS, *self.organs) if c not in self.table.columns]
         if missing:
             raise DataError("annotations", f"columns {', '.join(missing)}", "none", "add them")
         if not len(self.table):
@@ -49,7 +55,10 @@ class Annotations:
         if not index.annotated:
             remedy = "pass a contest folder with train.csv and train/"
             raise DataError(index.root, "annotated slices", "images without masks", remedy)
-        return cls(index.table[[*_COLUMNS, *SPACING_COLUMNS]])
+        shares = (index.states != State.UNKNOWN).mean(axis=0).tolist()
+        known = {o: s for o, s in zip(index.organs, shares, strict=True) if s < 1}
+        columns = [*_COLUMNS, *SPACING_COLUMNS, *index.organs]
+        return cls(index.table[columns], index.organs, known)
 
     @classmethod
     def of_rows(cls, rows: pd.DataFrame) -> Annotations:

@@ -28,7 +28,6 @@ from orchestrator.out_of_fold.masks import OofAverage, OofScan
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
-
 _MOST_ORGANS_AT_ONCE = 64  # volumes in memory, a few copies of each
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ class OofScan:
 
     Attributes:
         scan: its name.
-        case, fold: where it belongs, in the first fold plan.
+        case, fold: where it belongs, in the first fold plan; the case as the index writes it.
         rows: its rows of the slice index.
         probabilities: averaged over candidates, float32 in units of 1/255, (organs, slices, size,
             size).
@@ -38,7 +39,7 @@ class OofScan:
     """
 
     scan: str
-    case: str
+    case: Any
     fold: int
     rows: pd.DataFrame
     probabilities: np.ndarray
@@ -67,7 +68,7 @@ class OofParts:
     """As ``OofScan``, with the probabilities of ``each`` candidate at its own size."""
 
     scan: str
-    case: str
+    case: Any
     fold: int
     rows: pd.DataFrame
     each: tuple[np.ndarray, ...]
@@ -136,7 +137,7 @@ class OofAverage:
         each = tuple(self._said(line, name, case) for line in self.lines)
         return OofParts(name, case, fold, rows, each, self.index)
 
-    def _said(self, line: CandidateScores, name: str, case: str) -> np.ndarray:
+    def _said(self, line: CandidateScores, name: str, case: Any) -> np.ndarray:
         """A candidate's mean over fold plans of what its network without this case said."""
         total: np.ndarray = np.zeros(1, np.float32)
         for number, plan in enumerate(self.plans):

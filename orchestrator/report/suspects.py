@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +55,8 @@ def scan_figure(average: OofAverage, suspect: Suspect) -> Figure:
         panel.text(-0.06, 0.5, name, rotation=90, va="center", transform=panel.transAxes)
     said = f"{suspect.scan}: {suspect.reason or 'unlike the prediction'}"
     figure.suptitle(f"{said}  (deficit {suspect.deficit:.2f}, gain {suspect.gain:.2f} Dice)")
-    drawn = (truth | prediction)[:, places].any(axis=(1, 2, 3))
-    organ_legend(figure, organs, shown=compress(organs, drawn))
+    drawn = (truth | prediction)[:, places]
+    organ_legend(figure, organs, shown=(o for o, m in zip(organs, drawn, strict=True) if m.any()))
     return figure
 
 

@@ -113,7 +113,7 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
 def _slices(
     directory: SweepDirectory, chosen: tuple[ChosenSlice, TrialResult], index: SliceIndex
 ) -> Sequence[np.ndarray]:
-    """Gray image of a slice (height, width); truth and prediction, boolean (organs, height, width)."""
+    """A slice in gray, (height, width); truth and prediction, (organs, height, width)."""
     from gitract_core.trial.out_of_fold import open_oof
 
     one, result = chosen
