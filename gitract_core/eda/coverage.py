@@ -70,7 +70,8 @@ class Coverage:
     @property
     def present(self) -> np.ndarray:
         """Which organs a slice holds, boolean (slices, organs)."""
-        return np.greater(self.areas_px, 0)
+        present: np.ndarray = np.greater(self.areas_px, 0)
+        return present
 
     def shared_px(self, organs: Iterable[str]) -> np.ndarray:
         """Pixels that belong to all of some organs, and maybe to others, int64 (slices,).
@@ -81,7 +82,7 @@ class Coverage:
         if len(places) == 1:
             area: np.ndarray = self.areas_px[:, places[0]]
             return area
-        wanted: np.ndarray = self.sets[:, places].all(axis=1)
+        wanted = np.logical_and.reduce(self.sets[:, places], axis=1)
         if not wanted.any():
             return np.zeros(len(self.areas_px), np.int64)
         chosen = wanted[self.combinations]

@@ -38,7 +38,6 @@ from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.support.tiny_report import HOSTILE, RUN_NAME, Page, sweep_three, values_of
 
-
 ORGANS = CONTEST.names
 
 
