@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gitract_core.clinic.placing import Placing
-from gitract_core.data.images import resize_image, scan_to_bytes
+from gitract_core.data.cache import network_images
+from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError
 from gitract_core.prediction.postprocess import NativeGrid
@@ -55,9 +56,9 @@ class Scan:
         height, width = self.images.shape[1:]
         return NativeGrid(height, width, self.placing.voxel_mm3)
 
-    def at_size(self, size: int) -> np.ndarray:
+    def at_size(self, size: int, *, gray: str = CURRENT_GRAY) -> np.ndarray:
         """As networks see it: uint8 (slices, size, size), scaled as contest scans are."""
-        return scan_to_bytes(np.stack([resize_image(image, size) for image in self.images]))
+        return network_images(self.images, size, gray=gray)
 
     @property
     def doubts(self) -> tuple[str, ...]:

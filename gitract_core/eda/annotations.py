@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.annotation import State
-from gitract_core.data.slices import wide_annotations
+from gitract_core.data.contest_images import in_order
+from gitract_core.data.mask_rows import wide_annotations
+from gitract_core.data.slices import known_shares
 from gitract_core.errors import DataError
 from gitract_core.organs import CONTEST, Organs
 
@@ -55,9 +56,9 @@ class Annotations:
         if not index.annotated:
             remedy = "pass a contest folder with train.csv and train/"
             raise DataError(index.root, "annotated slices", "images without masks", remedy)
-        shares = (index.states != State.UNKNOWN).mean(axis=0).tolist()
-        known = {o: s for o, s in zip(index.organs, shares, strict=True) if s < 1}
         columns = [*_COLUMNS, *SPACING_COLUMNS, *index.organs]
+        shares = known_shares(index.states, index.organs)
+        known = {organ: share for organ, share in shares.items() if share < 1}
         return cls(index.table[columns], index.organs, known)
 
     @classmethod
@@ -68,7 +69,8 @@ class Annotations:
             DataError: a missing column, an unknown class, a bad id, a slice with fewer or more
                 than three rows or with two sizes.
         """
-        masks = wide_annotations(rows, "annotations")
+        found = wide_annotations(rows, "annotations")
+        masks = found.masks
         for column in ("height", "width"):
             if column not in rows.columns:
                 raise DataError("annotations", f"a column {column!r}", "none", "add the sizes")
@@ -77,12 +79,14 @@ class Annotations:
             name = sizes.index[sizes.index.duplicated()][0]
             raise DataError(f"annotations, id {name}", "one size a slice", "two", "mend one row")
         names = masks.index.to_series().str.extract(_NUMBERS)
-        table = masks.join(names.astype(np.int64)).join(sizes)
+        numbers = names.astype(np.int64)
+        table = masks.join(numbers["slice"]).join(sizes)
         table["scan"] = [
-            f"case{c}_day{d}" for c, d in zip(table["case"], table["day"], strict=True)
+            f"case{c}_day{d}" for c, d in zip(numbers["case"], numbers["day"], strict=True)
         ]
+        table["case"] = numbers["case"].astype(str)
         table = table.rename_axis("id").reset_index()
-        return cls(table.sort_values(["case", "day", "slice"], ignore_index=True))
+        return cls(in_order(table), found.organs)
 
     def __len__(self) -> int:
         return len(self.table)

@@ -17,7 +17,6 @@ from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.data.sources import Source
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import write_json
-from gitract_core.organs import ORGANS
 from gitract_core.prediction.members import Predictor
 from gitract_core.progress import Progress, silent
 
@@ -33,7 +32,7 @@ class PredictedScan:
     Attributes:
         scan: its name.
         files: names of the files, in the folder of the list.
-        volumes_ml: of each organ, in the order of ``ORGANS``.
+        volumes_ml: of each organ, in the members' order of organs.
         doubts: how it differs from what networks were trained on, a line each.
     """
 
@@ -87,10 +86,11 @@ def predict_sources(
     for done, source in enumerate(sources, 1):
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
-        masks = predictor.masks_of({size: scan.at_size(size) for size in sizes}, scan.grid)
+        images = {size: scan.at_size(size, gray=predictor.members.gray) for size in sizes}
+        masks = predictor.masks_of(images, scan.grid)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
-            files = _WRITERS[file_format](scan, masks, folder)
+            files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (scan.grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
         made.append(PredictedScan(scan.name, names, volumes, scan.doubts))
@@ -112,5 +112,7 @@ def check_folder(images: Path, out: Path) -> None:
 
 def _write_list(predictor: Predictor, made: list[PredictedScan], folder: Path) -> None:
     members = [{"trial": m.trial, "sha256": m.sha256} for m in predictor.members.members]
-    values = {"format": 1, "organs": ORGANS, "members": members, "scans": [asdict(m) for m in made]}
+    organs = predictor.members.organs
+    named = {"format": 1, "organs": list(organs), "colors": organs.colors}
+    values = {**named, "members": members, "scans": [asdict(m) for m in made]}
     write_json(folder / "predictions.json", values)

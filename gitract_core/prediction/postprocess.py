@@ -22,7 +22,7 @@ from gitract_core.errors import DataError
 from gitract_core.knobs import PostprocessKnobs
 
 Rules = Sequence[PostprocessKnobs]
-"""One setting an organ, in the order of the organs."""
+"""One setting an organ, in the data set's order of organs."""
 
 
 @dataclass(frozen=True, slots=True)

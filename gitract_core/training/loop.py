@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,18 +24,16 @@ from gitract_core.device import (
 )
 from gitract_core.errors import TrialError
 from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
-from gitract_core.losses import build_loss, supervise
+from gitract_core.losses import Loss, build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
-from gitract_core.organs import N_ORGANS
 from gitract_core.prediction.inference import InParts, autocast, batches, on_device
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.captured_step import CapturedStep
 from gitract_core.training.early_stopping import has_ended, is_better
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
+_ANY_ORGANS = 3  # whether a network can be built does not depend on their number
 _LOG = logging.getLogger(__name__)
 
 
@@ -118,7 +117,8 @@ class Training:
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_network(self.candidate.network, self.candidate.input.planes, N_ORGANS)
+            planes, organs = self.candidate.input.planes, data.slices.n_organs
+            network = build_network(self.candidate.network, planes, organs)
         self.network = on_device(network, device)
         self.loss: Loss = supervise(build_loss(self.candidate.loss), self.network)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
@@ -197,7 +197,8 @@ class Training:
         name = f"loss {knobs.loss}, network {net.family} {net.widths} of depth {net.depth}"
         rows = self.data.training[:size].to(self.device)
         images = self.data.slices.batch_images(rows, knobs.input)
-        batch = (_channels_last(images).clone(), self.data.slices.batch_masks(rows))
+        known = self.data.slices.batch_known(rows)
+        batch = (_channels_last(images).clone(), self.data.slices.batch_masks(rows), *known)
         kept = (self.network, self.optimizer)
         for fused in (True, False) if self.fuse else (False,):
             step = partial(self._plain_step, compiled(self.network) if fused else self.network)
@@ -230,9 +231,9 @@ class Training:
         order = sent(now.order, self.device)
         for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
             rows = order[prepared]
-            images, masks = self._augmented(rows)
+            prepared_batch = self._augmented(rows)
             for span in batches(len(rows), size):
-                loss = self._step(images[span], masks[span])
+                loss = self._step(*(part[span] for part in prepared_batch))
                 now.loss_sum += loss * (span.stop - span.start)
             now.done = prepared.stop
             if after_step:
@@ -240,50 +241,49 @@ class Training:
         self.started = None
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
 
-    def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and masks of some slices, changed at random."""
+    def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images and masks of some slices, changed at random, and what is known of them."""
         knobs = self.candidate
         images = self.data.slices.batch_images(rows, knobs.input)
         masks = self.data.slices.batch_masks(rows)
         parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
-        return augment.apply(sent(parameters, self.device), images, masks)
+        changed = augment.apply(sent(parameters, self.device), images, masks)
+        return (*changed, *self.data.slices.batch_known(rows))
 
-    def _step(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """Move the weights by one batch; its loss, detached."""
-        if self._captured is not None and self._captured.fits(images):
-            return self._captured(images, masks)
-        loss = self._gradients_within_memory(images, masks)
+    def _step(self, *batch: torch.Tensor) -> torch.Tensor:
+        """Move the weights by one batch (images, masks, what is known); its loss, detached."""
+        if self._captured is not None and self._captured.fits(batch[0]):
+            return self._captured(*batch)
+        loss = self._gradients_within_memory(*batch)
         self.optimizer.step()
         return loss
 
-    def _plain_step(
-        self, network: nn.Module, images: torch.Tensor, masks: torch.Tensor
-    ) -> torch.Tensor:
-        loss = self._gradients(images, masks, network)
+    def _plain_step(self, network: nn.Module, *batch: torch.Tensor) -> torch.Tensor:
+        loss = self._gradients(*batch, network=network)
         self.optimizer.step()
         return loss
 
-    def _gradients_within_memory(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def _gradients_within_memory(self, *batch: torch.Tensor) -> torch.Tensor:
         """As ``_gradients``; a batch that does not fit is done again in two parts, once a trial."""
         try:
-            return self._gradients(images, masks)
+            return self._gradients(*batch)
         except RuntimeError as error:
             whole = self.micro_batch == self.candidate.optimizer.batch_size > 1
             if not (is_out_of_memory(error) and self.split and whole):
                 raise
         # Outside of "except": a caught error keeps the memory of its frames.
         self.micro_batch = (self.micro_batch + 1) // 2
-        return self._gradients(images, masks)
+        return self._gradients(*batch)
 
-    def _gradients(
-        self, images: torch.Tensor, masks: torch.Tensor, network: nn.Module | None = None
-    ) -> torch.Tensor:
+    def _gradients(self, *batch: torch.Tensor, network: nn.Module | None = None) -> torch.Tensor:
         """Leave the gradients of a batch in the network; its loss, detached."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
+        images, *truth = batch
         for span in batches(len(images), self.micro_batch):
             share = (span.stop - span.start) / len(images)
-            loss = self.loss(self._logits(images[span], network), masks[span]) * share
+            logits = self._logits(images[span], network)
+            loss = self.loss(logits, *(part[span] for part in truth)) * share
             loss.backward()
             total += loss.detach()
         return total
@@ -291,17 +291,22 @@ class Training:
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
         self.network.eval()
-        counts = EpochCounts(self.device)
+        slices = self.data.slices
+        counts = EpochCounts(self.device, slices.n_organs)
         rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
+        weight: int | torch.Tensor = 0
         for span in batches(len(rows)):
             chosen = rows[span]
-            images = self.data.slices.batch_images(chosen, self.candidate.input)
-            masks = self.data.slices.batch_masks(chosen)
+            images = slices.batch_images(chosen, self.candidate.input)
+            truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
             logits = self.in_parts(self._logits, images)
-            total += self.loss(logits, masks) * len(chosen)
-            counts.update(logits, masks)
-        return float(total) / len(rows), counts.compute()
+            share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
+            total += self.loss(logits, *truth) * share
+            weight = weight + share
+            counts.update(logits, *truth)
+        mean = float(total) / float(weight) if weight else math.nan  # where nothing is known
+        return mean, counts.compute()
 
     def _logits(self, images: torch.Tensor, network: nn.Module | None = None) -> torch.Tensor:
         with autocast(self.device, self.precision):
@@ -355,4 +360,4 @@ def check_candidate(candidate: Candidate) -> None:
 
 @lru_cache(maxsize=256)  # a grid has few networks
 def _check_network(knobs: NetworkKnobs, planes: int) -> None:
-    build_network(knobs, planes, N_ORGANS)
+    build_network(knobs, planes, _ANY_ORGANS)

@@ -21,6 +21,8 @@ import torch
 
 from gitract_core.data.cache import CacheSource, SliceCache, open_cache
 from gitract_core.data.folds import FoldPlan
+from gitract_core.data.gray import CURRENT_GRAY
+from gitract_core.data.slices import case_of_scan, known_shares
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import (
     DeviceSlices,
@@ -69,6 +71,7 @@ class TrialData:
         exclude: scans left out.
         source: gives the cache to a node that does not see the folder.
         repeats: the folds again, parted otherwise, for repeated cross-validation.
+        gray: name of the gray scaling of the images.
     """
 
     directory: Path
@@ -77,6 +80,7 @@ class TrialData:
     exclude: tuple[str, ...] = ()
     source: CacheSource | None = None
     repeats: tuple[FoldPlan, ...] = ()
+    gray: str = CURRENT_GRAY
 
     def plan_of(self, spec: TrialSpec) -> FoldPlan:
         """The plan that a trial's fold is of.
@@ -94,8 +98,14 @@ class TrialData:
 
     def cache(self, size: int) -> SliceCache:
         """The node's cache at one size, built or fetched if need be."""
-        wanted = (self.fingerprint, size)
-        return open_cache(self.directory, *wanted, exclude=self.exclude, source=self.source)
+        return open_cache(
+            self.directory,
+            self.fingerprint,
+            size,
+            exclude=self.exclude,
+            source=self.source,
+            gray=self.gray,
+        )
 
     def check(self, spec: TrialSpec) -> None:
         """Refuse a trial of other data or other folds.
@@ -209,7 +219,7 @@ def _finish(
 ) -> None:
     """Predict and score the held-out fold with the best weights; write the result last."""
     runtime, start = run
-    network = load_network(spec.candidate, files.best, training.device)
+    network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
     scans = held_out_scans(cache, training.data.validation.numpy())
     held_out = (cache, training.data.slices, scans)
     predictions = predict_held_out(network, spec, held_out, in_parts=training.in_parts)
@@ -220,8 +230,8 @@ def _finish(
     device = training.device
     TrialResult(
         spec=spec,
-        scores=pool_scores(list(scores.values())).to_json(),
-        per_case=per_case_sums(scores),
+        scores=pool_scores(list(scores.values()), organs=cache.organs).to_json(),
+        per_case=per_case_sums(scores, case_of_scan(cache.index)),
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
@@ -241,11 +251,21 @@ def _finish(
             "training_slices": len(training.data.training),
             "validation_slices": len(training.data.validation),
         },
+        known=_known_shares(cache, training.data.validation.numpy()),
+        organs=cache.organs,
+        gray=cache.gray,
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
     if runtime.keep_state and training.may_go_on:
         files.checkpoint.replace(files.last)
     files.checkpoint.unlink(missing_ok=True)
+
+
+def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:
+    """By organ the share of some slices that is known; empty where all annotation is."""
+    if cache.index.known is None:
+        return {}
+    return known_shares(cache.index.states[rows], cache.organs)
 
 
 def _finish_adopted(
@@ -257,8 +277,8 @@ def _finish_adopted(
     dataclasses.replace(
         twin,
         spec=spec,
-        scores=pool_scores(list(scores.values())).to_json(),
-        per_case=per_case_sums(scores),
+        scores=pool_scores(list(scores.values()), organs=cache.organs).to_json(),
+        per_case=per_case_sums(scores, case_of_scan(cache.index)),
         cost={**twin.cost, "training_of_trial": twin.spec.key},
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
@@ -273,7 +293,9 @@ def _scores(
     for scan in predictions:
         rows = cache.index.rows_of_scan(scan)
         masks = native_masks(predictions[scan], NativeGrid.of_scan(rows), rule)
-        scores[scan] = score_scan(masks, scan_masks(rows), "diagonal")
+        truth = scan_masks(rows, organs=cache.organs)
+        known = cache.index.known_in(rows.index)
+        scores[scan] = score_scan(masks, truth, "diagonal", known=known)
     return scores
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.annotation import State
-from gitract_core.data.slices import SLICE_THICKNESS_MM
+from gitract_core.data.slices import SLICE_THICKNESS_MM, known_shares
 from gitract_core.files.atomic import replacing
 from gitract_core.metrics.annotation_audit import (
     ScanEvidence,
@@ -41,7 +40,7 @@ class Audit:
         slices: one row a (slice, class) with any disagreement, largest first; columns ``id``,
             ``class``, ``disagreement_cm2``, ``prediction_cm2``, ``annotation_cm2``.
         borders: how predictions differ, by organ, over all scans.
-        known: by organ the share of slices whose annotation is known; others are left out.
+        known: by organ the share of slices whose annotation is known.
     """
 
     candidates: tuple[CandidateScores, ...]
@@ -96,8 +95,7 @@ def audit_run(
     slices = pd.concat(tables, ignore_index=True)
     slices = slices.sort_values(["disagreement_cm2", "id"], ascending=[False, True])
     scans = rank_scans(evidence, average.size, organs=organs)
-    shares = (average.index.states != State.UNKNOWN).mean(axis=0).tolist()
-    known = dict(zip(organs, shares, strict=True))
+    known = known_shares(average.index.states, organs)
     return Audit(lines, tuple(scans), slices.reset_index(drop=True), borders, known)
 
 
