@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from gitract_core.errors import printable
 
-_WORD_COLUMNS = 9
-
 
 def organ_name(organ: str) -> str:
     """As people write it.
@@ -19,23 +17,32 @@ def organ_name(organ: str) -> str:
     return printable(organ.replace("_", " "))
 
 
-def short_names(organs: Sequence[str]) -> list[str]:
+def short_names(organs: Sequence[str], width: int) -> list[str]:
     """Headers of narrow columns: the first word where that is enough, else a word a line.
 
-    >>> short_names(("large_bowel", "small_bowel", "stomach"))
+    Args:
+        organs: shown beside each other.
+        width: characters of a line; longer words are parted.
+
+    >>> short_names(("large_bowel", "small_bowel", "stomach"), 7)
     ['large', 'small', 'stomach']
-    >>> short_names(("kidney_left", "kidney_right"))
-    ['kidney\\nleft', 'kidney\\nright']
+    >>> short_names(("kidney_left", "kidney_right", "bladder"), 6)
+    ['kidney\\nleft', 'kidney\\nright', 'bladd-\\ner']
     """
-    words = [[_cut(word) for word in organ_name(organ).split()] or [organ] for organ in organs]
+    words = [organ_name(organ).split() or [organ] for organ in organs]
     firsts = Counter(some[0] for some in words)
-    names = [some[0] if firsts[some[0]] == 1 else "\n".join(some) for some in words]
-    counts = Counter(names)
-    return [n if counts[n] == 1 else f"{n}\n({i})" for i, n in enumerate(names, 1)]
+    names = [some[:1] if firsts[some[0]] == 1 else some for some in words]
+    lines = ["\n".join(part for word in name for part in _parted(word, width)) for name in names]
+    counts = Counter(lines)
+    return [n if counts[n] == 1 else f"{n}\n({i})" for i, n in enumerate(lines, 1)]
 
 
-def _cut(word: str) -> str:
-    return word if len(word) <= _WORD_COLUMNS else f"{word[: _WORD_COLUMNS - 1]}…"
+def _parted(word: str, width: int) -> list[str]:
+    parts = []
+    while len(word) > width:
+        parts.append(f"{word[: width - 1]}-")
+        word = word[width - 1 :]
+    return [*parts, word]
 
 
 def known_in_words(known: Mapping[str, float], most: int) -> str:

@@ -89,7 +89,8 @@ def _fold_columns(board: Leaderboard) -> list[Column]:
 def _organ_columns(board: Leaderboard) -> list[list[Column]]:
     """The columns of one table, or of one for each metric where there are many organs."""
     shown = board.telling_organs(MOST_ORGANS)
-    headers = dict(zip(shown, short_names(shown), strict=True))
+    beside = len(shown) <= _ORGANS_BESIDE_BOTH
+    headers = dict(zip(shown, short_names(shown, 7 if beside else 6), strict=True))
 
     def organ(name: str, metric: str) -> Column:
         return headers[name], lambda c: decimal(c.organ_mean(name, metric))
@@ -98,7 +99,7 @@ def _organ_columns(board: Leaderboard) -> list[list[Column]]:
     dice += [organ(name, "dice") for name in shown]
     hausdorff: list[Column] = [("Haus.", lambda c: decimal(c.mean("hausdorff")))]
     hausdorff += [organ(name, "hausdorff") for name in shown]
-    return [dice + hausdorff] if len(shown) <= _ORGANS_BESIDE_BOTH else [dice, hausdorff]
+    return [dice + hausdorff] if beside else [dice, hausdorff]
 
 
 def _organ_notes(board: Leaderboard) -> list[str]:

@@ -1,5 +1,7 @@
 // Scans of the best candidate, slice by slice.
 
+const MOST_ORGAN_WORDS = 8;
+
 function sliceShapes(scan, place, layers) {
   const { sheet } = scan;
   const slice = scan.slices[place];
@@ -18,11 +20,13 @@ function sliceShapes(scan, place, layers) {
 
 function sliceWords(scan, place) {
   const slice = scan.slices[place];
-  const dice = slice.dice.map((value, i) => (value === null ? null
-    : `${ORGANS[i].name} ${decimal(value, 2)}`)).filter(Boolean);
+  const scored = slice.dice.map((value, i) => [value, ORGANS[i].name]).filter(([value]) => known(value));
+  const worst = scored.length > MOST_ORGAN_WORDS ? "worst first: " : "";
+  if (worst) scored.sort((a, b) => a[0] - b[0]);
+  const dice = scored.map(([value, name]) => `${name} ${decimal(value, 2)}`);
   const unknown = slice.unknown.map((i) => ORGANS[i].name);
   const rest = unknown.length ? `; not known and not scored: ${listed(unknown, 6)}` : "";
-  return `${slice.id}: ${dice.length ? `Dice ${dice.join(", ")}` : "nothing to score"}${rest}`;
+  return `${slice.id}: ${dice.length ? `Dice ${worst}${listed(dice, MOST_ORGAN_WORDS)}` : "nothing to score"}${rest}`;
 }
 
 function scanFigure(scan, layers) {
