@@ -173,7 +173,9 @@ def tables(counts: SliceCounts) -> tuple[CountTable, CountTable, CountTable, Cou
         sum(n for kind, n in counts.exact.items() if len(kind) == number)
         for number in range(counts.most_organs + 1)
     ]
-    numbers = (counts.row(str(k), n, with_empty=k == 0) for k, n in enumerate(by_number))
+    few = len(organs) <= FEW_ORGANS
+    shown = [(k, n) for k, n in enumerate(by_number) if n or few or not k]
+    numbers = (counts.row(str(k), n, with_empty=k == 0) for k, n in shown)
     singles = (counts.row(organ, counts.holding([organ])) for organ in organs)
     pairs = (counts.row(group_name(pair), counts.holding(pair)) for pair in pairs_of(organs))
     return (

@@ -19,6 +19,9 @@ from orchestrator.report.organ_names import organ_name
 SERIES_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """For series that are not organs, in the order of use."""
 
+_LEGEND_LINES = 2  # have room in every figure; more make it higher
+_LEGEND_LINE_INCHES = 0.18
+
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -66,7 +69,9 @@ def organ_legend(figure: Figure, organs: Organs, *, shown: Iterable[str] | None 
     patches = [Patch(color=organs.colors[name], label=organ_name(name)) for name in names]
     if patches:
         columns = legend_columns(figure, [organ_name(name) for name in names])
-        figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8)
+        more_lines = max(0, -(-len(names) // columns) - _LEGEND_LINES)
+        figure.set_figheight(figure.get_figheight() + _LEGEND_LINE_INCHES * more_lines)
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def legend_columns(figure: Figure, labels: Sequence[str]) -> int:

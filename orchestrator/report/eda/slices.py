@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gitract_core.data.slices import SliceIndex
-    from gitract_core.eda.exploration import Exploration
+    from gitract_core.eda.exploration import Exploration, ShownSlice
 
 _LEAST_ZOOM_PX = 64  # side of a zoomed part, in pixels of the slice
+_MOST_AREAS = 4
 _ZOOMED_PX = 480  # its side in the picture, about
 
 
@@ -52,12 +53,21 @@ def typical_pictures(index: SliceIndex, exploration: Exploration) -> list[SliceP
     pictures = []
     for shown in exploration.figure_4:
         image, masks = _read(index, shown.id)
-        areas = (f"{organ_name(o)} {shown.areas_px[o]:,} px" for o in shown.organs)
-        caption = f"{shown.id}: {', '.join(areas)}"
+        caption = f"{shown.id}: {_areas_in_words(shown)}"
         title = spoken_name(group_name(shown.organs), exploration.organs)
         drawn = _Masks(masks, index.organs)
         pictures.append(_picture(title, caption, image, drawn, scale=2))
     return pictures
+
+
+def _areas_in_words(shown: ShownSlice) -> str:
+    """The area of each organ that a slice is an example of; of many the largest ones."""
+    order = shown.organs
+    if len(order) > _MOST_AREAS:
+        order = tuple(sorted(order, key=lambda organ: -shown.areas_px[organ]))[:_MOST_AREAS]
+    areas = [f"{organ_name(organ)} {shown.areas_px[organ]:,} px" for organ in order]
+    more = len(shown.organs) - len(order)
+    return ", ".join([*areas, *[f"{more} smaller ones"] * (more > 0)])
 
 
 def overlapping_pictures(index: SliceIndex, exploration: Exploration) -> list[SlicePicture]:
