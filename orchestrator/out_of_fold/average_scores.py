@@ -49,7 +49,7 @@ class OofMeter:
     ) -> None:
         self.lines, self.rules, self.progress = tuple(lines), tuple(rules), progress
         self.source = OofAverage(run, self.lines, flip=flip)
-        found = sorted({int(case) for case in self.source.index.table["case"]})
+        found = sorted(self.source.plan.fold_of_case)
         self.cases = np.array(found)
         self.folds = np.array([self.source.plan.fold_of_case[case] for case in found])
         self._known: dict[tuple[Bag, int], np.ndarray] = {}

@@ -1,9 +1,10 @@
-"""A small data set in the contest's layout with organs of any names, some of them unknown."""
+"""A folder in the contest's layout with any organs, made without any of the project's own code."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,57 +12,63 @@ import numpy as np
 
 from tests.support.tiny_contest import slow_encode
 
-SCANS = ((1, 0), (1, 3), (2, 0), (11, 2), (30, 1), (31, 0))  # case, day
-SIDE, SLICES = 32, 4
-ScanOrgan = tuple[str, str]
-
 
 def organ_names(count: int) -> tuple[str, ...]:
-    """Names that are not in the order of the alphabet: ``organ_40``, ``organ_39``, ..."""
-    return tuple(f"organ_{number}" for number in range(count, 0, -1))
+    """Names of the kind that data sets of many organs have.
 
-
-def organ_mask(place: int, count: int) -> np.ndarray:
-    """A square of an organ, boolean (height, width); neighbors overlap."""
-    mask = np.zeros((SIDE, SIDE), bool)
-    corner = 1 + round(place * (SIDE - 12) / max(count - 1, 1))
-    mask[corner : corner + 10, corner : corner + 10] = True
-    return mask
+    >>> organ_names(3)
+    ('vertebra_01', 'vertebra_02', 'vertebra_03')
+    """
+    return tuple(f"vertebra_{number:02d}" for number in range(1, count + 1))
 
 
 def write_many_organs(
-    root: Path,
+    path: Path,
     names: Sequence[str],
     *,
-    unknown: Callable[[str, str], bool] | None = None,
-    hidden_masks: bool = True,
+    cases: int = 4,
+    size: int = 24,
+    slices: int = 4,
+    unknown: Sequence[str] = (),
 ) -> Path:
-    """Write the data set; every organ is drawn in slices 2 and 3 of each scan.
+    """Bright discs on a grid, each over its neighbor's border; the first slice of a scan is empty.
 
     Args:
-        root: a new folder.
-        names: of the organs, in order.
-        unknown: told scan and organ, whether the annotation is not known; without it there is no
-            column ``state``.
-        hidden_masks: what rows that are not known hold: the mask, or a mask of one pixel.
+        path: of the folder, which is made.
+        names: of the organs, in the order of the rows of a slice.
+        cases: patients, of one scan each.
+        size: height and width of a slice.
+        slices: of a scan.
+        unknown: organs that nobody looked for in every second case.
     """
-    rows = [("id", "class", "segmentation", *(["state"] if unknown else []))]
-    for case, day in SCANS:
-        scan = f"case{case}_day{day}"
-        folder = root / "train" / f"case{case}" / scan / "scans"
+    header = ("id", "class", "segmentation", *(("state",) if unknown else ()))
+    rows: list[tuple[str, ...]] = [header]
+    for case in range(1, cases + 1):
+        folder = path / "train" / f"case{case}" / f"case{case}_day0" / "scans"
         folder.mkdir(parents=True)
-        random = np.random.default_rng(1000 * case + day)
-        for number in range(1, SLICES + 1):
-            image = random.integers(0, 200, (SIDE, SIDE))
+        random = np.random.default_rng(case)
+        for number in range(1, slices + 1):
+            image = random.integers(0, 200, (size, size))
             for place, name in enumerate(names):
-                there = organ_mask(place, len(names)) & (number in (2, 3))
-                image[there] += 100 * (1 + place % 9)
-                hides = unknown is not None and unknown(scan, name)
-                text = "1 1" if hides and not hidden_masks else slow_encode(there)
-                state = [] if unknown is None else ["unknown" if hides else ""]
-                rows.append((f"{scan}_slice_{number:04d}", name, text, *state))
-            file = folder / f"slice_{number:04d}_{SIDE}_{SIDE}_1.50_1.50.png"
+                mask = organ_disc(size, place, len(names))
+                if number > 1:
+                    image[mask] += 300 + 40 * place
+                hidden = name in unknown and case % 2 == 0
+                text = slow_encode(mask) if number > 1 and not hidden else ""
+                state = ("unknown" if hidden else "",) if unknown else ()
+                rows.append((f"case{case}_day0_slice_{number:04d}", name, text, *state))
+            file = folder / f"slice_{number:04d}_{size}_{size}_1.50_1.50.png"
             assert cv2.imwrite(str(file), image.astype(np.uint16))
-    with (root / "train.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return root
+    with (path / "train.csv").open("w", newline="") as table:
+        csv.writer(table).writerows(rows)
+    return path
+
+
+def organ_disc(size: int, place: int, count: int) -> np.ndarray:
+    """One of so many discs on a grid, boolean (size, size)."""
+    columns = math.isqrt(count - 1) + 1
+    step = size / columns
+    y, x = np.mgrid[:size, :size] + 0.5
+    center_y, center_x = (place // columns + 0.5) * step, (place % columns + 0.5) * step
+    disc: np.ndarray = np.hypot(y - center_y, x - center_x) < 0.58 * step
+    return disc

@@ -27,12 +27,12 @@ from gitract_core.errors import DataError, RunError
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.device_slices import organ_masks, slices_on
 from gitract_core.spec import Candidate, TrialSpec
-from tests.support.many_organs import (
+from tests.support.organ_squares import (
     SIDE,
     SLICES,
     organ_mask,
     organ_names,
-    write_many_organs,
+    write_organ_squares,
 )
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("count", [1, 8, 9, 40])
 def test_bits_of_any_number_of_organs_come_back(tmp_path: Path, count: int) -> None:
-    index = SliceIndex.from_directory(write_many_organs(tmp_path / "data", organ_names(count)))
+    index = SliceIndex.from_directory(write_organ_squares(tmp_path / "data", organ_names(count)))
     assert index.organs.names == organ_names(count)
     cache = build_cache(index, SIDE)
     assert cache.masks.shape == (len(index.table), -(-count // 8), SIDE, SIDE)
@@ -101,14 +101,16 @@ def test_old_fold_plans_and_keys_hold(tiny: Path) -> None:
 
 def test_other_names_of_the_same_masks_are_another_data_set(tmp_path: Path) -> None:
     found = [
-        SliceIndex.from_directory(write_many_organs(tmp_path / "_".join(names), names)).fingerprint
+        SliceIndex.from_directory(
+            write_organ_squares(tmp_path / "_".join(names), names)
+        ).fingerprint
         for names in (("a", "b"), ("b", "a"), ("a", "c"))
     ]
     assert len(set(found)) == 3
 
 
 def test_a_misspelled_class_is_told_from_another_organ(tmp_path: Path) -> None:
-    data = write_many_organs(tmp_path, ("liver", "spleen"))
+    data = write_organ_squares(tmp_path, ("liver", "spleen"))
     text = (data / "train.csv").read_text()
     (data / "train.csv").write_text(text.replace("spleen", "splen", 1))
     message = r"row 3: expected one row a class, got 'splen'; did you mean 'spleen'"
@@ -126,7 +128,7 @@ def hides(scan: str, organ: str) -> bool:
 
 def test_unknown_is_neither_drawn_nor_empty(tmp_path: Path) -> None:
     names = organ_names(3)
-    index = SliceIndex.from_directory(write_many_organs(tmp_path, names, unknown=hides))
+    index = SliceIndex.from_directory(write_organ_squares(tmp_path, names, unknown=hides))
     assert index.known is not None
     row = index.table.index[index.table["scan"] == "case1_day3"][0]
     drawn, empty, unknown = State.DRAWN, State.EMPTY, State.UNKNOWN
@@ -147,11 +149,11 @@ def test_masks_of_unknown_entries_do_not_count(tmp_path: Path) -> None:
     names, indexes = organ_names(3), []
     for hidden in (True, False):
         folder = tmp_path / str(hidden)
-        write_many_organs(folder, names, unknown=hides, hidden_masks=hidden)
+        write_organ_squares(folder, names, unknown=hides, hidden_masks=hidden)
         indexes.append(SliceIndex.from_directory(folder))
     assert (tmp_path / "True/train.csv").read_text() != (tmp_path / "False/train.csv").read_text()
     assert indexes[0].fingerprint == indexes[1].fingerprint
-    known = SliceIndex.from_directory(write_many_organs(tmp_path / "known", names))
+    known = SliceIndex.from_directory(write_organ_squares(tmp_path / "known", names))
     assert known.fingerprint != indexes[0].fingerprint
     for each in indexes:
         table = known.table.assign(path=each.table["path"])
@@ -161,8 +163,8 @@ def test_masks_of_unknown_entries_do_not_count(tmp_path: Path) -> None:
 
 def test_states_that_say_nothing_new_change_nothing(tmp_path: Path) -> None:
     names = organ_names(2)
-    plain = SliceIndex.from_directory(write_many_organs(tmp_path / "a", names))
-    write_many_organs(tmp_path / "b", names, unknown=lambda scan, organ: False)
+    plain = SliceIndex.from_directory(write_organ_squares(tmp_path / "a", names))
+    write_organ_squares(tmp_path / "b", names, unknown=lambda scan, organ: False)
     stated = SliceIndex.from_directory(tmp_path / "b")
     assert stated.known is None
     assert stated.fingerprint == plain.fingerprint
@@ -177,7 +179,7 @@ def test_states_that_say_nothing_new_change_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_states_are_checked(tmp_path: Path, state: str, message: str) -> None:
-    data = write_many_organs(tmp_path, organ_names(2), unknown=lambda scan, organ: False)
+    data = write_organ_squares(tmp_path, organ_names(2), unknown=lambda scan, organ: False)
     text = (data / "train.csv").read_text()
     (data / "train.csv").write_text(text.replace("organ_2,,", f"organ_2,,{state}", 1))
     with pytest.raises(DataError, match=message):
@@ -185,7 +187,7 @@ def test_states_are_checked(tmp_path: Path, state: str, message: str) -> None:
 
 
 def test_an_empty_state_with_a_mask_is_refused(tmp_path: Path) -> None:
-    data = write_many_organs(tmp_path, organ_names(1), unknown=lambda scan, organ: False)
+    data = write_organ_squares(tmp_path, organ_names(1), unknown=lambda scan, organ: False)
     lines = (data / "train.csv").read_text().splitlines()
     place = next(i for i, line in enumerate(lines[1:], 1) if line.split(",")[2])
     lines[place] += "empty"
@@ -195,7 +197,7 @@ def test_an_empty_state_with_a_mask_is_refused(tmp_path: Path) -> None:
 
 
 def test_cache_says_what_it_holds(tmp_path: Path) -> None:
-    write_many_organs(tmp_path, organ_names(9), unknown=hides)
+    write_organ_squares(tmp_path, organ_names(9), unknown=hides)
     (tmp_path / "scans.csv").write_text("scan,site,sex\ncase1_day0,Lund,f\n")
     index = SliceIndex.from_directory(tmp_path)
     cache = build_cache(index, 16)
@@ -245,7 +247,7 @@ def test_strata_are_few_and_leave_unknown_apart(tmp_path: Path, count: int) -> N
     def nothing_known(scan: str, organ: str) -> bool:
         return scan == "case2_day0"
 
-    write_many_organs(tmp_path, organ_names(count), unknown=nothing_known)
+    write_organ_squares(tmp_path, organ_names(count), unknown=nothing_known)
     index = SliceIndex.from_directory(tmp_path)
     of_scan = (index.table["scan"] == "case2_day0").to_numpy()
     assert (index.strata[of_scan] == -1).all()
@@ -260,7 +262,7 @@ def test_strata_are_few_and_leave_unknown_apart(tmp_path: Path, count: int) -> N
 
 
 def test_a_thing_that_nobody_looked_for_has_no_share(tmp_path: Path) -> None:
-    index = SliceIndex.from_directory(write_many_organs(tmp_path, organ_names(3), unknown=hides))
+    index = SliceIndex.from_directory(write_organ_squares(tmp_path, organ_names(3), unknown=hides))
     for fold in FoldPlan.make(index, 2).audit(index)["folds"]:
         assert fold["organ_1_share"] is None
         assert fold["organ_2_share"] == fold["organ_3_share"] == 0.5

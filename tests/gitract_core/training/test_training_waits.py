@@ -23,7 +23,7 @@ from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.spec import Candidate
 from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices
-from tests.support.many_organs import write_many_organs
+from tests.support.organ_squares import write_organ_squares
 from tests.support.tiny_sweep import prepare_tiny
 
 aten = torch.ops.aten
@@ -153,7 +153,7 @@ def test_the_device_is_read_at_the_end_of_the_halves_of_an_epoch_alone(
 
 @pytest.mark.parametrize("loss", ["bce + soft_dice", "focal + iou", "lovasz_hinge"])
 def test_unknown_annotation_is_masked_without_waiting(loss: str, tmp_path: Path) -> None:
-    data = write_many_organs(tmp_path / "data", ("a", "b"), unknown=lambda _, organ: organ == "b")
+    data = write_organ_squares(tmp_path / "data", ("a", "b"), unknown=lambda _, organ: organ == "b")
     training = make_training(data, tmp_path / "run", {"loss": loss})
     assert training.data.slices.known is not None
     whole = training.data

@@ -33,7 +33,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import Training
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import fold_slices, run_trial
-from tests.support.many_organs import SIDE, organ_names, write_many_organs
+from tests.support.organ_squares import SIDE, organ_names, write_organ_squares
 from tests.support.tiny_sweep import KNOBS
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ def trial_of(data: Path, **knobs: object) -> tuple[TrialSpec, TrialData]:
 @pytest.mark.parametrize("count", [2, 40])
 def test_from_data_to_a_submission(tmp_path: Path, count: int) -> None:
     names = organ_names(count)
-    spec, data = trial_of(write_many_organs(tmp_path / "data", names), training__epochs=2)
+    spec, data = trial_of(write_organ_squares(tmp_path / "data", names), training__epochs=2)
     result = run_trial(spec, data, tmp_path / "trial", runtime=ONE_THREAD)
     files = TrialFiles(tmp_path / "trial")
     assert TrialResult.load(files.result).organs.names == names
@@ -109,7 +109,7 @@ def test_masks_that_nobody_vouches_for_change_nothing(
     for hidden in (True, False):
         folder = tmp_path / str(hidden)
         monkeypatch.setenv("GITRACT_CACHE", str(folder / "cache"))
-        write_many_organs(folder / "data", organ_names(3), unknown=hides, hidden_masks=hidden)
+        write_organ_squares(folder / "data", organ_names(3), unknown=hides, hidden_masks=hidden)
         spec, data = trial_of(folder / "data")
         run_trial(spec, data, folder / "trial", runtime=ONE_THREAD)
         found.append(of(folder / "trial"))
@@ -126,7 +126,7 @@ def test_masks_that_nobody_vouches_for_change_nothing(
 
 def test_cached_bits_that_are_not_known_do_not_train(tmp_path: Path, caches: Path) -> None:
     """The same with masks that differ in the cache itself; known ones do make a difference."""
-    data = write_many_organs(tmp_path / "data", organ_names(3), unknown=hides)
+    data = write_organ_squares(tmp_path / "data", organ_names(3), unknown=hides)
     spec, trial = trial_of(data)
     cache = build_cache(SliceIndex.from_directory(data), SIDE)
     known = cache.index.known
@@ -152,7 +152,7 @@ def test_without_unknown_entries_the_plain_path_is_taken(tmp_path: Path) -> None
     found = []
     for name, unknown in (("plain", None), ("stated", lambda scan, organ: False)):
         folder = tmp_path / name
-        write_many_organs(folder / "data", organ_names(2), unknown=unknown)
+        write_organ_squares(folder / "data", organ_names(2), unknown=unknown)
         spec, data = trial_of(folder / "data", training__epochs=1)
         assert slices_on(data.cache(SIDE), CPU).known is None
         run_trial(spec, data, folder / "trial", runtime=ONE_THREAD)
