@@ -40,8 +40,8 @@ def planes(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and masks of some slices, bit by bit."""
     slices = made_up_slices()
     assert slices.masks is not None
-    images = slices.images[rows][:, None].float() / 255
-    bits = slices.masks[rows].int()
+    images = slices.images[rows].float() / 255
+    bits = slices.masks[rows][:, 0].int()
     return images, torch.stack([(bits >> organ) & 1 for organ in range(3)], 1).float()
 
 
