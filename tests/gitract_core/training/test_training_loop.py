@@ -184,8 +184,10 @@ def test_a_pixel_of_even_chances_is_not_predicted() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_training(bad: float) -> None:
     training = made_up_training()
-    plain = training.loss
-    training.loss = lambda logits, masks: plain(logits, masks) + bad
+    plain = training.step.trained
+    training.step.trained = dataclasses.replace(
+        plain, loss=lambda logits, masks: plain.loss(logits, masks) + bad
+    )
     with pytest.raises(DivergedError, match="epoch 1"):
         training.run_epoch()
     assert training.records == []

@@ -173,7 +173,8 @@ def test_the_network_is_trained_on_augmented_images_and_masks() -> None:
         training.data = dataclasses.replace(training.data, training=torch.tensor([3]))
         given.append(_inputs(training))
         truths.append([])
-        training.loss = _noting(training, truths[-1])
+        loss = _noting(training, truths[-1])
+        training.step.trained = dataclasses.replace(training.step.trained, loss=loss)
         training.run_epoch()
     assert torch.equal(given[1][0], given[0][0].flip(-1))
     assert not torch.equal(given[1][0], given[0][0])
@@ -183,7 +184,7 @@ def test_the_network_is_trained_on_augmented_images_and_masks() -> None:
 
 
 def _noting(training: Training, truths: list[torch.Tensor]) -> Any:
-    plain = training.loss
+    plain = training.step.trained.loss
 
     def loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         truths.append(masks.clone())
