@@ -71,7 +71,9 @@ def organ_legend(figure: Figure, organs: Organs, *, shown: Iterable[str] | None 
         columns = legend_columns(figure, [organ_name(name) for name in names])
         more_lines = max(0, -(-len(names) // columns) - _LEGEND_LINES)
         figure.set_figheight(figure.get_figheight() + _LEGEND_LINE_INCHES * more_lines)
-        figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+        figure.legend(
+            handles=patches, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+        )
 
 
 def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
