@@ -23,6 +23,7 @@ network: {widths: "4,8", depth: 1}
 input: {size: 24, channels: 1}
 optimizer: {learning_rate: 0.01, batch_size: 4}
 training: {epochs: 1}
+postprocess: {threshold: 0.02}
 """
 
 
@@ -112,6 +113,11 @@ def test_ensemble_and_prediction_write_a_row_an_organ(home: Home, tmp_path: Path
     again = cli(home.path, "predict", members, "--images", "new/train", "--out", tmp_path / "b.csv")
     assert f"(4 slices, {4 * len(home.organs)} rows" in again.stdout
     assert (tmp_path / "b.csv").read_bytes() == out.read_bytes()
+    checked = json.loads(
+        cli(home.path, "check-submission", out, "--images", "new/train", "--json").stdout
+    )
+    assert (checked["rows"], checked["faults"]) == (len(rows), [])
+    assert list(checked["summary"]) == list(home.organs)
 
 
 def test_a_single_candidate_scores_in_an_ensemble_as_in_its_trials(home: Home) -> None:
