@@ -161,6 +161,19 @@ def check_submission(
     return [*header, *by_row, *_whole_faults(keys, texts, size_of)]
 
 
+def organs_of_submission(table: Path | str | pd.DataFrame) -> Organs:
+    """The contest's organs if any of them is a class of the file, else its classes as they come.
+
+    Raises:
+        SubmissionError: the file cannot be read.
+    """
+    rows = table if isinstance(table, pd.DataFrame) else read_submission(Path(table))
+    classes = dict.fromkeys(map(str, rows["class"])) if "class" in rows.columns else {}
+    if not classes or set(classes) & set(CONTEST) or "" in classes:
+        return CONTEST
+    return Organs(tuple(classes))
+
+
 def summarize_submission(
     table: Path | str | pd.DataFrame, *, organs: Organs = CONTEST
 ) -> dict[str, dict[str, float]]:

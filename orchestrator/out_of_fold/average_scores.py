@@ -14,7 +14,6 @@ import numpy as np
 
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.hausdorff import normalized_hausdorff
-from gitract_core.organs import N_ORGANS
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
 from gitract_core.processors import usable_processors
@@ -87,7 +86,7 @@ class OofMeter:
                 by_bag.setdefault(bag, []).append(rule)
         if not by_bag:
             return
-        blank = (len(self.cases), N_ORGANS, 4)
+        blank = (len(self.cases), len(self.source.organs), 4)
         fresh = {(bag, rule): np.zeros(blank) for bag, rules in by_bag.items() for rule in rules}
         names = self.source.scans
         self.source.predict_missing()
@@ -137,11 +136,12 @@ def _rules_on(
     scan: OofScan, truth: np.ndarray, rules: Sequence[PostprocessKnobs]
 ) -> list[np.ndarray]:
     """Sums (organs, 4) of one scan under each rule."""
-    sums = np.zeros((len(rules), N_ORGANS, 4))
-    for organ in range(N_ORGANS):
+    sums = np.zeros((len(rules), len(truth), 4))
+    known = scan.known[:, :, None, None]
+    for organ in range(len(truth)):
         seen: dict[bytes, np.ndarray] = {}  # many rules give one mask
         for place, rule in enumerate(rules):
-            mask = organ_mask(scan.probabilities[organ], scan.grid, rule)
+            mask = organ_mask(scan.probabilities[organ], scan.grid, rule) & known[organ]
             key = np.packbits(mask).tobytes()
             if key not in seen:
                 seen[key] = organ_sums(mask, truth[organ])

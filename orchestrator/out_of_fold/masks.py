@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.annotation import State
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime
@@ -58,8 +57,9 @@ class OofScan:
     @cached_property
     def known(self) -> np.ndarray:
         """Where somebody looked for an organ, boolean (organs, slices)."""
-        states = self.index.states[self.rows.index.to_numpy()]  # (slices, organs)
-        known: np.ndarray = states.T != State.UNKNOWN
+        known = self.index.known_in(self.rows.index)
+        if known is None:
+            return np.ones((len(self.index.organs), len(self.rows)), bool)
         return known
 
 
