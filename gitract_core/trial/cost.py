@@ -290,7 +290,7 @@ def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
 
 
 def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
-    spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
+    spec = TrialSpec(shape, 0, 2, 0, "measuring", "measuring")
     rows = _rows(slices, shape.optimizer.batch_size)
     return Training(spec, rows, device, capture=captures(device))
 
@@ -302,7 +302,7 @@ def _writing(
 
     And bytes: of the probabilities, the weights and the checkpoint.
     """
-    with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
+    with TemporaryDirectory(prefix="gitract-cv-measuring-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
         save = _seconds(Checkpoints(training, files, 0).after_epoch)
