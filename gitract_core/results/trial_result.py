@@ -40,9 +40,9 @@ class TrialFiles:
         return self.directory / "failure.json"
 
     @property
-    def crowded(self) -> Path:
+    def to_run_alone(self) -> Path:
         """Says that memory ran out beside other trials: from then on this one runs alone."""
-        return self.directory / "crowded.json"
+        return self.directory / "crowded.json"  # as older runs have it
 
     @property
     def history(self) -> Path:

@@ -23,6 +23,7 @@ from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
+from orchestrator.storage.local_folder import LocalRun
 from tests.gitract_core.training.test_captured_step import Rehearsed, figures, make, run
 from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
 from tests.orchestrator.execution.test_faults import same_but_for_cost
@@ -225,8 +226,8 @@ def test_a_worker_killed_in_mid_epoch_goes_on_from_there(tiny: Path, tmp_path: P
     expected = run_trial(spec, sweep.data, tmp_path / "whole")
     fields = {f.name: getattr(sweep.data, f.name) for f in dataclasses.fields(sweep.data)}
     log = tmp_path / "steps"
-    data, trials = DeadlyData(**fields, log=log), sweep.directory.trials
-    jobs = Jobs([spec], data, trials, Slots(1), retries=1, checkpoint_minutes=1e-9)
+    data, run = DeadlyData(**fields, log=log), LocalRun(sweep.directory.path)
+    jobs = Jobs([spec], data, run, Slots(1), retries=1, checkpoint_minutes=1e-9)
     events: list[TrialEvent] = []
     LocalExecutor().run(jobs, events.append)
     assert [e.kind for e in events] == ["error", "epoch", "epoch", "epoch", "finished"]

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError, GitractError, TrialError
 from gitract_core.spec import Candidate
-from orchestrator.capacity.gpu_packing import measured_share
-from orchestrator.capacity.measuring import Place, probe
+from orchestrator.capacity.gpu_packing import measure_packing
+from orchestrator.capacity.measuring import Place, measure_costs
 from orchestrator.capacity.slots import Node, Slots
 from orchestrator.cli.app import app, fill
-from orchestrator.execution.ray import measuring as ray_probing
+from orchestrator.execution.ray import measuring as ray_measuring
 from orchestrator.execution.ray.executor import connect, disconnect
 from orchestrator.execution.ray.measuring import on_machine
 from tests.support.tiny_contest import write_tiny_contest
@@ -88,7 +88,7 @@ def test_a_measurement_leaves_no_semaphores() -> None:
         assert file.exists()
         return file
 
-    assert not ray_probing._Prober().do(work, (), {}).exists()
+    assert not ray_measuring._Measurer().do(work, (), {}).exists()
 
 
 def test_a_machine_that_is_taken_is_not_waited_for_without_end(
@@ -96,10 +96,10 @@ def test_a_machine_that_is_taken_is_not_waited_for_without_end(
 ) -> None:
     import ray
 
-    holder = ray.remote(ray_probing._Prober).options(num_gpus=1).remote()
+    holder = ray.remote(ray_measuring._Measurer).options(num_gpus=1).remote()
     ray.get(holder.ready.remote())
     with monkeypatch.context() as patch:
-        patch.setattr(ray_probing, "_PATIENCE_SECONDS", 8.0)
+        patch.setattr(ray_measuring, "_PATIENCE_SECONDS", 8.0)
         with pytest.raises(GitractError, match="expected a free GPU to measure on, got none"):
             on_machine(machines[1])(seen)
     ray.kill(holder)
@@ -120,14 +120,16 @@ def test_a_machine_without_the_data_measures(machines: dict[int, Node], tmp_path
             (tmp_path / "gone").rename(tmp_path / "data")
 
     shape = Candidate.from_knobs(KNOBS)
-    found = probe([shape], index, Slots(2), 2, there)  # type: ignore[arg-type]
-    assert asked == ["_crowded"]
+    found = measure_costs([shape], index, Slots(2), side_by_side=2, place=there)  # type: ignore[arg-type]
+    assert asked == ["_measure_side_by_side"]
     assert found.step(shape).step_seconds > 0
     assert found.scoring(shape) > 0
     assert found.cache_seconds > 0
-    share = measured_share([shape], index, [machines[1]], 5, on_machine(machines[1]))
-    assert share.trials is None, "its GPU is only said to be one"
-    assert "measuring failed (GitractError: device: expected a CUDA device" in share.reason
+    packing = measure_packing(
+        [shape], index, [machines[1]], n_trials=5, place=on_machine(machines[1])
+    )
+    assert packing.trials is None, "its GPU is only said to be one"
+    assert "measuring failed (GitractError: device: expected a CUDA device" in packing.reason
 
 
 def test_a_plan_for_a_cluster_asks_the_machine_that_will_run_trials(
@@ -140,7 +142,7 @@ def test_a_plan_for_a_cluster_asks_the_machine_that_will_run_trials(
         asked.append(node)
         return on_machine(node)
 
-    monkeypatch.setattr(ray_probing, "on_machine", noting)
+    monkeypatch.setattr(ray_measuring, "on_machine", noting)
     (tmp_path / "space.yaml").write_text(SPACE + "training: {epochs: 2}\n")
     fill()
     told = ["plan", "--address", cluster, "--data", str(tiny), "--space"]

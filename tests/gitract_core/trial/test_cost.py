@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 import torch
@@ -15,14 +14,14 @@ from gitract_core.knobs import PostprocessKnobs
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
 from gitract_core.trial.cost import (
-    ProbeScan,
+    SampleScan,
     StepCost,
-    probe_scoring,
-    probe_step,
+    measure_scoring,
+    measure_step,
     relative_cost,
     shape_of,
 )
-from orchestrator.capacity import measuring as probing
+from orchestrator.capacity import measuring
 from tests.support.tiny_sweep import KNOBS
 
 
@@ -31,9 +30,9 @@ def tiny_candidate(**changes: object) -> Candidate:
     return Candidate.from_knobs({**KNOBS, **dotted})
 
 
-def scan_of(data: Path) -> ProbeScan:
+def scan_of(data: Path) -> SampleScan:
     index = SliceIndex.from_directory(data)
-    return ProbeScan.read(data, index.rows_of_scan(index.scans[0]), organs=index.organs)
+    return SampleScan.read(data, index.rows_of_scan(index.scans[0]), organs=index.organs)
 
 
 def test_operations_of_a_network_of_two_levels_are_those_counted_by_hand() -> None:
@@ -82,15 +81,15 @@ def test_an_epoch_is_made_of_steps_batches_and_saving() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_a_probe_measures_what_grows_with_the_work(tiny: Path, kind: str) -> None:
+def test_measuring_sees_what_grows_with_the_work(tiny: Path, kind: str) -> None:
     if kind == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     scan, runtime = scan_of(tiny), Runtime(kind, 1)
-    small = probe_step(tiny_candidate(), runtime, scan)
+    small = measure_step(tiny_candidate(), runtime, scan)
     # A GPU takes as long for launching a few small kernels as for doing them.
     widths, size = ("32,64", 64) if kind == "cpu" else ("128,256", 256)
     wide = {"network__widths": widths, "input__size": size, "optimizer__batch_size": 16}
-    large = probe_step(tiny_candidate(**wide), runtime, scan)
+    large = measure_step(tiny_candidate(**wide), runtime, scan)
     assert 0 < small.step_seconds < large.step_seconds
     assert 0 < small.validation_seconds < large.validation_seconds
     assert small.weights_bytes < large.weights_bytes < large.checkpoint_bytes
@@ -110,21 +109,21 @@ def test_what_a_process_does_once_is_no_part_of_its_first_shape(
         return build_network(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("gitract_core.training.loop.build_network", first_slow)
-    monkeypatch.setattr(probing, "_barrier", Barrier(1), raising=False)
+    monkeypatch.setattr(measuring, "meet", lambda: None)
     shape = shape_of(tiny_candidate())
-    task = probing._Task((shape,), (), Runtime("cpu", 1), (scan_of(tiny),))
-    (step,), _, seconds = probing._measure(task, time.time())
-    assert step.setup_seconds < pause <= seconds
+    task = measuring._Task((shape,), (), Runtime("cpu", 1), (scan_of(tiny),))
+    found = measuring._measure(task, time.time())
+    assert found.steps[0].setup_seconds < pause <= found.start_seconds
 
 
-def test_a_probe_leaves_the_order_of_chance_alone(tiny: Path) -> None:
+def test_measuring_leaves_the_order_of_chance_alone(tiny: Path) -> None:
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    probe_step(tiny_candidate(), Runtime("cpu", 1), scan_of(tiny))
+    measure_step(tiny_candidate(), Runtime("cpu", 1), scan_of(tiny))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_scoring_is_timed_for_each_native_pixel(tiny: Path) -> None:
     scan = scan_of(tiny)
     assert scan.native_pixels == 6 * 40 * 48
-    assert 0 < probe_scoring(PostprocessKnobs(), 32, [scan, scan]) < 1e-2
+    assert 0 < measure_scoring(PostprocessKnobs(), 32, [scan, scan]) < 1e-2
