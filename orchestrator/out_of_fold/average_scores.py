@@ -48,8 +48,9 @@ class OofMeter:
     ) -> None:
         self.lines, self.rules, self.progress = tuple(lines), tuple(rules), progress
         self.source = OofAverage(run, self.lines, flip=flip)
-        found = sorted(self.source.plan.fold_of_case)
+        found = list(self.source.plan.fold_of_case)  # patients in natural order
         self.cases = np.array(found)
+        self._places = {case: place for place, case in enumerate(found)}
         self.folds = np.array([self.source.plan.fold_of_case[case] for case in found])
         self._known: dict[tuple[Bag, int], np.ndarray] = {}
         for place, line in enumerate(self.lines):
@@ -94,7 +95,7 @@ class OofMeter:
             passes = pool.map(lambda name: self._scan(name, by_bag), names)
             for done, (case, found) in enumerate(passes, 1):
                 for key, values in found.items():
-                    fresh[key][np.searchsorted(self.cases, case)] += values
+                    fresh[key][self._places[case]] += values
                 self.progress(done, len(names))
         self._known.update(fresh)
 
