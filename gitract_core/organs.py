@@ -8,6 +8,7 @@ UW-Madison GI tract data: what its reader, the phantom and files older than this
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from gitract_core.errors import DataError
 
 # Okabe and Ito (2008): colors that stay apart under every common color blindness.
 _FIRST_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,64}")  # they are parts of file names and tables
 _GOLDEN_RATIO = 0.618033988749895  # steps around the color circle that never come close again
 
 
@@ -36,6 +38,10 @@ class Organs:
         if not self.names or "" in self.names or len(set(self.names)) < len(self.names):
             expected, remedy = "one or more different names", "name every organ once"
             raise DataError("organs", expected, list(self.names), remedy)
+        for name in self.names:
+            if not _NAME.fullmatch(name):
+                expected = "up to 64 characters, none of them a slash or unprintable"
+                raise DataError("organs", expected, f"{name!r:.100}", "rename it")
 
     def __len__(self) -> int:
         return len(self.names)

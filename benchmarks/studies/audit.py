@@ -81,7 +81,9 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
             bits = mask_bits(spoiled.rows_of_scan(name), average.size)
             truth = np.stack([bits >> channel & 1 for channel in range(3)]) > 0
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
-    return count(planted, top_share(rank_scans(evidence, average.size), FIRST))
+    return count(
+        planted, top_share(rank_scans(evidence, average.size, organs=average.organs), FIRST)
+    )
 
 
 def count(planted: dict[str, str], first: list[str]) -> tuple[Counter[str], Counter[str]]:

@@ -27,7 +27,7 @@ from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.errors import DataError
 from gitract_core.files.atomic import write_bytes
 from gitract_core.files.limits import MOST_VOXELS
-from gitract_core.organs import ORGANS
+from gitract_core.organs import Organs
 
 _CHUNK_BYTES = 2**20
 _MOST_CHUNKS = 16 * MOST_VOXELS // _CHUNK_BYTES  # no voxel has more bytes
@@ -77,19 +77,20 @@ def scan_name(file: Path) -> str:
     return file.name.removesuffix(suffix)
 
 
-def write_nifti(scan: Scan, masks: np.ndarray, out: Path) -> list[Path]:
+def write_nifti(scan: Scan, masks: np.ndarray, out: Path, *, organs: Organs) -> list[Path]:
     """Masks of a scan from anywhere, one file an organ.
 
     Args:
         scan: for names, orientation and, if it came from a NIfTI file, the header.
         masks: boolean (organs, slices, height, width), as predicted.
         out: folder.
+        organs: of the masks.
 
     Returns:
-        the files, in the order of ``ORGANS``.
+        the files, in the order of the organs.
     """
-    files = [out / f"{scan.name}_{organ}.nii.gz" for organ in ORGANS]
-    for file, organ, mask in zip(files, ORGANS, masks, strict=True):
+    files = [out / f"{scan.name}_{organ}.nii.gz" for organ in organs]
+    for file, organ, mask in zip(files, organs, masks, strict=True):
         values = scan.placing.turned_back(mask).astype(np.uint8)
         header = _mask_header(scan.header, organ)
         affine, second = scan.placing.affine, isinstance(header, Nifti2Header)

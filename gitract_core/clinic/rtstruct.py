@@ -22,10 +22,7 @@ from gitract_core.clinic.scan import Scan
 from gitract_core.clinic.series import axes_mm, position
 from gitract_core.errors import DataError
 from gitract_core.files.atomic import write_bytes
-from gitract_core.organs import ORGANS
-
-COLORS = ((255, 145, 0), (0, 200, 83), (41, 121, 255))
-"""Red, green, blue of each organ, in the order of ``ORGANS``."""
+from gitract_core.organs import Organs
 
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"  # as older systems expect it of a referenced study
 _KEPT = (  # patient and study are the series' own
@@ -47,13 +44,14 @@ _KEPT = (  # patient and study are the series' own
 _REQUIRED_BUT_MAY_BE_EMPTY = _KEPT[1:5] + _KEPT[6:9] + _KEPT[10:12]
 
 
-def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path) -> list[Path]:
+def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path, *, organs: Organs) -> list[Path]:
     """Masks of a DICOM series as ``NAME_rtstruct.dcm``.
 
     Args:
         scan: read from a DICOM series.
         masks: boolean (organs, slices, height, width), as predicted.
         out: folder.
+        organs: of the masks; they also give the colors.
 
     Returns:
         the file.
@@ -63,11 +61,11 @@ def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path) -> list[Path]:
     """
     check_series(scan)
     dataset = _dataset(scan)
-    for number, (organ, color, mask) in enumerate(zip(ORGANS, COLORS, masks, strict=True), 1):
+    for number, (organ, mask) in enumerate(zip(organs, masks, strict=True), 1):
         _add_region(dataset, number, organ)
         contours = Dataset()
         contours.ReferencedROINumber = number
-        contours.ROIDisplayColor = list(color)
+        contours.ROIDisplayColor = list(bytes.fromhex(organs.colors[organ].removeprefix("#")))
         found = _contours(scan, scan.placing.turned_back(mask))
         if found:
             contours.ContourSequence = Sequence(found)

@@ -2,8 +2,8 @@
 
 A plan maps each case to one fold, so that a plan with a patient in two folds cannot be written
 down. Splits come from scikit-learn's ``StratifiedGroupKFold`` (label: number of organs in the
-slice, group: case), as in the paper. Of a fixed number of its shuffles, drawn from the seed, the
-best balanced one is kept; no score takes part in that choice.
+slice, see ``SliceIndex.strata``; group: case), as in the paper. Of a fixed number of its shuffles,
+drawn from the seed, the best balanced one is kept; no score takes part in that choice.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
+import pandas as pd
 
+from gitract_core.data.annotation import State
+from gitract_core.data.ids import NAME_PATTERN, natural_key
 from gitract_core.errors import DataError, RunError
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
-from gitract_core.organs import ORGANS
 from gitract_core.spec import digest
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _SHUFFLES = 24
 _SEEDS_TRIED = 5  # a plan that is wanted; small data sets can be parted in few ways
+_NOTHING_KNOWN = 1e9  # imbalance of a plan with such a fold; an empty fold is worse
 _SLICES_TOLERANCE, _SHARE_TOLERANCE = 0.04, 0.03
 
 # Scans that the field agrees, or the organizers say, are wrongly annotated.
@@ -52,7 +55,7 @@ class _Plan(TypedDict):
     n_splits: Annotated[int, Meta(ge=2, le=10_000)]
     seed: int
     fingerprint: str
-    fold_of_case: dict[Annotated[str, Meta(pattern="^[0-9]{1,9}$")], int]
+    fold_of_case: dict[Annotated[str, Meta(pattern=NAME_PATTERN)], int]
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,18 @@ class FoldPlan:
     """Case to fold.
 
     Attributes:
-        fold_of_case: fold, 0 to ``n_splits - 1``, of each case; read only.
+        fold_of_case: fold, 0 to ``n_splits - 1``, of each case, cases in natural order; read only.
         n_splits: number of folds, each with at least one case.
         seed: seed of the shuffles.
     """
 
-    fold_of_case: Mapping[int, int]
+    fold_of_case: Mapping[str, int]
     n_splits: int
     seed: int = 0
 
     def __post_init__(self) -> None:
-        ordered = {int(c): int(f) for c, f in sorted(self.fold_of_case.items())}
+        cases = {str(c): int(f) for c, f in self.fold_of_case.items()}
+        ordered = {case: cases[case] for case in sorted(cases, key=natural_key)}
         object.__setattr__(self, "fold_of_case", MappingProxyType(ordered))
         if set(ordered.values()) != set(range(self.n_splits)):
             expected = f"every fold from 0 to {self.n_splits - 1} to hold a case"
@@ -88,15 +92,18 @@ class FoldPlan:
             DataError: fewer cases than folds, or no masks.
         """
         cases = index.table["case"].to_numpy()
-        return cls.from_labels(cases, index.organ_counts, n_splits, seed)
+        return cls.from_labels(cases, index.strata, n_splits, seed)
 
     @classmethod
     def from_labels(
-        cls, cases: Sequence[int] | np.ndarray, labels: Any, n_splits: int = 5, seed: int = 0
+        cls, cases: Sequence[str] | np.ndarray, labels: Any, n_splits: int = 5, seed: int = 0
     ) -> FoldPlan:
-        """Folds from one case and one label (0: nothing annotated) a slice, both (slices,)."""
-        groups, label = np.asarray(cases), np.asarray(labels).astype(int)
-        n_cases = len(np.unique(groups))
+        """Folds from one case and one label a slice, both (slices,).
+
+        Label 0 is a slice without organs, -1 one of which nothing is known.
+        """
+        names, groups = _numbered(cases)
+        label, n_cases = np.asarray(labels).astype(int), len(names)
         if not 2 <= n_splits <= n_cases:
             remedy = f"pass --folds {n_cases} or fewer" if n_cases >= 2 else "add cases"
             raise DataError("folds", f"2 to {n_cases} folds ({n_cases} cases)", n_splits, remedy)
@@ -105,40 +112,41 @@ class FoldPlan:
             _shuffled(groups, common, n_splits, seed * _SHUFFLES + i) for i in range(_SHUFFLES)
         ]
         best = min(plans, key=lambda plan: _imbalance(plan, groups, label, n_splits))
-        return cls(best, n_splits, seed)
+        return cls({names[case]: fold for case, fold in best.items()}, n_splits, seed)
 
     def rows(self, cases: np.ndarray, fold: int, *, held_out: bool) -> np.ndarray:
         """Positions of the slices inside (``held_out``) or outside a fold, int64.
 
         Args:
-            cases: the case of each slice, int (slices,).
+            cases: the case of each slice, text (slices,).
             fold: 0 to ``n_splits - 1``.
             held_out: the fold's own slices, or all others.
         """
-        folds = np.array([self.fold_of_case[int(c)] for c in np.unique(cases)])
-        of_slice = folds[np.searchsorted(np.unique(cases), cases)]
+        names, places = _numbered(cases)
+        of_slice = np.array([self.fold_of_case[case] for case in names])[places]
         return np.flatnonzero((of_slice == fold) == held_out)
 
-    def cases(self, fold: int) -> list[int]:
+    def cases(self, fold: int) -> list[str]:
         """The cases of a fold."""
         return [case for case, f in self.fold_of_case.items() if f == fold]
 
     @property
-    def parts(self) -> frozenset[tuple[int, ...]]:
+    def parts(self) -> frozenset[tuple[str, ...]]:
         """The cases of each fold, whichever number it has."""
         return frozenset(tuple(self.cases(fold)) for fold in range(self.n_splits))
 
     @property
     def fingerprint(self) -> str:
-        """Content hash of the plan."""
-        return digest([[c, f] for c, f in self.fold_of_case.items()])
+        """Content hash of the plan; the contest's cases enter it as numbers."""
+        return digest([[_as_hashed(c), f] for c, f in self.fold_of_case.items()])
 
     def audit(self, index: SliceIndex) -> dict[str, Any]:
         """Cases, scans, slices and class shares of each fold, and whether a case is in two."""
-        table, counts = index.table, index.organ_counts
+        table, states = index.table, index.states
+        known, drawn = states != State.UNKNOWN, states == State.DRAWN
         cases = table["case"].to_numpy()
         folds: list[dict[str, Any]] = []
-        leaked: set[int] = set()
+        leaked: set[str] = set()
         for fold in range(self.n_splits):
             rows = self.rows(cases, fold, held_out=True)
             training = self.rows(cases, fold, held_out=False)
@@ -150,11 +158,14 @@ class FoldPlan:
                     "cases": int(part["case"].nunique()),
                     "scans": int(part["scan"].nunique()),
                     "slices": len(part),
-                    "annotated_share": float(np.mean(counts[rows] > 0)),
-                    **{f"{o}_share": float(np.mean(part[o] != "")) for o in ORGANS},
+                    "annotated_share": _share(drawn[rows].any(axis=1), known[rows].any(axis=1)),
+                    **{
+                        f"{organ}_share": _share(drawn[rows, place], known[rows, place])
+                        for place, organ in enumerate(index.organs)
+                    },
                 }
             )
-        return {"folds": folds, "cases_in_two_folds": sorted(leaked)}
+        return {"folds": folds, "cases_in_two_folds": sorted(leaked, key=natural_key)}
 
     def save(self, path: Path, index: SliceIndex) -> None:
         """Write ``folds.json``: the plan, its fingerprint and the audit, atomically."""
@@ -164,7 +175,7 @@ class FoldPlan:
                 "n_splits": self.n_splits,
                 "seed": self.seed,
                 "fingerprint": self.fingerprint,
-                "fold_of_case": {str(c): f for c, f in self.fold_of_case.items()},
+                "fold_of_case": dict(self.fold_of_case),
                 "audit": self.audit(index),
             },
         )
@@ -178,9 +189,8 @@ class FoldPlan:
         """
         remedy = "start a new run directory"
         values = read_json(path, _Plan, remedy)
-        of_case = {int(c): f for c, f in values["fold_of_case"].items()}
         try:
-            plan = cls(of_case, values["n_splits"], values["seed"])
+            plan = cls(values["fold_of_case"], values["n_splits"], values["seed"])
         except DataError as error:
             raise RunError(path, "a fold plan", error, remedy) from None
         stated = values["fingerprint"]
@@ -214,6 +224,26 @@ def further_plans(index: SliceIndex, plans: Sequence[FoldPlan], count: int) -> l
     return found[len(plans) :]
 
 
+def _numbered(cases: Sequence[str] | np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The cases in natural order, and the place of each slice's case among them, int (slices,)."""
+    places, found = pd.factorize(np.asarray(cases))
+    names = [str(case) for case in found]
+    order = sorted(range(len(names)), key=lambda place: natural_key(names[place]))
+    ranks = np.empty(len(names), np.int64)
+    ranks[order] = np.arange(len(names))
+    return [names[place] for place in order], ranks[places]
+
+
+def _as_hashed(case: str) -> str | int:
+    number = case.isascii() and case.isdigit() and str(int(case)) == case
+    return int(case) if number else case
+
+
+def _share(there: np.ndarray, known: np.ndarray) -> float | None:
+    """Share of what is known, 0 to 1; None where nothing is."""
+    return float(np.mean(there[known])) if known.any() else None
+
+
 def _without_rare(label: np.ndarray, n_splits: int) -> np.ndarray:
     """Labels, those that are too rare to be in every fold replaced by the most common one."""
     values, place, counts = np.unique(label, return_inverse=True, return_counts=True)
@@ -237,12 +267,14 @@ def _imbalance(
     plan: Mapping[int, int], groups: np.ndarray, label: np.ndarray, n_splits: int
 ) -> float:
     """The worst deviation of a fold, in units of the tolerances; infinite with an empty fold."""
-    cases, of_slice = np.unique(groups, return_inverse=True)
-    folds = np.array([plan[int(c)] for c in cases])[of_slice]
+    folds = np.array([plan[case] for case in range(len(plan))])[groups]
     slices = np.bincount(folds, minlength=n_splits)
     if not slices.all():
         return float("inf")
-    annotated = np.bincount(folds, weights=label > 0, minlength=n_splits) / slices
+    known = np.bincount(folds, weights=label >= 0, minlength=n_splits)
+    if not known.all():
+        return _NOTHING_KNOWN
+    annotated = np.bincount(folds, weights=label > 0, minlength=n_splits) / known
     uneven = np.abs(slices / (len(label) / n_splits) - 1).max() / _SLICES_TOLERANCE
-    unlike = np.abs(annotated - np.mean(label > 0)).max() / _SHARE_TOLERANCE
+    unlike = np.abs(annotated - np.mean(label[label >= 0] > 0)).max() / _SHARE_TOLERANCE
     return float(max(uneven, unlike))

@@ -9,7 +9,6 @@ from gitract_core.data import rle
 from gitract_core.data.images import read_image
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError, RleError
-from gitract_core.organs import ORGANS
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
@@ -47,7 +46,7 @@ def _scan_faults(index: SliceIndex, rows: pd.DataFrame) -> list[str]:
             read_image(index.root / row["path"], height, width)
         except DataError as error:
             faults.append(str(error))
-        for organ in ORGANS if index.annotated else ():
+        for organ in index.organs if index.annotated else ():
             try:
                 rle.decode(row[organ], height, width)
             except RleError as error:

@@ -11,7 +11,6 @@ from gitract_core.data import rle
 from gitract_core.data.images import read_image
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError, RleError
-from gitract_core.organs import N_ORGANS, ORGANS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gitract_core.data.slices import SliceIndex
+    from gitract_core.organs import Organs
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ScanVolume:
         images: uint8 or uint16 (slices, height, width).
         masks: boolean (organs, slices, height, width), or None without annotations.
         spacing_mm: distance of neighbors along slices, rows (y) and columns (x).
+        organs: of the data set, in the order of the masks.
     """
 
     scan: str
@@ -38,13 +39,14 @@ class ScanVolume:
     images: np.ndarray
     masks: np.ndarray | None
     spacing_mm: tuple[float, float, float]
+    organs: Organs
 
     def __post_init__(self) -> None:
         if self.images.ndim != 3 or len(self.images) != len(self.ids):
             expected = f"images of shape ({len(self.ids)}, height, width)"
             raise DataError(self.scan, expected, self.images.shape, "stack one image a slice")
-        if self.masks is not None and self.masks.shape != (N_ORGANS, *self.images.shape):
-            expected = f"masks of shape {(N_ORGANS, *self.images.shape)}"
+        if self.masks is not None and self.masks.shape != (len(self.organs), *self.images.shape):
+            expected = f"masks of shape {(len(self.organs), *self.images.shape)}"
             raise DataError(self.scan, expected, self.masks.shape, "decode one mask an organ")
 
 
@@ -58,10 +60,10 @@ def load_scan(index: SliceIndex, scan: str) -> ScanVolume:
     rows = index.rows_of_scan(scan)
     height, width = scan_size(rows)
     images = [read_image(index.root / path, height, width) for path in rows["path"]]
-    masks = scan_masks(rows) if index.annotated else None
+    masks = scan_masks(rows, organs=index.organs) if index.annotated else None
     first = rows.iloc[0]
     spacing = (SLICE_THICKNESS_MM, float(first["spacing_y_mm"]), float(first["spacing_x_mm"]))
-    return ScanVolume(scan, tuple(rows["id"]), np.stack(images), masks, spacing)
+    return ScanVolume(scan, tuple(rows["id"]), np.stack(images), masks, spacing, index.organs)
 
 
 def scan_size(rows: pd.DataFrame) -> tuple[int, int]:
@@ -77,19 +79,19 @@ def scan_size(rows: pd.DataFrame) -> tuple[int, int]:
     return int(sizes["height"].iloc[0]), int(sizes["width"].iloc[0])
 
 
-def scan_masks(rows: pd.DataFrame) -> np.ndarray:
+def scan_masks(rows: pd.DataFrame, *, organs: Organs) -> np.ndarray:
     """Decode a scan's masks, boolean (organs, slices, height, width).
 
     Raises:
         RleError: a text is not a mask of the image's size; names the slice and class.
     """
-    masks = np.zeros((N_ORGANS, len(rows), *scan_size(rows)), dtype=bool)
-    for channel, place, mask in drawn_masks(rows):
+    masks = np.zeros((len(organs), len(rows), *scan_size(rows)), dtype=bool)
+    for channel, place, mask in drawn_masks(rows, organs=organs):
         masks[channel, place] = mask
     return masks
 
 
-def drawn_masks(rows: pd.DataFrame) -> Iterator[tuple[int, int, np.ndarray]]:
+def drawn_masks(rows: pd.DataFrame, *, organs: Organs) -> Iterator[tuple[int, int, np.ndarray]]:
     """A scan's masks that are not empty, one by one.
 
     Yields:
@@ -99,7 +101,7 @@ def drawn_masks(rows: pd.DataFrame) -> Iterator[tuple[int, int, np.ndarray]]:
         RleError: a text is not a mask of the image's size; names the slice and class.
     """
     height, width = scan_size(rows)
-    for channel, organ in enumerate(ORGANS):
+    for channel, organ in enumerate(organs):
         for place, (text, name) in enumerate(zip(rows[organ], rows["id"], strict=True)):
             if text:
                 try:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.slices import wide_annotations
+from gitract_core.data.contest_images import in_order
+from gitract_core.data.mask_rows import wide_annotations
+from gitract_core.data.slices import known_shares
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
 
 _NUMBERS = r"case(?P<case>\d+)_day(?P<day>\d+)_slice_(?P<slice>\d+)"
-_COLUMNS = ("id", "case", "day", "slice", "scan", "height", "width", *ORGANS)
+_COLUMNS = ("id", "case", "slice", "scan", "height", "width")
 SPACING_COLUMNS = ("spacing_x_mm", "spacing_y_mm")
 
 
@@ -25,15 +28,19 @@ class Annotations:
     """Masks of slices in the order of case, day and slice number. Read only.
 
     Attributes:
-        table: one row a slice: id, case, day, slice, scan, height, width (pixels), one column an
+        table: one row a slice: id, case, slice, scan, height, width (pixels), one column an
             organ with its run-length text (empty for an empty mask); ``spacing_x_mm`` and
             ``spacing_y_mm`` where they are known.
+        organs: those of the columns.
+        known: by organ, the share of slices whose annotation is known; others are left out.
     """
 
     table: pd.DataFrame
+    organs: Organs = CONTEST
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        missing = [column for column in _COLUMNS if column not in self.table.columns]
+        missing = [c for c in (*_COLUMNS, *self.organs) if c not in self.table.columns]
         if missing:
             raise DataError("annotations", f"columns {', '.join(missing)}", "none", "add them")
         if not len(self.table):
@@ -49,7 +56,10 @@ class Annotations:
         if not index.annotated:
             remedy = "pass a contest folder with train.csv and train/"
             raise DataError(index.root, "annotated slices", "images without masks", remedy)
-        return cls(index.table[[*_COLUMNS, *SPACING_COLUMNS]])
+        columns = [*_COLUMNS, *SPACING_COLUMNS, *index.organs]
+        shares = known_shares(index.states, index.organs)
+        known = {organ: share for organ, share in shares.items() if share < 1}
+        return cls(index.table[columns], index.organs, known)
 
     @classmethod
     def of_rows(cls, rows: pd.DataFrame) -> Annotations:
@@ -59,7 +69,8 @@ class Annotations:
             DataError: a missing column, an unknown class, a bad id, a slice with fewer or more
                 than three rows or with two sizes.
         """
-        masks = wide_annotations(rows, "annotations")
+        found = wide_annotations(rows, "annotations")
+        masks = found.masks
         for column in ("height", "width"):
             if column not in rows.columns:
                 raise DataError("annotations", f"a column {column!r}", "none", "add the sizes")
@@ -68,12 +79,14 @@ class Annotations:
             name = sizes.index[sizes.index.duplicated()][0]
             raise DataError(f"annotations, id {name}", "one size a slice", "two", "mend one row")
         names = masks.index.to_series().str.extract(_NUMBERS)
-        table = masks.join(names.astype(np.int64)).join(sizes)
+        numbers = names.astype(np.int64)
+        table = masks.join(numbers["slice"]).join(sizes)
         table["scan"] = [
-            f"case{c}_day{d}" for c, d in zip(table["case"], table["day"], strict=True)
+            f"case{c}_day{d}" for c, d in zip(numbers["case"], numbers["day"], strict=True)
         ]
+        table["case"] = numbers["case"].astype(str)
         table = table.rename_axis("id").reset_index()
-        return cls(table.sort_values(["case", "day", "slice"], ignore_index=True))
+        return cls(in_order(table), found.organs)
 
     def __len__(self) -> int:
         return len(self.table)

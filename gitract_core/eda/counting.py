@@ -1,25 +1,27 @@
 """Slices counted by the organs they hold: the paper's tables 1 to 4 and its figure 3.
 
 The paper prints the counts; which of its tables holds which count is our reading: (1) empty or
-not, (2) number of organs, (3) organs, (4) pairs of organs.
+not, (2) number of organs, (3) organs, (4) pairs of organs. Of up to ``FEW_ORGANS`` organs every
+combination has a row, as in the paper; of more, only those that occur.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations as choose
 
 import numpy as np
 
-from gitract_core.eda.coverage import N_COMBINATIONS, combination_of, organs_of
-from gitract_core.errors import DataError
-from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.errors import DataError, printable
+from gitract_core.organs import Organs
 
-PAIRS = tuple(choose(ORGANS, 2))
-GROUPS = (*PAIRS, ORGANS)
-"""The pairs of organs, then all three."""
-_SECTIONS = {"A": "exactly one organ", "B": "exactly two organs", "C": "all three organs"}
+FEW_ORGANS = 4
+MOST_KINDS = 5
+"""Combinations of one number of organs in figure 3, where there are more organs than a few."""
+_LONGEST_GROUP = 4  # organs that a group's name spells out
+_WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
 @dataclass(frozen=True)
@@ -58,44 +60,84 @@ class SliceCounts:
     """How many slices hold exactly which organs; all tables follow from it.
 
     Attributes:
-        exact: eight counts, by the number of the combination.
+        organs: of the data set.
+        exact: slices by combination of organs, in the organs' order; ``()`` is no organ.
+            Combinations that do not occur may be left out.
     """
 
-    exact: tuple[int, ...]
+    organs: Organs
+    exact: Mapping[tuple[str, ...], int]
 
     def __post_init__(self) -> None:
-        if len(self.exact) != N_COMBINATIONS or min(self.exact) < 0 or not any(self.exact):
-            expected = f"{N_COMBINATIONS} counts, one of them above 0"
-            raise DataError("slice counts", expected, self.exact, "count every combination")
+        if min(self.exact.values(), default=0) < 0 or not any(self.exact.values()):
+            expected, remedy = "counts, one of them above 0", "count every combination"
+            raise DataError("slice counts", expected, dict(self.exact), remedy)
 
     @classmethod
-    def of(cls, slice_combinations: np.ndarray) -> SliceCounts:
-        """From the combination of each slice, int (slices,), 0 to 7."""
-        return cls(tuple(np.bincount(slice_combinations, minlength=N_COMBINATIONS).tolist()))
+    def of(cls, present: np.ndarray, organs: Organs) -> SliceCounts:
+        """From the organs that each slice holds, boolean (slices, organs)."""
+        kinds, slices = np.unique(np.packbits(present, axis=1), axis=0, return_counts=True)
+        held = np.unpackbits(kinds, axis=1, count=len(organs))
+        names = [tuple(organs.names[i] for i in np.flatnonzero(row)) for row in held]
+        return cls(organs, dict(zip(names, slices.tolist(), strict=True)))
 
     @property
     def total(self) -> int:
         """All slices."""
-        return sum(self.exact)
+        return sum(self.exact.values())
 
     @property
     def annotated(self) -> int:
         """Slices with an organ."""
-        return self.total - self.exact[0]
+        return self.total - self.exact.get((), 0)
 
     def holding(self, organs: Iterable[str]) -> int:
         """Slices that hold these organs and maybe others.
 
-        >>> SliceCounts((5, 1, 0, 2, 0, 0, 0, 4)).holding(["large_bowel", "small_bowel"])
-        6
+        >>> counts = SliceCounts(Organs(("a", "b")), {(): 5, ("a",): 1, ("a", "b"): 4})
+        >>> counts.holding(["a"])
+        5
         """
-        wanted = combination_of(organs)
-        return sum(n for c, n in enumerate(self.exact) if c & wanted == wanted)
+        held, slices = self._by_organ
+        places = [self.organs.place(organ) for organ in organs]
+        return int(slices[held[:, places].all(axis=1)].sum())
+
+    @cached_property
+    def _by_organ(self) -> tuple[np.ndarray, np.ndarray]:
+        """Boolean (combinations, organs), and slices of each combination."""
+        held = [[organ in set(kind) for organ in self.organs] for kind in self.exact]
+        return np.array(held, bool), np.array(list(self.exact.values()))
 
     def row(self, name: str, slices: int, *, with_empty: bool = False) -> CountRow:
         """A row with its shares."""
         annotated = None if with_empty or not self.annotated else slices / self.annotated
         return CountRow(name, slices, slices / self.total, annotated)
+
+    def combinations(self, number: int) -> list[tuple[str, ...]]:
+        """Those of so many organs: all, or of many organs those that occur."""
+        if len(self.organs) <= FEW_ORGANS:
+            every = choose(range(len(self.organs)), number)
+            in_order = sorted(every, key=lambda places: sum(1 << place for place in places))
+            return [tuple(self.organs.names[p] for p in places) for places in in_order]
+        found = [kind for kind, n in self.exact.items() if n and len(kind) == number]
+        return sorted(found, key=lambda kind: (-self.exact[kind], kind))
+
+    @property
+    def most_organs(self) -> int:
+        """Largest number of organs of a row: all of a few organs, else as many as occur."""
+        if len(self.organs) <= FEW_ORGANS:
+            return len(self.organs)
+        return max((len(kind) for kind, n in self.exact.items() if n), default=0)
+
+
+def pairs_of(organs: Organs) -> list[tuple[str, ...]]:
+    """All pairs, in the organs' order."""
+    return list(choose(organs.names, 2))
+
+
+def groups_of(organs: Organs) -> list[tuple[str, ...]]:
+    """The pairs, then all organs where these are more than two."""
+    return [*pairs_of(organs), *([organs.names] if len(organs) > 2 else [])]
 
 
 def group_name(organs: Sequence[str]) -> str:
@@ -107,53 +149,84 @@ def group_name(organs: Sequence[str]) -> str:
     return "+".join(organs) or "empty"
 
 
-def spoken_name(name: str) -> str:
+def spoken_name(name: str, organs: Sequence[str]) -> str:
     """A name of these tables as people write it.
 
-    >>> spoken_name("large_bowel+stomach"), spoken_name("large_bowel+small_bowel+stomach")
-    ('large bowel + stomach', 'all three organs')
+    >>> spoken_name("large_bowel+stomach", ("large_bowel", "small_bowel", "stomach"))
+    'large bowel + stomach'
+    >>> spoken_name("a+b+c", ("a", "b", "c")), spoken_name("a+b+c+d+e", tuple("abcdefg"))
+    ('all three organs', 'a + b + c + 2 more')
     """
-    if name == group_name(ORGANS):
-        return "all three organs"
-    return name.replace("_", " ").replace("+", " + ")
+    if len(organs) > 2 and name == group_name(organs):
+        return f"all {_WORDS.get(len(organs), str(len(organs)))} organs"
+    parts = name.split("+")
+    if len(parts) > _LONGEST_GROUP:
+        parts = [*parts[:3], f"{len(parts) - 3} more"]
+    return printable(" + ".join(parts).replace("_", " "))
 
 
 def tables(counts: SliceCounts) -> tuple[CountTable, CountTable, CountTable, CountTable]:
     """Tables 1 to 4."""
-    empty = counts.row("empty", counts.exact[0], with_empty=True)
+    organs = counts.organs
+    empty = counts.row("empty", counts.exact.get((), 0), with_empty=True)
     by_number = [
-        sum(n for c, n in enumerate(counts.exact) if c.bit_count() == number)
-        for number in range(N_ORGANS + 1)
+        sum(n for kind, n in counts.exact.items() if len(kind) == number)
+        for number in range(counts.most_organs + 1)
     ]
-    numbers = (counts.row(str(k), n, with_empty=k == 0) for k, n in enumerate(by_number))
-    organs = (counts.row(organ, counts.holding([organ])) for organ in ORGANS)
-    pairs = (counts.row(group_name(pair), counts.holding(pair)) for pair in PAIRS)
+    few = len(organs) <= FEW_ORGANS
+    shown = [(k, n) for k, n in enumerate(by_number) if n or few or not k]
+    numbers = (counts.row(str(k), n, with_empty=k == 0) for k, n in shown)
+    singles = (counts.row(organ, counts.holding([organ])) for organ in organs)
+    pairs = (counts.row(group_name(pair), counts.holding(pair)) for pair in pairs_of(organs))
     return (
         CountTable(
             "empty and annotated slices", (empty, counts.row("annotated", counts.annotated))
         ),
         CountTable("number of organs in a slice", tuple(numbers)),
-        CountTable("slices with an organ", tuple(organs)),
+        CountTable("slices with an organ", tuple(singles)),
         CountTable("slices with a pair of organs", tuple(pairs)),
     )
 
 
 def combination_table(counts: SliceCounts) -> CountTable:
-    """All eight exact combinations, which add up to all slices."""
-    rows = [_exact_row(counts, c) for c in sorted(range(N_COMBINATIONS), key=int.bit_count)]
+    """The exact combinations, which add up to all slices; of many organs those that occur."""
+    kinds = [k for number in range(counts.most_organs + 1) for k in counts.combinations(number)]
+    rows = [_exact_row(counts, kind) for kind in kinds]
     return CountTable("slices by the exact combination of organs", tuple(rows))
 
 
 def figure_3(counts: SliceCounts) -> dict[str, CountTable]:
-    """Annotated slices in sections: one organ (A), two (B), three (C), most frequent first."""
+    """Annotated slices in sections: one organ (A), two (B), three (C), most frequent first.
+
+    Of many organs, sections that are empty are left out, and the rarer combinations of a section
+    are one row.
+    """
     sections = {}
-    for number, (section, title) in enumerate(_SECTIONS.items(), 1):
-        rows = [_exact_row(counts, c) for c in range(N_COMBINATIONS) if c.bit_count() == number]
+    for number in range(1, counts.most_organs + 1):
+        rows = [_exact_row(counts, kind) for kind in counts.combinations(number)]
         rows.sort(key=lambda row: -row.slices)
-        sections[section] = CountTable(title, tuple(rows))
+        if len(counts.organs) > FEW_ORGANS and len(rows) > MOST_KINDS + 1:
+            rest = rows[MOST_KINDS:]
+            other = f"{len(rest)} other combinations"
+            rows = [*rows[:MOST_KINDS], counts.row(other, sum(row.slices for row in rest))]
+        if rows:
+            title = _number_of_organs(number, len(counts.organs))
+            sections[_letters(number)] = CountTable(title, tuple(rows))
     return sections
 
 
-def _exact_row(counts: SliceCounts, combination: int) -> CountRow:
-    name = group_name(organs_of(combination))
-    return counts.row(name, counts.exact[combination], with_empty=combination == 0)
+def _number_of_organs(number: int, of: int) -> str:
+    word = _WORDS.get(number, str(number))
+    if number == of > 1:
+        return f"all {word} organs"
+    return f"exactly {word} organ{'s' if number > 1 else ''}"
+
+
+def _letters(number: int) -> str:
+    """A for 1, Z for 26, AA for 27."""
+    before, place = divmod(number - 1, 26)
+    return (_letters(before) if before else "") + chr(ord("A") + place)
+
+
+def _exact_row(counts: SliceCounts, kind: tuple[str, ...]) -> CountRow:
+    return counts.row(group_name(kind), counts.exact.get(kind, 0), with_empty=not kind)

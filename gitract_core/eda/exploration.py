@@ -9,27 +9,23 @@ import numpy as np
 
 from gitract_core.eda.annotations import Annotations
 from gitract_core.eda.counting import (
-    GROUPS,
+    FEW_ORGANS,
     CountTable,
     SliceCounts,
     combination_table,
     figure_3,
     group_name,
+    groups_of,
     tables,
 )
-from gitract_core.eda.coverage import (
-    combination_areas,
-    combination_of,
-    organs_of,
-    shared_areas,
-    slice_combinations,
-)
+from gitract_core.eda.coverage import Coverage
 from gitract_core.eda.inventory import Inventory, take_inventory
 from gitract_core.eda.overlaps import AreaProfile, OverlapProfile, area_profile, overlap_profile
 from gitract_core.eda.positions import Gap, PositionProfile, gaps, position_profile
-from gitract_core.organs import N_ORGANS, ORGANS
 
 ANY = "any"
+MOST_SHOWN = 8
+"""Slices of figures 4 and 5, where there are more than a few organs."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +55,18 @@ class Exploration:
         table_2: slices by number of organs.
         table_3: slices that hold an organ.
         table_4: slices that hold a pair of organs.
-        combinations: slices by the exact combination of organs, all eight.
-        figure_3: annotated slices in sections A, B and C: exactly one, two, three organs.
-        figure_4: a typical slice with one, two, three organs, as far as there are any.
-        figure_5: the slice of the largest overlap of each pair and of all three.
+        combinations: slices by the exact combination of organs.
+        figure_3: annotated slices in sections A, B, C and so on: exactly one, two, three organs.
+        figure_4: a typical slice with one, two, three organs and so on, as far as there are any.
+        figure_5: the slice of the largest overlap of each pair and of all organs; of many organs
+            those of the largest overlaps.
         figure_6: where in a scan each organ lies, and ``any`` of them.
-        figure_12: overlap areas by pair, and of all three.
+        figure_12: overlap areas by pair, and of all organs; of many organs where there is one.
         areas: area of each organ.
         gaps: scans in which an organ is missing between slices that hold it.
+        organs: of the data set.
+        known: by organ, the share of slices whose annotation is known; others are left out, and
+            unknown counts as not there.
     """
 
     inventory: Inventory
@@ -82,6 +82,8 @@ class Exploration:
     figure_12: dict[str, OverlapProfile]
     areas: dict[str, AreaProfile]
     gaps: tuple[Gap, ...]
+    organs: tuple[str, ...]
+    known: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON values; keys are their names."""
@@ -94,9 +96,9 @@ def explore(annotations: Annotations) -> Exploration:
     Raises:
         RleError: a text is not a mask of the slice's size; names the slice and class.
     """
-    areas = combination_areas(annotations)
-    combinations = slice_combinations(areas)
-    counts = SliceCounts.of(combinations)
+    covered = Coverage.of(annotations)
+    organs, present = covered.organs, covered.present
+    counts = SliceCounts.of(present, organs)
     first, second, third, fourth = tables(counts)
     ids = annotations.table["id"].to_numpy()
     return Exploration(
@@ -107,67 +109,71 @@ def explore(annotations: Annotations) -> Exploration:
         table_4=fourth,
         combinations=combination_table(counts),
         figure_3=figure_3(counts),
-        figure_4=_typical(areas, combinations, ids),
-        figure_5=_overlapping(areas, ids),
-        figure_6=_positions(annotations, combinations),
+        figure_4=_typical(covered, counts, ids),
+        figure_5=_overlapping(covered, ids),
+        figure_6=_positions(annotations, present),
         figure_12={
-            group_name(group): overlap_profile(_shared(areas, group), ids, counts.holding(group))
-            for group in GROUPS
+            group_name(group): overlap_profile(covered.shared_px(group), ids, counts.holding(group))
+            for group in _groups(covered)
         },
-        areas={organ: area_profile(_shared(areas, [organ]), ids) for organ in ORGANS},
-        gaps=_gaps(annotations, combinations),
+        areas={organ: area_profile(covered.shared_px([organ]), ids) for organ in organs},
+        gaps=_gaps(annotations, present),
+        organs=organs.names,
+        known=dict(annotations.known),
     )
 
 
-def _shared(areas: np.ndarray, organs: tuple[str, ...] | list[str]) -> np.ndarray:
-    return shared_areas(areas, combination_of(organs))
+def _groups(covered: Coverage) -> list[tuple[str, ...]]:
+    """Pairs and all organs; of many organs those that overlap."""
+    groups = groups_of(covered.organs)
+    if len(covered.organs) <= FEW_ORGANS:
+        return groups
+    return [group for group in groups if covered.shared_px(group).any()]
 
 
-def _holds(combinations: np.ndarray, organ: str) -> np.ndarray:
-    return combinations & combination_of([organ]) > 0
-
-
-def _positions(annotations: Annotations, combinations: np.ndarray) -> dict[str, PositionProfile]:
+def _positions(annotations: Annotations, present: np.ndarray) -> dict[str, PositionProfile]:
     numbers, scans = annotations.table["slice"].to_numpy(np.int64), annotations.scan_codes
-    kinds = {organ: _holds(combinations, organ) for organ in ORGANS} | {ANY: combinations > 0}
+    kinds = dict(zip(annotations.organs, present.T, strict=True)) | {ANY: present.any(axis=1)}
     return {name: position_profile(held, numbers, scans) for name, held in kinds.items()}
 
 
-def _gaps(annotations: Annotations, combinations: np.ndarray) -> tuple[Gap, ...]:
-    found = [gaps(annotations, organ, _holds(combinations, organ)) for organ in ORGANS]
-    return tuple(gap for organ_gaps in found for gap in organ_gaps)
+def _gaps(annotations: Annotations, present: np.ndarray) -> tuple[Gap, ...]:
+    kinds = zip(annotations.organs, present.T, strict=True)
+    return tuple(gap for organ, held in kinds for gap in gaps(annotations, organ, held))
 
 
-def _shown(row: int, group: tuple[str, ...], areas: np.ndarray, ids: np.ndarray) -> ShownSlice:
-    one = areas[row : row + 1]
-    areas_px = {organ: int(_shared(one, [organ])[0]) for organ in ORGANS}
-    return ShownSlice(str(ids[row]), group, areas_px, int(_shared(one, group)[0]))
+def _shown(row: int, group: tuple[str, ...], covered: Coverage, ids: np.ndarray) -> ShownSlice:
+    areas_px = dict(zip(covered.organs, covered.areas_px[row].tolist(), strict=True))
+    return ShownSlice(str(ids[row]), group, areas_px, int(covered.shared_px(group)[row]))
 
 
-def _typical(
-    areas: np.ndarray, combinations: np.ndarray, ids: np.ndarray
-) -> tuple[ShownSlice, ...]:
+def _typical(covered: Coverage, counts: SliceCounts, ids: np.ndarray) -> tuple[ShownSlice, ...]:
     """For one, two, three organs: of the most frequent combination, the most median slice.
 
     Most median: the sum over organs of the differences of log areas from their medians is least.
     """
+    frequent = []
+    for number in range(1, counts.most_organs + 1):
+        kinds = [kind for kind in counts.combinations(number) if counts.exact.get(kind)]
+        frequent += [max(kinds, key=counts.exact.__getitem__)] if kinds else []
+    if len(frequent) > MOST_SHOWN:
+        places = np.linspace(0, len(frequent) - 1, MOST_SHOWN).round().astype(int)
+        frequent = [frequent[place] for place in places]
     shown = []
-    for number in range(1, N_ORGANS + 1):
-        frequent = np.bincount(combinations)
-        frequent[[c for c in range(len(frequent)) if c.bit_count() != number]] = 0
-        if not frequent.any():
-            continue
-        combination = int(frequent.argmax())
-        rows = np.flatnonzero(combinations == combination)
-        group = organs_of(combination)
-        logs = np.log(np.stack([_shared(areas[rows], [organ]) for organ in group]))
+    for group in frequent:
+        wanted = np.array([organ in group for organ in covered.organs])
+        rows = np.flatnonzero((covered.present == wanted).all(axis=1))
+        logs = np.log(covered.areas_px[rows][:, wanted].T)
         distance = np.abs(logs - np.median(logs, axis=1, keepdims=True)).sum(axis=0)  # (rows,)
-        shown.append(_shown(int(rows[distance.argmin()]), group, areas, ids))
+        shown.append(_shown(int(rows[distance.argmin()]), group, covered, ids))
     return tuple(shown)
 
 
-def _overlapping(areas: np.ndarray, ids: np.ndarray) -> tuple[ShownSlice, ...]:
-    """The slice of the largest overlap of each pair and of all three, where there is any."""
-    largest = [(group, int(_shared(areas, group).argmax())) for group in GROUPS]
-    shown = [_shown(row, group, areas, ids) for group, row in largest]
-    return tuple(one for one in shown if one.overlap_px)
+def _overlapping(covered: Coverage, ids: np.ndarray) -> tuple[ShownSlice, ...]:
+    """The slice of the largest overlap of each pair and of all organs, where there is any."""
+    groups = _groups(covered)
+    largest = [(group, covered.shared_px(group)) for group in groups]
+    found = [(group, int(px.argmax()), int(px.max())) for group, px in largest]
+    if len(covered.organs) > FEW_ORGANS:
+        found = sorted(found, key=lambda one: -one[2])[:MOST_SHOWN]
+    return tuple(_shown(row, group, covered, ids) for group, row, px in found if px)

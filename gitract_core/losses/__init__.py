@@ -13,7 +13,7 @@ pooling (or, where a term is per slice, the smoothing term) keeps value and grad
 from importlib import import_module
 from pkgutil import iter_modules
 
-from gitract_core.losses.supervision import supervise
+from gitract_core.losses.supervision import Loss, supervise
 from gitract_core.losses.weighted_sum import (
     WeightedSum,
     build_loss,
@@ -26,6 +26,7 @@ for _file in iter_modules(__path__):  # every file here may register losses
     import_module(f"{__name__}.{_file.name}")
 
 __all__ = [
+    "Loss",
     "WeightedSum",
     "build_loss",
     "loss_names",

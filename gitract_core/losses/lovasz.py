@@ -11,7 +11,7 @@ from torch import Tensor
 from gitract_core.losses.weighted_sum import loss_term
 
 
-@loss_term("lovasz_hinge")
+@loss_term("lovasz_hinge", pooled=True)
 def lovasz_hinge(logits: Tensor, targets: Tensor) -> Tensor:
     """Lovasz extension of the Jaccard loss at the hinge errors, pooled per class; 0 or more.
 

@@ -26,7 +26,7 @@ def _sums(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return overlap, probabilities.sum(POOLED), targets.sum(POOLED)
 
 
-@loss_term("dice")
+@loss_term("dice", pooled=True)
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
     """1 - (2 sum pt + 1) / (sum p + sum t + 1), pooled per class; 0 to 1.
 
@@ -37,7 +37,7 @@ def dice(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - dice_as_printed(logits, targets)
 
 
-@loss_term("dice_as_printed")
+@loss_term("dice_as_printed", pooled=True)
 def dice_as_printed(logits: Tensor, targets: Tensor) -> Tensor:
     """(2 sum pt + 1) / (sum p + sum t + 1), pooled per class; 0 to 1.
 
@@ -63,7 +63,7 @@ def soft_dice(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - ((2 * overlap + SMOOTH_PX) / (squares + SMOOTH_PX)).mean()
 
 
-@loss_term("iou", "jaccard")
+@loss_term("iou", "jaccard", pooled=True)
 def iou(logits: Tensor, targets: Tensor) -> Tensor:
     """1 - (sum pt + 1) / (sum p + sum t - sum pt + 1), pooled per class; 0 to 1.
 
@@ -73,7 +73,7 @@ def iou(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - ((overlap + SMOOTH_PX) / (predicted + true - overlap + SMOOTH_PX)).mean()
 
 
-@loss_term("tversky")
+@loss_term("tversky", pooled=True)
 def tversky(logits: Tensor, targets: Tensor) -> Tensor:
     """1 - Tversky index with 0.3 for false positives and 0.7 for false negatives; 0 to 1.
 
@@ -83,7 +83,7 @@ def tversky(logits: Tensor, targets: Tensor) -> Tensor:
     return (1 - _tversky_index(logits, targets)).mean()
 
 
-@loss_term("focal_tversky")
+@loss_term("focal_tversky", pooled=True)
 def focal_tversky(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over classes of (1 - Tversky index) to the power of 3/4; 0 to 1.
 

@@ -15,18 +15,22 @@ from gitract_core.losses.expression import WeightedTerm, fail, parse
 LossTerm: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _TERMS: dict[str, LossTerm] = {}
+_POOLED: set[str] = set()
 _CANONICAL: dict[str, str] = {}
+_FAR_BELOW = -1e4  # a logit whose probability is 0 in float32 and float64
 
 
-def loss_term(name: str, *aliases: str) -> Callable[[LossTerm], LossTerm]:
+def loss_term(name: str, *aliases: str, pooled: bool = False) -> Callable[[LossTerm], LossTerm]:
     """Decorator that makes a function of ``(logits, targets)`` known as a loss.
 
     The function gets two floating-point tensors of one shape (batch, classes, height, width) and
-    one dtype, never a half-precision one, and returns a scalar to be minimized.
+    one dtype, never a half-precision one, and returns a scalar to be minimized: a mean over
+    (slice, class), or if ``pooled`` over classes. See ``masked`` for annotation that is not known.
 
     Args:
         name: the name in expressions and in results.
         aliases: other names that mean the same; expressions are normalized to ``name``.
+        pooled: sums run over the whole batch before the mean over classes is taken.
     """
 
     def remember(term: LossTerm) -> LossTerm:
@@ -35,6 +39,8 @@ def loss_term(name: str, *aliases: str) -> Callable[[LossTerm], LossTerm]:
             expected, remedy = "a name not yet taken", "choose another name"
             raise SpaceError("loss registry", expected, sorted(taken), remedy)
         _TERMS[name] = term
+        if pooled:
+            _POOLED.add(name)
         _CANONICAL.update(dict.fromkeys((name, *aliases), name))
         return term
 
@@ -60,12 +66,14 @@ class WeightedSum:
     def __str__(self) -> str:
         return " + ".join(map(str, self.terms))
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Tensor, *known: Tensor) -> Tensor:
         """The loss of a batch.
 
         Args:
             logits: (batch, classes, height, width), any floating-point dtype.
             targets: same shape; boolean, whole or floating-point numbers, 0 or 1.
+            known: at most one, floating point (batch, classes): 1 where the annotation is known,
+                else 0. Entries that are not known change neither the loss nor its gradient.
 
         Returns:
             A scalar: float32, or float64 for float64 logits. Half-precision logits are widened
@@ -85,15 +93,44 @@ class WeightedSum:
             wide = logits if logits.dtype == torch.float64 else logits.float()
             truth = targets.to(wide.dtype)
             # Not `sum`, which would start from an integer 0 and add a kernel.
-            total = self._weighted(self.terms[0], wide, truth)
+            total = self._weighted(self.terms[0], wide, truth, *known)
             for term in self.terms[1:]:
-                total = total + self._weighted(term, wide, truth)
+                total = total + self._weighted(term, wide, truth, *known)
         return total
 
     @staticmethod
-    def _weighted(term: WeightedTerm, logits: Tensor, targets: Tensor) -> Tensor:
-        value = _TERMS[term.name](logits, targets)
+    def _weighted(term: WeightedTerm, logits: Tensor, targets: Tensor, *known: Tensor) -> Tensor:
+        if known:
+            value = masked(term.name, logits, targets, known[0])
+        else:
+            value = _TERMS[term.name](logits, targets)
         return value if term.weight == 1 else term.weight * value
+
+
+def masked(name: str, logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """A term over what is known alone.
+
+    Entries that are not known are made empty against empty: logits far below zero and no target.
+    They then add nothing to pooled sums, and to a mean no more than the term gives for such an
+    entry, which is taken out of it again. Nothing here waits for the device.
+
+    Args:
+        name: of a registered loss.
+        logits: (batch, classes, height, width).
+        targets: likewise.
+        known: (batch, classes), 1 or 0.
+
+    Returns:
+        A scalar; 0 where nothing is known.
+    """
+    term, there = _TERMS[name], known[:, :, None, None] > 0
+    value = term(logits.masked_fill(~there, _FAR_BELOW), targets.masked_fill(~there, 0))
+    one = logits.new_full((1, 1, 1, 1), _FAR_BELOW)
+    empty = term(one, torch.zeros_like(one))
+    units = known.amax(0) if name in _POOLED else known  # what the term is a mean over
+    share = units.to(value.dtype).mean()
+    least = 1 / units.numel()
+    return torch.where(share > 0, (value - (1 - share) * empty) / share.clamp_min(least), 0.0)
 
 
 def build_loss(expression: str) -> WeightedSum:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import fft
 
 from gitract_core.errors import DataError
-from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.organs import Organs
 
 _MOST_SHIFT = 0.35
 """Largest shift looked for, as a share of the image's side."""
@@ -29,7 +29,7 @@ class ScanEvidence:
 
     Attributes:
         dice: soft Dice of each organ, (organs,); NaN where neither side has any.
-        swap: the two organs whose exchange wins most, and the gain in mean Dice.
+        swap: the two organs whose exchange wins most, and the gain in mean Dice; 0 for one organ.
         shift_px: (rows, columns) by which the annotation best moves, and the gain.
         missing: first and last slice (from 0) of the predicted slices without annotation that
             would win most if left out, and the gain.
@@ -46,14 +46,15 @@ def examine_scan(probabilities: np.ndarray, truth: np.ndarray) -> ScanEvidence:
 
     Args:
         probabilities: float 0 to 1, (organs, slices, height, width).
-        truth: boolean, of the same shape.
+        truth: boolean, of the same shape. Where it is not known, both must be 0: that agrees with
+            everything and explains nothing.
 
     Raises:
         DataError: shapes differ.
     """
     p, t = np.asarray(probabilities, np.float32), np.asarray(truth, np.float32)
-    if p.shape != t.shape or p.ndim != 4 or len(p) != N_ORGANS:
-        expected = f"two arrays ({N_ORGANS}, slices, height, width)"
+    if p.shape != t.shape or p.ndim != 4:
+        expected = "two equal shapes (organs, slices, height, width)"
         raise DataError("audit", expected, (p.shape, t.shape), "pass one scan's arrays")
     shared = np.einsum("oshw,oshw->os", p, t)  # (organs, slices)
     p_slices, t_slices = p.sum(axis=(2, 3)), t.sum(axis=(2, 3))
@@ -79,9 +80,9 @@ def _mean(values: np.ndarray) -> float:
 
 def _best_swap(p: np.ndarray, t: np.ndarray, dice: np.ndarray) -> tuple[tuple[int, int], float]:
     volumes_p, volumes_t = p.sum(axis=(1, 2, 3)), t.sum(axis=(1, 2, 3))
-    cross = np.einsum("oshw,qshw->oq", p, t)
-    found = []
-    for a, b in itertools.combinations(range(N_ORGANS), 2):
+    cross = p.reshape(len(p), -1) @ t.reshape(len(t), -1).T  # (organs, organs)
+    found = [((0, 0), 0.0)]
+    for a, b in itertools.combinations(range(len(p)), 2):
         swapped = dice.copy()
         swapped[a] = _dice(cross[a, b], volumes_p[a] + volumes_t[b])
         swapped[b] = _dice(cross[b, a], volumes_p[b] + volumes_t[a])
@@ -96,8 +97,14 @@ def _best_shift(p: np.ndarray, t: np.ndarray, dice: float) -> tuple[tuple[int, i
     shape = p.shape[2:]
     reach = [int(_MOST_SHIFT * side) for side in shape]
     padded = [side + far for side, far in zip(shape, reach, strict=True)]  # no wrapping round
-    product = fft.rfft2(p, padded) * np.conj(fft.rfft2(t, padded))
-    overlap = fft.irfft2(product.sum(axis=(0, 1)), padded)  # (rows, columns) of the move
+    total: np.ndarray = np.zeros(1, np.complex64)
+    for one_p, one_t in zip(p, t, strict=True):  # all organs at once would take their memory
+        if one_p.any() and one_t.any():
+            product = fft.rfft2(one_p, padded) * np.conj(fft.rfft2(one_t, padded))
+            total = total + product.sum(axis=0)
+    if total.size == 1:
+        return (0, 0), 0.0
+    overlap = fft.irfft2(total, padded)  # (rows, columns) of the move
     near = np.ix_(*([*range(-far, far + 1)] for far in reach))
     overlap = overlap[near]
     row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
@@ -152,28 +159,31 @@ class Suspect:
     dice: Mapping[str, float]
 
 
-def rank_scans(evidence: Mapping[str, ScanEvidence], side_px: int) -> list[Suspect]:
+def rank_scans(
+    evidence: Mapping[str, ScanEvidence], side_px: int, *, organs: Organs
+) -> list[Suspect]:
     """Scans by suspicion, most suspected first.
 
     Args:
         evidence: by scan; at least a handful, since each is compared with the median.
         side_px: of the arrays examined, to give shifts as a share of the image.
+        organs: in the order of the arrays.
     """
-    table = np.array([e.dice for e in evidence.values()]).reshape(-1, N_ORGANS)
-    typical = np.array([_median(table[:, organ]) for organ in range(N_ORGANS)])
+    table = np.array([e.dice for e in evidence.values()]).reshape(-1, len(organs))
+    typical = np.array([_median(table[:, place]) for place in range(len(organs))])
     suspects = []
     for scan, found in evidence.items():
         deficit = max(_mean(typical - found.dice), 0.0)
-        gain, reason = max(_explanations(found, side_px), key=lambda item: item[0])
-        dice = dict(zip(ORGANS, found.dice.tolist(), strict=True))
+        gain, reason = max(_explanations(found, side_px, organs), key=lambda item: item[0])
+        dice = dict(zip(organs, found.dice.tolist(), strict=True))
         reason = reason if gain >= 0.02 else ""
         suspects.append(Suspect(scan, deficit + gain, deficit, gain, reason, dice))
     return sorted(suspects, key=lambda s: (-s.suspicion, s.scan))
 
 
-def _explanations(found: ScanEvidence, side_px: int) -> list[tuple[float, str]]:
+def _explanations(found: ScanEvidence, side_px: int, organs: Organs) -> list[tuple[float, str]]:
     (a, b), swap = found.swap
-    names = [ORGANS[o].replace("_", " ") for o in (a, b)]
+    names = [organs.names[o].replace("_", " ") for o in (a, b)]
     (rows, columns), shift = found.shift_px
     down, right = (round(100 * move / side_px) for move in (rows, columns))
     (first, last), missing = found.missing

@@ -18,7 +18,7 @@ from gitract_core.errors import DataError, SubmissionError, suggestion
 from gitract_core.metrics.hausdorff import HausdorffNorm, normalized_hausdorff
 from gitract_core.metrics.mask_table import MaskTable, scan_volume, scans_of
 from gitract_core.metrics.overlap import check_shapes
-from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,8 @@ class ScanScore:
         counts = (self.intersection_px, self.prediction_px, self.truth_px)
         shapes = [values.shape for values in (*counts, self.hausdorff)]
         slices = shapes[0][-1]
-        expected = [(N_ORGANS, slices)] * 3 + [(N_ORGANS,)]
+        organs = len(self.hausdorff)
+        expected = [(organs, slices)] * 3 + [(organs,)]
         if shapes != expected:
             raise DataError("ScanScore", f"shapes {expected}", shapes, "count (organs, slices)")
 
@@ -86,7 +87,11 @@ class CompetitionScore:
 
 
 def score_scan(
-    prediction: np.ndarray, truth: np.ndarray, hausdorff_norm: HausdorffNorm = "diagonal"
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    hausdorff_norm: HausdorffNorm = "diagonal",
+    *,
+    known: np.ndarray | None = None,
 ) -> ScanScore:
     """Count one scan.
 
@@ -94,15 +99,19 @@ def score_scan(
         prediction: boolean (organs, slices, height, width).
         truth: boolean, of the same shape.
         hausdorff_norm: see ``normalized_hausdorff``.
+        known: boolean (organs, slices), where the annotation is known; None where it is
+            throughout. What is not known is left out of both sides.
 
     Raises:
         DataError: shapes differ or are not those of a scan, or an unknown norm.
     """
     p, t = check_shapes(prediction, truth)
-    if p.ndim != 4 or len(p) != N_ORGANS:
-        expected = f"({N_ORGANS}, slices, height, width)"
+    if p.ndim != 4:
+        expected = "(organs, slices, height, width)"
         raise DataError("prediction", expected, p.shape, "stack one volume an organ")
-    distances = [normalized_hausdorff(p[c], t[c], hausdorff_norm) for c in range(N_ORGANS)]
+    if known is not None:
+        p, t = (mask & known[:, :, None, None] for mask in (p, t))
+    distances = [normalized_hausdorff(p[c], t[c], hausdorff_norm) for c in range(len(p))]
     shared_px, prediction_px, truth_px = (_slice_counts(mask) for mask in (p & t, p, t))
     return ScanScore(shared_px, prediction_px, truth_px, np.array(distances))
 
@@ -113,7 +122,11 @@ def _slice_counts(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def pool_scores(
-    scans: Sequence[ScanScore], empty: EmptyRule = "skip", classes: Collection[str] = ORGANS
+    scans: Sequence[ScanScore],
+    empty: EmptyRule = "skip",
+    classes: Collection[str] | None = None,
+    *,
+    organs: Organs = CONTEST,
 ) -> CompetitionScore:
     """The score of several scans together.
 
@@ -121,25 +134,26 @@ def pool_scores(
         scans: any number of scans.
         empty: rows empty on both sides are skipped, or count as one or zero. Volumes empty on both
             sides are always skipped.
-        classes: the classes to count; figures of others are NaN.
+        classes: the organs to count; figures of others are NaN. All by default.
+        organs: in the order of the scores' first axis.
 
     Raises:
         SubmissionError: an unknown rule for empty rows.
     """
     check_empty_rule(empty)
-    none = np.zeros((N_ORGANS, 0))
+    none = np.zeros((len(organs), 0))
     pixels = np.concatenate([none, *(s.prediction_px + s.truth_px for s in scans)], axis=1)
     shared = np.concatenate([none, *(s.intersection_px for s in scans)], axis=1)
     blank = np.full(pixels.shape, _WORTH_OF_EMPTY[empty])
     dice = np.divide(2 * shared, pixels, out=blank, where=pixels > 0)  # (organs, rows)
     distances = np.concatenate([none, *(s.hausdorff[:, None] for s in scans)], axis=1)
     closeness = 1 - distances  # (organs, scans)
-    for channel, organ in enumerate(ORGANS):
-        if organ not in classes:
+    for channel, organ in enumerate(organs):
+        if classes is not None and organ not in classes:
             dice[channel] = closeness[channel] = math.nan
     return CompetitionScore(
         **_figures(dice, closeness),
-        per_class={o: _figures(dice[c], closeness[c]) for c, o in enumerate(ORGANS)},
+        per_class={o: _figures(dice[c], closeness[c]) for c, o in enumerate(organs)},
         rows=int(np.isfinite(dice).sum()),
         volumes=int(np.isfinite(closeness).sum()),
     )

@@ -30,6 +30,7 @@ from gitract_core.errors import SpaceError
 from gitract_core.organs import N_ORGANS
 
 SMOOTH_PX = 1.0
+_FAR_BELOW = -1e4  # a logit whose probability is 0
 PerClass = tuple[float, ...]
 
 
@@ -96,13 +97,16 @@ class EpochCounts:
         self._paper = torch.zeros(3, dtype=torch.float64, device=device)
         self._batches = 0
 
-    def update(self, logits: Tensor, targets: Tensor) -> None:
+    def update(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             logits: (batch, classes, height, width), floating point; a pixel is predicted where its
                 logit is above 0, which is a probability above 0.5.
             targets: same shape; boolean, whole or floating-point numbers, 0 or 1.
+            known: (batch, classes), 1 where the annotation is known, else 0; None where it is
+                throughout. Entries that are not known are not counted; in the paper's figures they
+                are empty against empty.
 
         Raises:
             SpaceError: shapes that differ, or another number of classes.
@@ -116,14 +120,20 @@ class EpochCounts:
                 "pass the masks at network size",
             )
         with torch.no_grad():
-            self._count(logits > 0, targets > 0.5)
+            if known is not None:
+                there = known[:, :, None, None] > 0
+                logits = logits.masked_fill(~there, _FAR_BELOW)
+                targets = targets.masked_fill(~there, 0)
+            self._count(logits > 0, targets > 0.5, known)
             self._paper += paper_triple(logits, targets)
             self._batches += 1
 
-    def _count(self, predicted: Tensor, true: Tensor) -> None:
+    def _count(self, predicted: Tensor, true: Tensor, known: Tensor | None) -> None:
         overlap = _pixels_in(predicted & true)  # (batch, classes)
         size_predicted, size_true = _pixels_in(predicted), _pixels_in(true)
         pixels = torch.full_like(overlap, predicted.shape[2] * predicted.shape[3])
+        if known is not None:
+            pixels = pixels * (known > 0)
         counted = [overlap, size_predicted - overlap, size_true - overlap, pixels]
         self._pixels += torch.stack(counted).sum(1)  # (4, classes)
         sizes = size_predicted + size_true

@@ -29,7 +29,7 @@ import numpy as np
 from gitract_core.data.rle import encode
 from gitract_core.errors import DataError, GitractError
 from gitract_core.files.atomic import read_json, replacing, write_bytes, write_json
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.phantom.planning.drawing import make_plan
 from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.scan import Scan
@@ -212,7 +212,7 @@ def _mask_rows(plan: ScanPlan, position: int, masks: np.ndarray) -> list[str]:
     name = f"{plan.name}_slice_{position + 1:04d}"
     texts = [encode(mask) for mask in masks]
     size = f"{plan.height},{plan.width}"
-    return [f"{name},{organ},{text},{size}\n" for organ, text in zip(ORGANS, texts, strict=True)]
+    return [f"{name},{organ},{text},{size}\n" for organ, text in zip(CONTEST, texts, strict=True)]
 
 
 def _write_tables(root: Path, jobs: Sequence[_Job]) -> None:

@@ -17,12 +17,12 @@ import numpy as np
 from gitract_core.clinic.nifti import write_nifti
 from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
-from gitract_core.data.images import resize_image, scan_to_bytes
+from gitract_core.data.cache import network_images
+from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.data.sources import Source
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import write_json
-from gitract_core.organs import ORGANS
 from gitract_core.prediction.members import Predictor
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.progress import Progress, silent
@@ -41,7 +41,7 @@ class PredictedScan:
     Attributes:
         scan: its name.
         files: names of the files, in the folder of the list.
-        volumes_ml: of each organ, in the order of ``ORGANS``.
+        volumes_ml: of each organ, in the members' order of organs.
         doubts: how it differs from what networks were trained on, a line each.
     """
 
@@ -57,9 +57,9 @@ def native_grid(scan: Scan) -> NativeGrid:
     return NativeGrid(height, width, scan.placing.voxel_mm3)
 
 
-def network_input(scan: Scan, size: int) -> np.ndarray:
+def network_input(scan: Scan, size: int, *, gray: str = CURRENT_GRAY) -> np.ndarray:
     """A scan as networks see it: uint8 (slices, size, size), scaled as contest scans are."""
-    return scan_to_bytes(np.stack([resize_image(image, size) for image in scan.images]))
+    return network_images(scan.images, size, gray=gray)
 
 
 def doubts_about(scan: Scan) -> tuple[str, ...]:
@@ -128,10 +128,12 @@ def predict_sources(
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
         grid = native_grid(scan)
-        masks = predictor.masks_of({size: network_input(scan, size) for size in sizes}, grid)
+        gray = predictor.members.gray
+        images = {size: network_input(scan, size, gray=gray) for size in sizes}
+        masks = predictor.masks_of(images, grid)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
-            files = _WRITERS[file_format](scan, masks, folder)
+            files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
         made.append(PredictedScan(scan.name, names, volumes, doubts_about(scan)))
@@ -153,5 +155,7 @@ def check_folder(images: Path, out: Path) -> None:
 
 def _write_list(predictor: Predictor, made: list[PredictedScan], folder: Path) -> None:
     members = [{"trial": m.trial, "sha256": m.sha256} for m in predictor.members.members]
-    values = {"format": 1, "organs": ORGANS, "members": members, "scans": [asdict(m) for m in made]}
+    organs = predictor.members.organs
+    named = {"format": 1, "organs": list(organs), "colors": organs.colors}
+    values = {**named, "members": members, "scans": [asdict(m) for m in made]}
     write_json(folder / "predictions.json", values)

@@ -17,7 +17,7 @@ from torch import nn
 from gitract_core.device import is_out_of_memory
 from gitract_core.errors import RunError
 from gitract_core.networks import build_network
-from gitract_core.organs import N_ORGANS
+from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.probabilities import to_bytes
 from gitract_core.spec import Candidate
@@ -25,13 +25,15 @@ from gitract_core.spec import Candidate
 BATCH_SLICES = 32
 
 
-def load_network(candidate: Candidate, weights: Path, device: torch.device) -> nn.Module:
+def load_network(
+    candidate: Candidate, weights: Path, device: torch.device, *, organs: Organs
+) -> nn.Module:
     """A candidate's network with the weights of a trial, ready to predict.
 
     Raises:
         RunError: the file is unreadable or holds weights of another network.
     """
-    network = build_network(candidate.network, candidate.input.planes, N_ORGANS)
+    network = build_network(candidate.network, candidate.input.planes, len(organs))
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
@@ -111,7 +113,8 @@ def predict_scan(
 
     Args:
         network: in evaluation mode.
-        images: uint8 (slices, size, size) on the network's device.
+        images: uint8 (slices, size, size), or (slices, channels, size, size), on the network's
+            device.
         candidate: for the slices that the network sees at once.
         precision: ``bf16`` or ``fp32``.
         flip: average with the prediction of the slices mirrored left to right, mirrored back

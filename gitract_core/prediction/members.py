@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -19,13 +19,14 @@ from torch import nn
 
 from gitract_core.data import rle
 from gitract_core.data.cache import scan_images
+from gitract_core.data.gray import FIRST_GRAY, gray_scaling
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, resolve_precision
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult
@@ -78,6 +79,8 @@ class _Manifest(TypedDict):
     data_fingerprint: str
     folds_fingerprint: str
     flip: bool
+    organs: NotRequired[list[str]]
+    gray: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,13 @@ class Members:
 
     Attributes:
         members: at least one.
-        postprocess: one rule an organ, in the order of ``ORGANS``; its threshold is that of the
+        postprocess: one rule an organ, in the order of ``organs``; its threshold is that of the
             averaged probability.
         data_fingerprint, folds_fingerprint: of the run that trained them.
         flip: average with predictions of mirrored slices.
+        organs: what the networks find, in channel order; manifests that do not say it are of the
+            contest.
+        gray: name of the gray scaling of the images that they learned from.
     """
 
     members: tuple[Member, ...]
@@ -97,20 +103,23 @@ class Members:
     data_fingerprint: str
     folds_fingerprint: str
     flip: bool = False
+    organs: Organs = CONTEST
+    gray: str = FIRST_GRAY
 
     def __post_init__(self) -> None:
         total = sum(m.weight for m in self.members)
         if abs(total - 1) > 1e-6:
             raise RunError("members", "weights that sum to 1", total, "make the ensemble anew")
-        if len(self.postprocess) != len(ORGANS):
+        if len(self.postprocess) != len(self.organs):
             expected, got = "one post-processing rule an organ", len(self.postprocess)
             raise RunError("members", expected, got, "make the ensemble anew")
 
     def save(self, path: Path) -> None:
         """Write ``members.json`` atomically."""
         members = [{**asdict(m), "candidate": m.candidate.recorded()} for m in self.members]
-        rules = {o: asdict(r) for o, r in zip(ORGANS, self.postprocess, strict=True)}
+        rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
+        values["organs"] = list(self.organs)
         write_json(path, values)
 
     @classmethod
@@ -142,9 +151,12 @@ class Members:
                 for m in values["members"]
             )
             rules = values["postprocess"]
-            postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in ORGANS)
+            organs = Organs(tuple(values["organs"])) if "organs" in values else CONTEST
+            postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in organs)
             prints = (values["data_fingerprint"], values["folds_fingerprint"])
-            return cls(members, postprocess, *prints, values["flip"])
+            gray = values.get("gray", FIRST_GRAY)
+            gray_scaling(gray)
+            return cls(members, postprocess, *prints, values["flip"], organs, gray)
         except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
 
@@ -161,9 +173,18 @@ class Members:
             trials: files and weight of each; weights are made to sum to 1.
             rules: post-processing of each organ.
             directory: where the manifest will lie; files are named relative to it.
+
+        Raises:
+            RunError: a trial's file is damaged, or they differ in organs or gray scaling.
         """
         results = [TrialResult.load(files.result) for files, _ in trials]
-        total = sum(weight for _, weight in trials)
+        total, first = sum(weight for _, weight in trials), results[0]
+        for result in results:
+            if (result.organs, result.gray) != (first.organs, first.gray):
+                expected = f"{', '.join(first.organs)} in images scaled by {first.gray}"
+                got = f"{', '.join(result.organs)} by {result.gray}"
+                remedy = "choose trials of one run"
+                raise RunError(f"trial {result.spec.key}", expected, got, remedy)
         members = tuple(
             Member(
                 trial=result.spec.key,
@@ -175,14 +196,15 @@ class Members:
             )
             for (files, weight), result in zip(trials, results, strict=True)
         )
-        spec = results[0].spec
-        return cls(members, rules, spec.data_fingerprint, spec.folds_fingerprint)
+        prints = (first.spec.data_fingerprint, first.spec.folds_fingerprint)
+        return cls(members, rules, *prints, organs=first.organs, gray=first.gray)
 
     @classmethod
     def of_one(cls, files: TrialFiles) -> Members:
         """A single trial as an ensemble of one."""
-        rule = TrialResult.load(files.result).spec.candidate.postprocess
-        return cls.of_trials([(files, 1.0)], (rule,) * len(ORGANS), files.directory)
+        result = TrialResult.load(files.result)
+        rules = (result.spec.candidate.postprocess,) * len(result.organs)
+        return cls.of_trials([(files, 1.0)], rules, files.directory)
 
 
 def manifest_path(path: Path) -> Path:
@@ -216,20 +238,22 @@ class Predictor:
         if found != member.sha256:
             expected, got = f"SHA-256 {member.sha256[:12]}...", f"{found[:12]}..."
             raise RunError(weights, expected, got, "make the ensemble anew")
-        return load_network(member.candidate, weights, self.device)
+        return load_network(member.candidate, weights, self.device, organs=self.members.organs)
 
     def masks(self, index: SliceIndex, scan: str) -> np.ndarray:
         """Masks of one scan at native size, boolean (organs, slices, height, width)."""
         rows = index.rows_of_scan(scan)
         sizes = {m.candidate.input.size for m in self.members.members}
-        images = {size: scan_images(index.root, rows, size) for size in sizes}
+        gray = self.members.gray
+        images = {size: scan_images(index.root, rows, size, gray=gray) for size in sizes}
         return self.masks_of(images, NativeGrid.of_scan(rows))
 
     def masks_of(self, images: Mapping[int, np.ndarray], grid: NativeGrid) -> np.ndarray:
         """Masks of a scan from anywhere, boolean (organs, slices, height, width).
 
         Args:
-            images: uint8 (slices, size, size) at every size that a member wants.
+            images: uint8 (slices, size, size) at every size that a member wants, scaled by the
+                members' ``gray``.
             grid: the scan's own pixels.
         """
         seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
@@ -250,7 +274,7 @@ class Predictor:
         return [
             (str(name), organ, rle.encode(masks[channel, place]))
             for place, name in enumerate(index.rows_of_scan(scan)["id"])
-            for channel, organ in enumerate(ORGANS)
+            for channel, organ in enumerate(self.members.organs)
         ]
 
 

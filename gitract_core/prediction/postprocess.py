@@ -20,10 +20,9 @@ from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.organs import N_ORGANS
 
 Rules = Sequence[PostprocessKnobs]
-"""One setting an organ, in the order of ``ORGANS``."""
+"""One setting an organ, in the data set's order of organs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def native_masks(
     Raises:
         DataError: not one rule an organ.
     """
-    each = [rules] * N_ORGANS if isinstance(rules, PostprocessKnobs) else list(rules)
+    each = [rules] * len(probabilities) if isinstance(rules, PostprocessKnobs) else list(rules)
     if len(each) != len(probabilities):
         expected = f"{len(probabilities)} rules, one an organ"
         raise DataError("post-processing", expected, len(each), "make the ensemble anew")

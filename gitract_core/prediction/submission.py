@@ -1,6 +1,7 @@
 """Submissions: written whole or not at all, read strictly, checked row by row.
 
-Columns ``id``, ``class``, ``predicted``; three rows a slice in the order of ``ORGANS``.
+Columns ``id``, ``class``, ``predicted``; one row a slice and organ (three in the contest), in the
+data set's order of organs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from scipy import ndimage
 from gitract_core.data import rle
 from gitract_core.errors import RleError, SubmissionError, one_line, suggestion
 from gitract_core.files.atomic import replacing
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
     Row = tuple[str, str]  # id and class
@@ -127,7 +128,9 @@ def read_submission(path: Path, *, blank_lines: bool = False) -> pd.DataFrame:
     return table.fillna("") if blank_lines else table
 
 
-def check_submission(table: Path | str | pd.DataFrame, sizes: pd.DataFrame) -> list[Fault]:
+def check_submission(
+    table: Path | str | pd.DataFrame, sizes: pd.DataFrame, *, organs: Organs = CONTEST
+) -> list[Fault]:
     """Every fault, by row; an empty list if the submission is in order.
 
     Masks written column by column are noticed as a whole, if some slices are not square.
@@ -136,6 +139,7 @@ def check_submission(table: Path | str | pd.DataFrame, sizes: pd.DataFrame) -> l
         table: a submission or its file.
         sizes: columns ``id``, ``height``, ``width`` (pixels), one row a slice in the expected
             order.
+        organs: the classes that each slice must have; the contest's by default.
 
     Raises:
         SubmissionError: the file cannot be read.
@@ -152,13 +156,28 @@ def check_submission(table: Path | str | pd.DataFrame, sizes: pd.DataFrame) -> l
     }
     keys = list(zip(map(str, rows["id"]), map(str, rows["class"]), strict=True))
     texts = ["" if missing else text for text, missing in _with_missing(rows["predicted"])]
-    by_row = [*_row_faults(keys, texts, size_of), *_missing_rows(keys, size_of)]
-    by_row = by_row or list(_order_faults(keys, size_of))
+    by_row = [*_row_faults(keys, texts, size_of, organs), *_missing_rows(keys, size_of, organs)]
+    by_row = by_row or list(_order_faults(keys, size_of, organs))
     return [*header, *by_row, *_whole_faults(keys, texts, size_of)]
 
 
-def summarize_submission(table: Path | str | pd.DataFrame) -> dict[str, dict[str, float]]:
-    """For each class of a submission: rows, masks that are not empty, and their median area.
+def organs_of_submission(table: Path | str | pd.DataFrame) -> Organs:
+    """The contest's organs if any of them is a class of the file, else its classes as they come.
+
+    Raises:
+        SubmissionError: the file cannot be read.
+    """
+    rows = table if isinstance(table, pd.DataFrame) else read_submission(Path(table))
+    classes = dict.fromkeys(map(str, rows["class"])) if "class" in rows.columns else {}
+    if not classes or set(classes) & set(CONTEST) or "" in classes:
+        return CONTEST
+    return Organs(tuple(classes))
+
+
+def summarize_submission(
+    table: Path | str | pd.DataFrame, *, organs: Organs = CONTEST
+) -> dict[str, dict[str, float]]:
+    """For each organ of a submission: rows, masks that are not empty, and their median area.
 
     Returns:
         class -> ``rows``, ``masks``, ``median_area_px`` (NaN without masks). Rows of bad run-length
@@ -173,7 +192,7 @@ def summarize_submission(table: Path | str | pd.DataFrame) -> dict[str, dict[str
         raise SubmissionError("submission", f"columns {', '.join(COLUMNS)}", got, "mend the header")
     texts = pd.Series([t for t, _ in _with_missing(rows["predicted"])], index=rows.index)
     found = {}
-    for organ in ORGANS:
+    for organ in organs:
         mine = texts[rows["class"] == organ]
         areas = [area for area in map(_area_px, mine[mine != ""]) if area]
         median = float(np.median(areas)) if areas else float("nan")
@@ -197,7 +216,9 @@ def _header_faults(columns: Sequence[str]) -> Iterator[Fault]:
         yield Fault(1, "", f"expected columns {', '.join(COLUMNS)}, got {', '.join(columns)}")
 
 
-def _row_faults(keys: Sequence[Row], texts: Sequence[str], size_of: Sizes) -> Iterator[Fault]:
+def _row_faults(
+    keys: Sequence[Row], texts: Sequence[str], size_of: Sizes, organs: Organs
+) -> Iterator[Fault]:
     """At most one fault a row."""
     lines: dict[Row, int] = {}
     for line, (key, text) in enumerate(zip(keys, texts, strict=True), _FIRST_LINE):
@@ -206,8 +227,8 @@ def _row_faults(keys: Sequence[Row], texts: Sequence[str], size_of: Sizes) -> It
             yield Fault(line, "", "an empty row")
         elif name not in size_of:
             yield Fault(line, name, "not a slice of these images")
-        elif organ not in ORGANS:
-            yield Fault(line, name, f"unknown class {organ!r}; {suggestion(organ, ORGANS)}")
+        elif organ not in organs:
+            yield Fault(line, name, f"unknown class {organ!r}; {suggestion(organ, organs)}")
         elif lines.setdefault(key, line) != line:
             yield Fault(line, name, f"{organ} a second time, first in row {lines[key]}")
         elif message := _text_fault(text, *size_of[name]):
@@ -222,17 +243,17 @@ def _text_fault(text: str, height: int, width: int) -> str:
     return ""
 
 
-def _missing_rows(keys: Sequence[Row], size_of: Sizes) -> Iterator[Fault]:
+def _missing_rows(keys: Sequence[Row], size_of: Sizes, organs: Organs) -> Iterator[Fault]:
     there = set(keys)
     for name in size_of:
-        for organ in ORGANS:
+        for organ in organs:
             if (name, organ) not in there:
                 yield Fault(None, name, f"row of class {organ} is missing")
 
 
-def _order_faults(keys: Sequence[Row], size_of: Sizes) -> Iterator[Fault]:
+def _order_faults(keys: Sequence[Row], size_of: Sizes, organs: Organs) -> Iterator[Fault]:
     """The first row out of order, of a table with the right rows."""
-    expected = ((name, organ) for name in size_of for organ in ORGANS)
+    expected = ((name, organ) for name in size_of for organ in organs)
     for line, (key, wanted) in enumerate(zip(keys, expected, strict=True), _FIRST_LINE):
         if key != wanted:
             message = f"{key[1]} out of order: expected {', '.join(wanted)} here"

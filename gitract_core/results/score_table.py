@@ -18,7 +18,7 @@ from pyarrow import ArrowException, parquet
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
     from gitract_core.metrics.competition import ScanScore
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 2**23  # 60 times those of a fold of the contest
 _WORDS = ("level", "id", "class")
 _NUMBERS = ("intersection_px", "prediction_px", "truth_px", "dice", "hausdorff")
-_ID = r"case\d{1,9}_day\d{1,9}(_slice_\d{4,6})?"
+_ID = r"[A-Za-z0-9._-]{1,80}"
 SUMS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
 
 
@@ -38,19 +38,22 @@ def row_dice(score: ScanScore) -> np.ndarray:
     return dice
 
 
-def per_case_sums(scores: Mapping[str, ScanScore]) -> dict[str, dict[str, list[float]]]:
-    """Sums and counts by case and, inside, by organ in the order of ``ORGANS``.
+def per_case_sums(
+    scores: Mapping[str, ScanScore], case_of: Mapping[str, str]
+) -> dict[str, dict[str, list[float]]]:
+    """Sums and counts by case and, inside, by organ in the data set's order.
 
     ``dice_sum`` over ``dice_rows`` (slices not empty on both sides) is the mean Dice;
     ``hausdorff_sum`` over ``hausdorff_volumes`` is the mean of 1 - normalized distance.
 
     Args:
-        scores: by scan name, ``case123_day20``.
+        scores: by scan name.
+        case_of: the case of each scan.
     """
     cases: dict[str, dict[str, list[float]]] = {}
     for scan, score in scores.items():
-        case = scan.removeprefix("case").partition("_")[0]
-        sums = cases.setdefault(case, {name: [0.0] * len(ORGANS) for name in SUMS})
+        blank = {name: [0.0] * len(score.hausdorff) for name in SUMS}
+        sums = cases.setdefault(case_of[scan], blank)
         dice = row_dice(score)
         closeness = 1.0 - np.asarray(score.hausdorff)
         for name, values in zip(
@@ -67,7 +70,7 @@ def per_case_sums(scores: Mapping[str, ScanScore]) -> dict[str, dict[str, list[f
     return cases
 
 
-def read_scores(path: Path) -> pd.DataFrame:
+def read_scores(path: Path, *, organs: Organs = CONTEST) -> pd.DataFrame:
     """What ``write_scores`` wrote.
 
     Raises:
@@ -81,7 +84,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         for name in _NUMBERS:
             if not is_numeric_dtype(table[name]):
                 raise ValueError(f"{name} that are no numbers")
-        if not (table["class"].isin(ORGANS) & table["level"].isin(("slice", "scan"))).all():
+        if not (table["class"].isin(list(organs)) & table["level"].isin(("slice", "scan"))).all():
             raise ValueError("an unknown class or level")
         if not table["id"].astype("string").fillna("").str.fullmatch(_ID, flags=re.ASCII).all():
             raise ValueError("an id that names no slice and no scan")
@@ -101,7 +104,7 @@ def write_scores(path: Path, scores: Mapping[str, ScanScore], index: SliceIndex)
     for scan, score in scores.items():
         ids = index.rows_of_scan(scan)["id"].to_numpy()
         dice = row_dice(score)
-        for channel, organ in enumerate(ORGANS):
+        for channel, organ in enumerate(index.organs):
             counts = {
                 "intersection_px": score.intersection_px[channel],
                 "prediction_px": score.prediction_px[channel],

@@ -14,10 +14,12 @@ from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from gitract_core.data.gray import FIRST_GRAY
+from gitract_core.data.ids import NAME_PATTERN
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files.atomic import read_json, write_bytes, write_json
 from gitract_core.files.json_shapes import Meta
-from gitract_core.organs import N_ORGANS
+from gitract_core.organs import CONTEST, Organs
 from gitract_core.spec import TrialSpec, refuse_newer_knobs
 
 
@@ -38,9 +40,9 @@ class TrialFiles:
         return self.directory / "failure.json"
 
     @property
-    def crowded(self) -> Path:
+    def to_run_alone(self) -> Path:
         """Says that memory ran out beside other trials: from then on this one runs alone."""
-        return self.directory / "crowded.json"
+        return self.directory / "crowded.json"  # as older runs have it
 
     @property
     def history(self) -> Path:
@@ -137,9 +139,7 @@ class EpochRecord:
 _MOST_OF_A_CURVE = 1e100  # squares of it are numbers still
 _MOST = 1e15  # of seconds, bytes and parameters
 _NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
-_Sums = Annotated[
-    list[Annotated[float, Meta(ge=0, le=1e9)]], Meta(min_length=N_ORGANS, max_length=N_ORGANS)
-]
+_Sums = list[Annotated[float, Meta(ge=0, le=1e9)]]
 _Facts = dict[str, str | int | float | None]
 _Figures = dict[str, Annotated[float, Meta(ge=-1e12, le=1e12)] | None]
 
@@ -191,10 +191,13 @@ class _Result(TypedDict):
     key: str
     spec: _Spec
     scores: _Scores
-    per_case: dict[Annotated[str, Meta(pattern="^[0-9]{1,9}$")], _CaseSums]
+    per_case: dict[Annotated[str, Meta(pattern=NAME_PATTERN)], _CaseSums]
     history: _History
     cost: _Facts
     environment: _Facts
+    known: NotRequired[dict[str, Annotated[float, Meta(ge=0, le=1)]]]
+    organs: NotRequired[list[str]]
+    gray: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,11 @@ class TrialResult:
         environment: versions and precision that the numbers depend on; ``micro_batch`` below the
             candidate's ``optimizer.batch_size`` says that memory ran out and batches were split;
             ``validation_parts`` above 0 says so of validation: slices at once.
+        known: by organ, the share of the held-out slices whose annotation is known, 0 to 1; empty
+            if that of all is.
+        organs: what the network finds, in channel order; files that do not say it are of the
+            contest.
+        gray: name of the gray scaling of the images.
     """
 
     spec: TrialSpec
@@ -219,11 +227,17 @@ class TrialResult:
     history: Mapping[str, Any]
     cost: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)
+    organs: Organs = CONTEST
+    gray: str = FIRST_GRAY
 
     def save(self, path: Path) -> None:
         """Write ``result.json`` atomically."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        write_json(path, {"key": self.spec.key, **values, "spec": self.spec.to_json()})
+        if not self.known:
+            del values["known"]
+        values |= {"spec": self.spec.to_json(), "organs": list(self.organs)}
+        write_json(path, {"key": self.spec.key, **values})
 
     @classmethod
     def load(cls, path: Path, expected: TrialSpec | None = None) -> TrialResult:
@@ -252,7 +266,26 @@ class TrialResult:
         if values["key"] != spec.key:
             raise RunError(path, f"key {spec.key}", values["key"], remedy)
         parts = (values["scores"], values["per_case"], values["history"], values["cost"])
-        return cls(spec, *parts, values["environment"])
+        return cls(
+            spec,
+            *parts,
+            values["environment"],
+            known=values.get("known", {}),
+            organs=_organs_of(path, values),
+            gray=values.get("gray", FIRST_GRAY),
+        )
+
+
+def _organs_of(path: Path, values: _Result) -> Organs:
+    """The organs of a result, of each of which every case must have its sums."""
+    organs = Organs(tuple(values["organs"])) if "organs" in values else CONTEST
+    for case, sums in values["per_case"].items():
+        lengths = {len(each) for each in sums.values() if isinstance(each, list)}
+        if lengths != {len(organs)}:
+            expected, got = f"{len(organs)} sums, one an organ", f"{sorted(lengths)}"
+            remedy = "remove the trial's directory and run the sweep again"
+            raise RunError(f"{path}, key per_case.{case}", expected, got, remedy)
+    return organs
 
 
 def write_history(path: Path, records: Iterable[EpochRecord]) -> None:

@@ -23,9 +23,10 @@ class CapturedStep:
     """A training step on whole batches.
 
     Args:
-        step: takes images and masks, moves the weights, gives the loss, detached. It must not wait
+        step: takes a batch's tensors, moves the weights, gives the loss, detached. It must not wait
             for the device, and must allocate what it needs anew each time, gradients included.
-        images, masks: a batch of the shape, dtype and layout that all batches have.
+        batch: images, masks and whatever else the step takes, of the shape, dtype and layout that
+            all batches have.
         network, optimizer: the warm-up leaves them as they are.
         name: what is trained, for the error.
 
@@ -36,26 +37,24 @@ class CapturedStep:
 
     def __init__(
         self,
-        step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-        images: torch.Tensor,
-        masks: torch.Tensor,
-        *,
+        step: Callable[..., torch.Tensor],
+        *batch: torch.Tensor,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         name: str,
     ) -> None:
-        self._images, self._masks = images, masks
+        self._batch = batch
         with unchanged(network, optimizer):
-            self._run = Replayed(lambda: step(images, masks), images.device, name)
+            self._run = Replayed(lambda: step(*batch), batch[0].device, name)
 
     def fits(self, images: torch.Tensor) -> bool:
         """Whether a batch is as large as the captured one."""
-        return images.shape == self._images.shape
+        return images.shape == self._batch[0].shape
 
-    def __call__(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *batch: torch.Tensor) -> torch.Tensor:
         """Train a batch; its loss, which the next call overwrites."""
-        self._images.copy_(images)
-        self._masks.copy_(masks)
+        for kept, given in zip(self._batch, batch, strict=True):
+            kept.copy_(given)
         return self._run()
 
 

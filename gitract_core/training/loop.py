@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
-from gitract_core.organs import N_ORGANS
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.early_stopping import has_ended, is_better
 from gitract_core.training.step import Trained, TrainingStep
+
+_ANY_ORGANS = 3  # whether a network can be built does not depend on their number
 
 
 class DivergedError(TrialError):
@@ -107,7 +109,8 @@ class Training:
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_network(self.candidate.network, self.candidate.input.planes, N_ORGANS)
+            planes, organs = self.candidate.input.planes, data.slices.n_organs
+            network = build_network(self.candidate.network, planes, organs)
         self.network = on_device(network, device)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
         loss = supervise(build_loss(self.candidate.loss), self.network)
@@ -182,7 +185,8 @@ class Training:
         self.network.train()
         rows = self.data.training[:size].to(self.device)
         images = self.data.slices.batch_images(rows, self.candidate.input)
-        self.step.record(images, self.data.slices.batch_masks(rows))
+        slices = self.data.slices
+        self.step.record(images, slices.batch_masks(rows), *slices.batch_known(rows))
 
     def _start_epoch(self) -> StartedEpoch:
         """Where the epoch is; at its beginning, with its slices in a new order, if it is none."""
@@ -199,9 +203,9 @@ class Training:
         order = sent(now.order, self.device)
         for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
             rows = order[prepared]
-            images, masks = self._augmented(rows)
+            changed = self._augmented(rows)
             for span in batches(len(rows), size):
-                loss = self.step(images[span], masks[span])
+                loss = self.step(*(part[span] for part in changed))
                 now.loss_sum += loss * (span.stop - span.start)
             now.done = prepared.stop
             if after_step:
@@ -209,28 +213,35 @@ class Training:
         self.started = None
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
 
-    def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and masks of some slices, changed at random."""
+    def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images and masks of some slices, changed at random, and what is known of them."""
         knobs = self.candidate
         images = self.data.slices.batch_images(rows, knobs.input)
         masks = self.data.slices.batch_masks(rows)
         parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
-        return augment.apply(sent(parameters, self.device), images, masks)
+        changed = augment.apply(sent(parameters, self.device), images, masks)
+        return (*changed, *self.data.slices.batch_known(rows))
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
         self.network.eval()
-        counts = EpochCounts(self.device)
+        slices = self.data.slices
+        counts = EpochCounts(self.device, slices.n_organs)
         rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
+        weight: int | torch.Tensor = 0
         for span in batches(len(rows)):
             chosen = rows[span]
-            images = self.data.slices.batch_images(chosen, self.candidate.input)
-            masks = self.data.slices.batch_masks(chosen)
+            images = slices.batch_images(chosen, self.candidate.input)
+            truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
             logits = self.in_parts(self.step.trained.logits, images)
-            total += self.step.trained.loss(logits, masks) * len(chosen)
-            counts.update(logits, masks)
-        return float(total) / len(rows), counts.compute()
+            share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
+            total += self.step.trained.loss(logits, *truth) * share
+            weight = weight + share
+            counts.update(logits, *truth)
+        slices_known = float(weight)
+        mean = float(total) / slices_known if slices_known else math.nan
+        return mean, counts.compute()
 
     def _set_learning_rate(self) -> float:
         knobs = self.candidate
@@ -276,4 +287,4 @@ def check_candidate(candidate: Candidate) -> None:
 
 @lru_cache(maxsize=256)  # a grid has few networks
 def _check_network(knobs: NetworkKnobs, planes: int) -> None:
-    build_network(knobs, planes, N_ORGANS)
+    build_network(knobs, planes, _ANY_ORGANS)

@@ -7,7 +7,6 @@ does not fit the device's memory.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,10 +14,9 @@ import torch
 from torch import nn
 
 from gitract_core.device import compiled, is_out_of_memory
+from gitract_core.losses import Loss
 from gitract_core.prediction.inference import autocast, batches
 from gitract_core.training.captured_step import CapturedStep
-
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class TrainingStep:
         """Whether ``record`` is still to be called."""
         return self.capture and self.captured is None and self.micro_batch == self.batch_size
 
-    def record(self, images: torch.Tensor, masks: torch.Tensor) -> None:
+    def record(self, images: torch.Tensor, *truth: torch.Tensor) -> None:
         """Capture the step on a whole batch; no weight changes.
 
         Where not even the warm-up fits the device, steps stay uncaptured: they then split batches.
@@ -97,7 +95,7 @@ class TrainingStep:
                 self.captured = CapturedStep(
                     step,
                     images,
-                    masks,
+                    *truth,
                     network=trained.network,
                     optimizer=trained.optimizer,
                     name=trained.name,
@@ -114,8 +112,13 @@ class TrainingStep:
         """Let the step be captured anew: the optimizer's moments are other tensors now."""
         self.captured = None
 
-    def __call__(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, *truth: torch.Tensor) -> torch.Tensor:
         """Train a batch.
+
+        Args:
+            images: (batch, planes, height, width).
+            truth: masks (batch, organs, height, width) and, where not all annotation is known,
+                what is, (batch, organs).
 
         Returns:
             Its loss, detached; the next call may overwrite it.
@@ -124,41 +127,41 @@ class TrainingStep:
             torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried.
         """
         if self.captured is not None and self.captured.fits(images):
-            return self.captured(images, masks)
-        loss = self._gradients_within_memory(images, masks)
+            return self.captured(images, *truth)
+        loss = self._gradients_within_memory(images, *truth)
         self.trained.optimizer.step()
         return loss
 
     def gradients(
-        self, images: torch.Tensor, masks: torch.Tensor, network: nn.Module | None = None
+        self, images: torch.Tensor, *truth: torch.Tensor, network: nn.Module | None = None
     ) -> torch.Tensor:
         """Leave the gradients of a batch in the network; its loss, detached."""
         self.trained.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.trained.device)
         for span in batches(len(images), self.micro_batch):
             share = (span.stop - span.start) / len(images)
-            loss = self.trained.loss(self.trained.logits(images[span], network), masks[span])
-            loss = loss * share
+            logits = self.trained.logits(images[span], network)
+            loss = self.trained.loss(logits, *(part[span] for part in truth)) * share
             loss.backward()
             total += loss.detach()
         return total
 
-    def _plain(self, network: nn.Module, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        loss = self.gradients(images, masks, network)
+    def _plain(self, network: nn.Module, *batch: torch.Tensor) -> torch.Tensor:
+        loss = self.gradients(*batch, network=network)
         self.trained.optimizer.step()
         return loss
 
-    def _gradients_within_memory(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def _gradients_within_memory(self, *batch: torch.Tensor) -> torch.Tensor:
         """As ``gradients``; a batch that does not fit is done again in two parts, once a trial."""
         try:
-            return self.gradients(images, masks)
+            return self.gradients(*batch)
         except RuntimeError as error:
             whole = self.micro_batch == self.batch_size > 1
             if not (is_out_of_memory(error) and self.split and whole):
                 raise
         # Outside of "except": a caught error keeps the memory of its frames.
         self.micro_batch = (self.micro_batch + 1) // 2
-        return self.gradients(images, masks)
+        return self.gradients(*batch)
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:

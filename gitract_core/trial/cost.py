@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gitract_core.data.cache import mask_bits, native_images, network_images
+from gitract_core.data.cache import mask_bits, native_images, network_images, organs_in_bits
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import (
     Runtime,
@@ -33,7 +33,7 @@ from gitract_core.device import (
 from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
 from gitract_core.metrics.competition import score_scan
 from gitract_core.networks import build_network
-from gitract_core.organs import N_ORGANS
+from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
@@ -53,6 +53,7 @@ _ROUNDS = (1, 7)  # fewest and most
 _STEPS = 4  # training steps a round, where they are quick
 _STEPS_A_VALIDATION_BATCH = 8  # as in an epoch of five folds with the usual batches
 _SAFE_RATE = 1e-6  # a measurement must not diverge
+_ANY_ORGANS = 3  # their number hardly changes what a network costs beside others
 _SOFT_EDGE = 0.03  # of the side: how blurred the borders of typical probabilities are
 
 
@@ -63,19 +64,21 @@ class SampleScan:
     Attributes:
         images: as they were taken, uint16 (slices, height, width).
         rows: the scan's rows of the slice index, with masks.
+        organs: of the data set.
     """
 
     images: np.ndarray
     rows: pd.DataFrame
+    organs: Organs
 
     @classmethod
-    def read(cls, root: Path, rows: pd.DataFrame) -> SampleScan:
+    def read(cls, root: Path, rows: pd.DataFrame, *, organs: Organs) -> SampleScan:
         """Of a data set's folder.
 
         Raises:
             DataError: an image cannot be read.
         """
-        return cls(np.stack(list(native_images(root, rows))), rows)
+        return cls(np.stack(list(native_images(root, rows))), rows, organs)
 
     @property
     def native_pixels(self) -> int:
@@ -155,7 +158,7 @@ def relative_cost(candidate: Candidate) -> float:
 @lru_cache(maxsize=1024)
 def _operations(network: NetworkKnobs, planes: int, size: int) -> int:
     with torch.device("meta"), torch.no_grad():
-        built = build_network(network, planes, N_ORGANS).eval()
+        built = build_network(network, planes, _ANY_ORGANS).eval()
         with FlopCounterMode(display=False) as counter:
             built(torch.empty(1, planes, size, size))
     return int(counter.get_total_flops())
@@ -179,24 +182,24 @@ def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> St
     device = runtime.torch_device()
     start_measuring(device)
     shape = shape_of(candidate)
-    images, bits = _small_scan(scan, shape.input.size)
-    slices = replace(DeviceSlices.of_scan(images.to(device)), masks=bits.to(device))
+    slices = _small_scan(scan, shape.input.size, device)
     start = time.perf_counter()
     training = _training(shape, slices, device)
     setup = time.perf_counter() - start
     rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
-    (save, write), sizes = _writing(training, bits)
+    (save, write), sizes = _writing(training, _soft(scan, shape.input.size))
     network = training.network.eval()
     precision = resolve_precision(shape.training.precision, device)
     predict = _seconds(lambda: predict_scan(network, slices.images, shape, precision))
+    n_slices = len(slices.images)
     return StepCost(
         setup_seconds=setup,
         step_seconds=median(step for step, _ in rounds),
         validation_seconds=median(batch for _, batch in rounds),
         save_seconds=save,
-        predict_seconds=predict / len(images),
-        oof_seconds=write / len(images),
-        oof_bytes=sizes[0] / len(images),
+        predict_seconds=predict / n_slices,
+        oof_seconds=write / n_slices,
+        oof_bytes=sizes[0] / n_slices,
         weights_bytes=sizes[1],
         checkpoint_bytes=sizes[2],
         peak_memory_bytes=peak_memory_bytes(device),
@@ -209,9 +212,8 @@ def begin_process(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> N
     Without it the first shape that a process measures would seem to pay that in every trial.
     """
     device, shape = runtime.torch_device(), shape_of(candidate)
-    images, bits = _small_scan(scan, shape.input.size)
-    slices = replace(DeviceSlices.of_scan(images.to(device)), masks=bits.to(device))
-    _writing(_training(shape, slices, device), bits)
+    slices = _small_scan(scan, shape.input.size, device)
+    _writing(_training(shape, slices, device), _soft(scan, shape.input.size))
 
 
 def measure_rate(
@@ -240,8 +242,7 @@ def measure_rate(
     start_measuring(device)
     shape = shape_of(candidate)
     cache = torch.empty(cache_bytes, dtype=torch.uint8, device=device)
-    images, bits = (part.to(device) for part in _small_scan(scan, shape.input.size))
-    slices = replace(DeviceSlices.of_scan(images), masks=bits)
+    slices = _small_scan(scan, shape.input.size, device)
     training = _training(shape, slices, device)
     training.data = _rows(slices, _STEPS_A_VALIDATION_BATCH * shape.optimizer.batch_size)
     training.run_epoch()
@@ -261,24 +262,26 @@ def measure_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[SampleSca
     """
     seconds = 0.0
     for scan in scans:
-        probabilities = _soft(torch.from_numpy(mask_bits(scan.rows, size)))
+        probabilities = _soft(scan, size)
         start = time.perf_counter()
         masks = native_masks(probabilities, NativeGrid.of_scan(scan.rows), rule)
-        score_scan(masks, scan_masks(scan.rows), "diagonal")
+        score_scan(masks, scan_masks(scan.rows, organs=scan.organs), "diagonal")
         seconds += time.perf_counter() - start
     return seconds / sum(scan.native_pixels for scan in scans)
 
 
-def _small_scan(scan: SampleScan, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images and mask bits at network size, uint8 (slices, size, size) each."""
-    images = network_images(scan.images, size)
-    return torch.from_numpy(images), torch.from_numpy(mask_bits(scan.rows, size))
+def _small_scan(scan: SampleScan, size: int, device: torch.device) -> DeviceSlices:
+    """A scan's images and masks at network size."""
+    images = torch.from_numpy(network_images(scan.images, size))
+    bits = torch.from_numpy(mask_bits(scan.rows, size, organs=scan.organs))
+    seen = DeviceSlices.of_scan(images.to(device))
+    return replace(seen, masks=bits.to(device), n_organs=len(scan.organs))
 
 
-def _soft(bits: torch.Tensor) -> np.ndarray:
+def _soft(scan: SampleScan, size: int) -> np.ndarray:
     """Probabilities as a network gives them, uint8 (organs, slices, size, size)."""
-    size = bits.shape[-1]
-    masks = [((bits.numpy() >> organ) & 1) * np.uint8(255) for organ in range(N_ORGANS)]
+    there = organs_in_bits(mask_bits(scan.rows, size, organs=scan.organs), scan.organs)
+    masks = there.swapaxes(0, 1) * np.uint8(255)
     blurred = [[cv2.GaussianBlur(m, (0, 0), _SOFT_EDGE * size) for m in mask] for mask in masks]
     return np.array(blurred, dtype=np.uint8)
 
@@ -290,23 +293,23 @@ def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
 
 
 def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
-    spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
+    spec = TrialSpec(shape, 0, 2, 0, "measuring", "measuring")
     rows = _rows(slices, shape.optimizer.batch_size)
     return Training(spec, rows, device, capture=captures(device))
 
 
 def _writing(
-    training: Training, bits: torch.Tensor
+    training: Training, probabilities: np.ndarray
 ) -> tuple[tuple[float, float], tuple[int, int, int]]:
     """Seconds that an epoch's files and a scan's probabilities take.
 
     And bytes: of the probabilities, the weights and the checkpoint.
     """
-    with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
+    with TemporaryDirectory(prefix="gitract-cv-measuring-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
         save = _seconds(Checkpoints(training, files, 0).after_epoch)
-        oof = {"scan": _soft(bits)}
+        oof = {"scan": probabilities}
         write = _seconds(lambda: write_oof(files.oof, oof))
         oof_bytes, weights, state = (
             f.stat().st_size for f in (files.oof, files.best, files.checkpoint)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gitract_core.data.cache import CacheSource, SliceCache, open_cache
 from gitract_core.data.folds import FoldPlan
+from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.errors import RunError
 from gitract_core.spec import TrialSpec
 
@@ -24,6 +25,7 @@ class TrialData:
         exclude: scans left out.
         source: gives the cache to a node that does not see the folder.
         repeats: the folds again, parted otherwise, for repeated cross-validation.
+        gray: name of the gray scaling of the images.
     """
 
     directory: Path
@@ -32,6 +34,7 @@ class TrialData:
     exclude: tuple[str, ...] = ()
     source: CacheSource | None = None
     repeats: tuple[FoldPlan, ...] = ()
+    gray: str = CURRENT_GRAY
 
     def plan_of(self, spec: TrialSpec) -> FoldPlan:
         """The plan that a trial's fold is of.
@@ -49,8 +52,14 @@ class TrialData:
 
     def cache(self, size: int) -> SliceCache:
         """The node's cache at one size, built or fetched if need be."""
-        wanted = (self.fingerprint, size)
-        return open_cache(self.directory, *wanted, exclude=self.exclude, source=self.source)
+        return open_cache(
+            self.directory,
+            self.fingerprint,
+            size,
+            exclude=self.exclude,
+            source=self.source,
+            gray=self.gray,
+        )
 
     def check(self, spec: TrialSpec) -> None:
         """Refuse a trial of other data or other folds.

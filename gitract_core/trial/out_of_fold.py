@@ -78,7 +78,7 @@ def open_oof(
     if not path.is_file():
         device = (runtime or Runtime()).torch_device()
         cache = data.cache(spec.candidate.input.size)
-        network = load_network(spec.candidate, files.best, device)
+        network = load_network(spec.candidate, files.best, device, organs=cache.organs)
         rows = data.plan_of(spec).rows(
             cache.index.table["case"].to_numpy(), spec.fold, held_out=True
         )

@@ -20,6 +20,7 @@ import torch
 
 from gitract_core.data.cache import SliceCache
 from gitract_core.data.folds import FoldPlan
+from gitract_core.data.slices import case_of_scan, known_shares
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
@@ -151,7 +152,7 @@ def _finish(
     start: float,
 ) -> None:
     """Predict and score the held-out fold with the best weights; write the result last."""
-    network = load_network(spec.candidate, files.best, training.device)
+    network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
     scans = held_out_scans(cache, training.data.validation.numpy())
     predictions = predict_held_out(
         network,
@@ -168,8 +169,8 @@ def _finish(
     device = training.device
     TrialResult(
         spec=spec,
-        scores=pool_scores(list(scores.values())).to_json(),
-        per_case=per_case_sums(scores),
+        scores=pool_scores(list(scores.values()), organs=cache.organs).to_json(),
+        per_case=per_case_sums(scores, case_of_scan(cache.index)),
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
@@ -189,11 +190,21 @@ def _finish(
             "training_slices": len(training.data.training),
             "validation_slices": len(training.data.validation),
         },
+        known=_known_shares(cache, training.data.validation.numpy()),
+        organs=cache.organs,
+        gray=cache.gray,
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
     if runtime.keep_state and training.may_go_on:
         files.checkpoint.replace(files.last)
     files.checkpoint.unlink(missing_ok=True)
+
+
+def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:
+    """By organ the share of some slices that is known; empty where all annotation is."""
+    if cache.index.known is None:
+        return {}
+    return known_shares(cache.index.states[rows], cache.organs)
 
 
 def _finish_adopted(
@@ -205,8 +216,8 @@ def _finish_adopted(
     dataclasses.replace(
         twin,
         spec=spec,
-        scores=pool_scores(list(scores.values())).to_json(),
-        per_case=per_case_sums(scores),
+        scores=pool_scores(list(scores.values()), organs=cache.organs).to_json(),
+        per_case=per_case_sums(scores, case_of_scan(cache.index)),
         cost={**twin.cost, "training_of_trial": twin.spec.key},
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
@@ -221,7 +232,9 @@ def _scores(
     for scan in predictions:
         rows = cache.index.rows_of_scan(scan)
         masks = native_masks(predictions[scan], NativeGrid.of_scan(rows), rule)
-        scores[scan] = score_scan(masks, scan_masks(rows), "diagonal")
+        truth = scan_masks(rows, organs=cache.organs)
+        known = cache.index.known_in(rows.index)
+        scores[scan] = score_scan(masks, truth, "diagonal", known=known)
     return scores
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitract_core.errors import RunError
+from gitract_core.results.trial_result import TrialResult
 from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOptions
 from orchestrator.report.progress import SweepProgress, progress_bar
 from orchestrator.sweeps.events import Listener, SweepEvent
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from gitract_core.spec import TrialSpec
     from orchestrator.api.run import Run
     from orchestrator.capacity.slots import Slots
-    from orchestrator.execution.executor import Course
+    from orchestrator.execution.executor import Course, TrialEvent
     from orchestrator.steering.race import Race
     from orchestrator.storage.run_storage import RunStorage
     from orchestrator.sweeps.preparation import PreparedSweep
@@ -60,7 +62,7 @@ class StoreKeeper:
 
     def __call__(self, event: SweepEvent) -> None:
         """Take in one event; raises nothing."""
-        if event.kind in ("finished", "failed"):
+        if event.kind == "failed":
             self.storage.collect(event.trial)
         elif event.kind == "proposed":
             self.storage.collect_file("sweep.json")
@@ -230,7 +232,9 @@ def _train(
             keep_state=options.keep_state,
         )
         storage.push_rest()
-        found.executor.run(jobs, lambda event: tell(told, event.for_listeners()), steering.course)
+        found.executor.run(
+            jobs, lambda event: tell(told, _with_scores(event, prepared, storage)), steering.course
+        )
     return failures.trials
 
 
@@ -247,6 +251,20 @@ class _Steering:
     course: Course
     race: Race | None
     pending: Sequence[TrialSpec]
+
+
+def _with_scores(event: TrialEvent, prepared: PreparedSweep, storage: RunStorage) -> SweepEvent:
+    """An executor's event for those who listen; of a finished trial with its scores."""
+    told = event.for_listeners()
+    if told.kind != "finished":
+        return told
+    storage.collect(told.trial)
+    try:
+        result = TrialResult.load(prepared.directory.trials / told.trial / "result.json")
+    except RunError:
+        return told  # a damaged result is the report's to complain about
+    scores = {name: result.scores[name] for name in ("score", "dice", "hausdorff")}
+    return replace(told, metrics={n: float(v) for n, v in scores.items() if v is not None})
 
 
 def tell(listeners: Sequence[Listener], event: SweepEvent) -> None:

@@ -188,7 +188,8 @@ def middle_scans(index: SliceIndex) -> tuple[SampleScan, ...]:
         GitractError: the data set is not annotated.
         DataError: a scan cannot be read.
     """
-    return tuple(SampleScan.read(index.root, rows) for rows in _middle_rows(index))
+    rows = _middle_rows(index)
+    return tuple(SampleScan.read(index.root, some, organs=index.organs) for some in rows)
 
 
 def _middle_rows(index: SliceIndex) -> list[pd.DataFrame]:
@@ -196,7 +197,7 @@ def _middle_rows(index: SliceIndex) -> list[pd.DataFrame]:
         expected = "an annotated data set (with train.csv)"
         raise GitractError(index.root, expected, "none", "pass a contest folder")
     rows = [index.rows_of_scan(scan) for scan in index.scans]
-    filled = [np.count_nonzero(r[["large_bowel", "stomach"]] != "") for r in rows]
+    filled = [np.count_nonzero(r[list(index.organs)] != "") for r in rows]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), filled[i]))
     middle = len(order) // 2
     chosen = order[max(0, middle - _SCORED_SCANS // 2) :][:_SCORED_SCANS]
@@ -208,5 +209,5 @@ def _seconds_to_cache(index: SliceIndex, size: int) -> float:
     scans, start = _middle_rows(index), time.perf_counter()
     for rows in scans:
         scan_images(index.root, rows, size)
-        mask_bits(rows, size)
+        mask_bits(rows, size, organs=index.organs)
     return (time.perf_counter() - start) / sum(len(rows) for rows in scans)

@@ -53,8 +53,9 @@ def audit(
 
 def _print(found: Audit, folder: Path, n_files: int) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    from gitract_core.organs import ORGANS
+    from orchestrator.report.organ_names import known_in_words, organ_name
 
     out = console()
     table = Table(title="scans to look at first", title_justify="left", box=None)
@@ -68,10 +69,9 @@ def _print(found: Audit, folder: Path, n_files: int) -> None:
     borders = Table(title="predictions against annotation", title_justify="left", box=None)
     for name in ("organ", "border shift", "volume", "missed parts", "spurious parts"):
         borders.add_column(name, justify="left" if name == "organ" else "right")
-    for organ in ORGANS:
-        b = found.borders[organ]
+    for organ, b in found.borders.items():
         borders.add_row(
-            organ.replace("_", " "),
+            Text(organ_name(organ)),
             f"{b.shift_mm:+.2f} mm" if b.border_px else "-",
             f"{100 * b.volume_error:+.1f} %" if b.truth_mm3 else "-",
             f"{b.missed} of {b.truth_parts}",
@@ -79,4 +79,8 @@ def _print(found: Audit, folder: Path, n_files: int) -> None:
         )
     out.print()
     out.print(borders)
+    known = known_in_words(found.known, 6)
+    if known:
+        out.print()
+        out.print(Text(known.replace("not scored", "left out")))
     out.print(f"\n{n_files} files in {folder}")

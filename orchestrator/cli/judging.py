@@ -140,15 +140,19 @@ def check_submission(
     from gitract_core.data.slices import SliceIndex
     from gitract_core.prediction.provenance import expected_score
     from gitract_core.prediction.submission import check_submission as check
-    from gitract_core.prediction.submission import summarize_submission
+    from gitract_core.prediction.submission import organs_of_submission, summarize_submission
 
     index = SliceIndex.from_directory(images)
-    faults = check(file, index.table[["id", "height", "width"]])
+    organs = organs_of_submission(file)
+    faults = check(file, index.table[["id", "height", "width"]], organs=organs)
     expected = expected_score(file)
     if as_json:
-        values = {"rows": 3 * len(index.table), "faults": [str(fault) for fault in faults]}
+        values = {
+            "rows": len(organs) * len(index.table),
+            "faults": [str(fault) for fault in faults],
+        }
         without_columns = any(fault.row == 1 for fault in faults)
-        summary = {} if without_columns else summarize_submission(file)
+        summary = {} if without_columns else summarize_submission(file, organs=organs)
         score = expected and {"score": expected["score"], "interval": expected["interval"]}
         print_json({**values, "summary": summary, "expected": score})
     else:
@@ -158,7 +162,7 @@ def check_submission(
         verdict = f"{len(faults)} faults" if faults else f"in order ({len(index.table)} slices)"
         out.print(f"{file}: {verdict}")
         if not faults:
-            _print_summary(summarize_submission(file), expected)
+            _print_summary(summarize_submission(file, organs=organs), expected)
     if faults:
         raise typer.Exit(1)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gitract_core.clinic.kinds import Kind
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
+    from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
     from gitract_core.prediction.submission import Fault
     from orchestrator.ensembles.ensemble import Ensemble
@@ -78,7 +79,7 @@ def ensemble(
         raise typer.Exit(1 if faults else 0)
     _print_ensemble(made)
     if submission:
-        _print_submission(submission, index, faults)
+        _print_submission(submission, index, made.members.organs, faults)
     else:
         said = f"submission  none, for want of scans in {test_images}: "
         remedy = f"pass --images DIR, or take it to them: gitract-cv export {made.directory}"
@@ -120,7 +121,7 @@ def predict(
     from orchestrator.storage.stored_members import local_members
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
-    Members.load(manifest)  # what is wrong with it is said before images are read
+    model = Members.load(manifest)  # what is wrong with it is said before images are read
     kind = kind_of(images)
     wanted = format_of(images, kind, file_format)
     if wanted != "csv":
@@ -128,7 +129,7 @@ def predict(
         made = _predict_files(
             manifest, runtime, images=images, kind=kind, folder=folder, file_format=written_as
         )
-        _print_files(folder, made, as_json=as_json)
+        _print_files(folder, made, model.organs, as_json=as_json)
         return
     out = out or Path("submission.csv")
     _check_target(out, device)
@@ -137,7 +138,7 @@ def predict(
     if as_json:
         print_json({"submission": str(out), "faults": [str(f) for f in faults]})
     else:
-        _print_submission(out, index, faults)
+        _print_submission(out, index, model.organs, faults)
     if faults:
         raise typer.Exit(1)
 
@@ -217,10 +218,8 @@ def _predict_files(
         return predict_sources(predictor, sources, (folder, file_format), progress)
 
 
-def _print_files(folder: Path, made: list[PredictedScan], *, as_json: bool) -> None:
+def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_json: bool) -> None:
     from dataclasses import asdict
-
-    from gitract_core.organs import ORGANS
 
     for scan in made:
         for doubt in scan.doubts:
@@ -231,7 +230,7 @@ def _print_files(folder: Path, made: list[PredictedScan], *, as_json: bool) -> N
         return
     out = console()
     for scan in made:
-        volumes = zip(ORGANS, scan.volumes_ml, strict=True)
+        volumes = zip(organs, scan.volumes_ml, strict=True)
         text = ", ".join(f"{organ} {ml:.0f} ml" for organ, ml in volumes)
         out.print(f"{scan.scan}  {text}", soft_wrap=True)
     files = sum(len(scan.files) for scan in made)
@@ -273,22 +272,20 @@ def _span(interval: tuple[float, float], *, signed: bool = False) -> str:
 def _print_rules(made: Ensemble) -> None:
     from dataclasses import asdict
 
-    from gitract_core.organs import ORGANS
-
     if not made.method.tune:
         return
     out = console()
     out.print("post-processing:")
-    for organ, rule in zip(ORGANS, made.rules, strict=True):
+    for organ, rule in zip(made.members.organs, made.rules, strict=True):
         settings = ", ".join(f"{k} {v}" for k, v in asdict(rule).items())
         out.print(f"  {organ:<12} {settings}")
 
 
-def _print_submission(path: Path, index: Any, faults: list[Fault]) -> None:
+def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault]) -> None:
     out = console()
     if not faults:
         n = len(index.table)
-        out.print(f"submission  {path} ({n} slices, {3 * n} rows, checked: in order)")
+        out.print(f"submission  {path} ({n} slices, {len(organs) * n} rows, checked: in order)")
         return
     out.print(f"submission  {path} has {len(faults)} faults:", style="bold red")
     for fault in faults[:20]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gitract_core.files.atomic import write_json
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.organs import ORGANS
+from gitract_core.organs import Organs
 from gitract_core.prediction.members import Members
 from gitract_core.progress import Progress, silent
 from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_grid
@@ -146,11 +146,11 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
 
 
 def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
-    announced = ensemble.announced
+    announced, organs = ensemble.announced, ensemble.members.organs
     return {
         **asdict(announced),
         "score_sd": announced.sd,
-        "pooled": _figures(found.announced),
+        "pooled": _figures(found.announced, organs),
         "per_case": {
             str(case): {name: sums[:, i].tolist() for i, name in enumerate(COLUMNS)}
             for case, sums in zip(found.cases, found.announced, strict=True)
@@ -161,12 +161,12 @@ def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
             {"candidate": c.label, "share": share, "score": c.mean(), "score_sd": c.sd()}
             for c, share in ensemble.chosen
         ],
-        "rules": {o: asdict(r) for o, r in zip(ORGANS, ensemble.rules, strict=True)},
+        "rules": {o: asdict(r) for o, r in zip(organs, ensemble.rules, strict=True)},
         "chosen_without_fold": [asdict(recipe) for recipe in found.by_fold],
     }
 
 
-def _figures(sums: np.ndarray) -> dict[str, Any]:
+def _figures(sums: np.ndarray, organs: Organs) -> dict[str, Any]:
     """Dice, Hausdorff score and score over all cases, and by organ; sums (cases, organs, 4)."""
     per_organ = sums.sum(axis=0)
 
@@ -176,5 +176,5 @@ def _figures(sums: np.ndarray) -> dict[str, Any]:
         score = float(competition_of(total))
         return {"dice": float(dice), "hausdorff": float(hausdorff), "score": score}
 
-    by_organ = {o: three(total) for o, total in zip(ORGANS, per_organ, strict=True)}
+    by_organ = {o: three(total) for o, total in zip(organs, per_organ, strict=True)}
     return {**three(per_organ.sum(axis=0)), "per_class": by_organ}

@@ -93,4 +93,5 @@ def write_predictions(
 
     write_submission(out, rows())
     write_note(out, work.manifest, work.images)
-    return check_submission(out, work.images.table[["id", "height", "width"]])
+    sizes = work.images.table[["id", "height", "width"]]
+    return check_submission(out, sizes, organs=Members.load(work.manifest).organs)

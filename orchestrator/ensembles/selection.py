@@ -16,7 +16,6 @@ import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.organs import N_ORGANS
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter
 from orchestrator.statistics.case_sums import competition_of
 
@@ -95,11 +94,12 @@ def cross_fit(meter: OofMeter, method: Method) -> CrossFit:
     labels = np.unique(meter.folds)
     everywhere = np.ones(len(meter.cases), bool)
     sets = [everywhere, *(meter.folds != fold for fold in labels)]
+    n_organs = len(meter.source.organs)
     recipes = [
-        Recipe(bag, _choose_rules(meter, bag, cases) if method.tune else (0,) * N_ORGANS)
+        Recipe(bag, _choose_rules(meter, bag, cases) if method.tune else (0,) * n_organs)
         for bag, cases in zip(_choose_bags(meter, method, sets), sets, strict=True)
     ]
-    announced = np.empty((len(meter.cases), N_ORGANS, 4))
+    announced = np.empty((len(meter.cases), n_organs, 4))
     for fold, recipe in zip(labels, recipes[1:], strict=True):
         held_out = meter.folds == fold
         announced[held_out] = recipe_sums(meter, recipe)[held_out]
@@ -190,11 +190,12 @@ def choose_rules(totals: np.ndarray) -> tuple[int, ...]:
     Args:
         totals: sums (rules, organs, 4).
     """
-    choice = [0] * N_ORGANS
+    n_organs = totals.shape[1]
+    choice = [0] * n_organs
     for _ in range(_PASSES):
         before = list(choice)
-        for organ in range(N_ORGANS):
-            others = sum(totals[choice[o], o] for o in range(N_ORGANS) if o != organ)
+        for organ in range(n_organs):
+            others = sum(totals[choice[o], o] for o in range(n_organs) if o != organ)
             scores = competition_of(totals[:, organ] + others)
             best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0
             if scores[best] > scores[choice[organ]] + 1e-12:

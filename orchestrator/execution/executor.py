@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.storage.run_storage import RunStorage
 
 
-Fault = Literal["diverged", "refused", "memory", "crowded", "disk", "lost", "error"]
+Fault = Literal["diverged", "refused", "memory", "memory_shared", "disk", "lost", "error"]
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -88,7 +88,7 @@ class TrialEvent:
             ``diverged``: the loss is no longer finite;
             ``refused``: something given to us is wrong, or another process runs the trial;
             ``memory``: the device's or the machine's is full;
-            ``crowded``: the device's is full, and other trials share it: to be run again alone;
+            ``memory_shared``: the device's is full, and others share it: to be run again alone;
             ``disk``: no space left to write;
             ``lost``: the process or its node ended, or the store of the run does not answer;
             ``error``: anything else. Empty where nothing is wrong.
@@ -116,7 +116,7 @@ class TrialEvent:
         """
         fault = _fault(error)
         if shared and _of_device_memory(error):
-            fault = "crowded"
+            fault = "memory_shared"
         ours = isinstance(error, GitractError) and fault != "lost"
         detail = "".join(traceback.format_exception(error))
         return cls(key, "error", None, _message(error, fault), detail, not ours, fault)
@@ -161,7 +161,7 @@ def _message(error: BaseException, fault: Fault) -> str:
     if fault == "disk" and isinstance(error, OSError):
         where = error.filename or "the run directory or the cache"
         return f"{where}: expected room to write, got {error.strerror}; free some space"
-    if fault == "crowded":
+    if fault == "memory_shared":
         return f"out of memory beside other trials: {first}; runs again alone on a whole GPU"
     if fault == "memory":
         return f"out of memory, in smaller parts too: {first}; run fewer trials at a time"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.slices import SLICE_THICKNESS_MM
+from gitract_core.data.slices import SLICE_THICKNESS_MM, known_shares
 from gitract_core.files.atomic import replacing
 from gitract_core.metrics.annotation_audit import (
     ScanEvidence,
@@ -20,14 +20,14 @@ from gitract_core.metrics.annotation_audit import (
     slice_disagreement_px,
 )
 from gitract_core.metrics.borders import BorderCounts, border_counts
-from gitract_core.organs import N_ORGANS, ORGANS
-from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.postprocess import native_masks
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofScan
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
+
+_MOST_ORGANS_AT_ONCE = 64  # volumes in memory, a few copies of each
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,19 @@ class Audit:
         slices: one row a (slice, class) with any disagreement, largest first; columns ``id``,
             ``class``, ``disagreement_cm2``, ``prediction_cm2``, ``annotation_cm2``.
         borders: how predictions differ, by organ, over all scans.
+        known: by organ the share of slices whose annotation is known.
     """
 
     candidates: tuple[CandidateScores, ...]
     scans: tuple[Suspect, ...]
     slices: pd.DataFrame
     borders: dict[str, BorderCounts]
+    known: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; ``known`` only where not everything is."""
         return {
+            **({"known": self.known} if min(self.known.values(), default=1.0) < 1 else {}),
             "candidates": [line.label for line in self.candidates],
             "scans": [asdict(suspect) for suspect in self.scans],
             "slices": self.slices.to_dict("records"),
@@ -77,49 +80,50 @@ def audit_run(
     lines = board.top(top)
     average = OofAverage(run, lines)
     evidence: dict[str, ScanEvidence] = {}
-    borders = dict.fromkeys(ORGANS, BorderCounts())
+    organs = average.organs
+    borders = dict.fromkeys(organs, BorderCounts())
     tables = []
-    with ThreadPoolExecutor(usable_processors()) as pool:
+    threads = min(usable_processors(), max(1, _MOST_ORGANS_AT_ONCE // len(organs)))
+    with ThreadPoolExecutor(threads) as pool:
         parts = pool.map(lambda name: _examine(average, name), average.scans)
         for done, (name, part) in enumerate(zip(average.scans, parts, strict=True), 1):
             evidence[name], table, counts = part
             tables.append(table)
-            for organ in ORGANS:
+            for organ in organs:
                 borders[organ] += counts[organ]
             progress(done, len(average.scans))
     slices = pd.concat(tables, ignore_index=True)
     slices = slices.sort_values(["disagreement_cm2", "id"], ascending=[False, True])
-    scans = rank_scans(evidence, average.size)
-    return Audit(lines, tuple(scans), slices.reset_index(drop=True), borders)
+    scans = rank_scans(evidence, average.size, organs=organs)
+    known = known_shares(average.index.states, organs)
+    return Audit(lines, tuple(scans), slices.reset_index(drop=True), borders, known)
 
 
 def truth_at(average: OofAverage, scan: OofScan) -> np.ndarray:
     """A scan's annotation at network size, boolean (organs, slices, size, size)."""
-    import torch
-
-    masks = torch.from_numpy(average.cache.masks)
-    rows = torch.tensor(scan.rows.index.to_numpy(copy=True))
-    nothing = torch.zeros(0, dtype=torch.int64)
-    batch = DeviceSlices(masks, masks, nothing, nothing).batch_masks(rows)
-    truth: np.ndarray = batch.numpy().swapaxes(0, 1) > 0
-    return truth
+    bits = average.cache.masks[scan.rows.index.to_numpy()]
+    planes = bits[:, None] if bits.ndim == 3 else bits  # (slices, planes, size, size)
+    truth = np.unpackbits(planes, axis=1, bitorder="little", count=len(scan.index.organs))
+    return np.ascontiguousarray(truth.swapaxes(0, 1)) > 0
 
 
 def _examine(
     average: OofAverage, name: str
 ) -> tuple[ScanEvidence, pd.DataFrame, dict[str, BorderCounts]]:
-    scan = average.scan(name)
-    probabilities, truth = scan.probabilities / 255, truth_at(average, scan)
+    scan, organs = average.scan(name), average.organs
+    known = scan.known[:, :, None, None]
+    probabilities, truth = scan.probabilities / 255 * known, truth_at(average, scan) & known
     first = scan.rows.iloc[0]
     y_mm, x_mm = float(first["spacing_y_mm"]), float(first["spacing_x_mm"])
     grid = scan.grid
     pixel_cm2 = y_mm * x_mm * grid.height * grid.width / average.size**2 / 100
     table = _slice_table(scan, probabilities, truth, pixel_cm2)
-    masks = native_masks(scan.probabilities, grid, average.lines[0].candidate.postprocess)
+    rule = average.lines[0].candidate.postprocess
+    masks = native_masks(scan.probabilities, grid, rule) & known
     spacing = (SLICE_THICKNESS_MM, y_mm, x_mm)
     borders = {
         organ: border_counts(masks[channel], scan.truth[channel], spacing)
-        for channel, organ in enumerate(ORGANS)
+        for channel, organ in enumerate(organs)
     }
     found = examine_scan(probabilities, truth)
     (start, end), gain = found.missing
@@ -133,8 +137,8 @@ def _slice_table(
 ) -> pd.DataFrame:
     wrong = slice_disagreement_px(probabilities, truth)
     columns = {
-        "id": np.tile(scan.rows["id"].to_numpy(), N_ORGANS),
-        "class": np.repeat(ORGANS, len(scan.rows)),
+        "id": np.tile(scan.rows["id"].to_numpy(), len(probabilities)),
+        "class": np.repeat(scan.index.organs.names, len(scan.rows)),
         "disagreement_cm2": wrong.ravel() * pixel_cm2,
         "prediction_cm2": (probabilities > 0.5).sum(axis=(2, 3)).ravel() * pixel_cm2,
         "annotation_cm2": truth.sum(axis=(2, 3)).ravel() * pixel_cm2,

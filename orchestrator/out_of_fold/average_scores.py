@@ -14,7 +14,6 @@ import numpy as np
 
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.hausdorff import normalized_hausdorff
-from gitract_core.organs import N_ORGANS
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
 from gitract_core.processors import usable_processors
@@ -49,8 +48,9 @@ class OofMeter:
     ) -> None:
         self.lines, self.rules, self.progress = tuple(lines), tuple(rules), progress
         self.source = OofAverage(run, self.lines, flip=flip)
-        found = sorted({int(case) for case in self.source.index.table["case"]})
+        found = list(self.source.plan.fold_of_case)  # patients in natural order
         self.cases = np.array(found)
+        self._places = {case: place for place, case in enumerate(found)}
         self.folds = np.array([self.source.plan.fold_of_case[case] for case in found])
         self._known: dict[tuple[Bag, int], np.ndarray] = {}
         for place, line in enumerate(self.lines):
@@ -87,7 +87,7 @@ class OofMeter:
                 by_bag.setdefault(bag, []).append(rule)
         if not by_bag:
             return
-        blank = (len(self.cases), N_ORGANS, 4)
+        blank = (len(self.cases), len(self.source.organs), 4)
         fresh = {(bag, rule): np.zeros(blank) for bag, rules in by_bag.items() for rule in rules}
         names = self.source.scans
         self.source.predict_missing()
@@ -95,13 +95,13 @@ class OofMeter:
             passes = pool.map(lambda name: self._scan(name, by_bag), names)
             for done, (case, found) in enumerate(passes, 1):
                 for key, values in found.items():
-                    fresh[key][np.searchsorted(self.cases, case)] += values
+                    fresh[key][self._places[case]] += values
                 self.progress(done, len(names))
         self._known.update(fresh)
 
     def _scan(
         self, name: str, by_bag: dict[Bag, list[int]]
-    ) -> tuple[int, dict[tuple[Bag, int], np.ndarray]]:
+    ) -> tuple[str, dict[tuple[Bag, int], np.ndarray]]:
         parts = self.source.parts(name)
         found: dict[tuple[Bag, int], np.ndarray] = {}
         truth: np.ndarray | None = None
@@ -137,11 +137,12 @@ def _rules_on(
     scan: OofScan, truth: np.ndarray, rules: Sequence[PostprocessKnobs]
 ) -> list[np.ndarray]:
     """Sums (organs, 4) of one scan under each rule."""
-    sums = np.zeros((len(rules), N_ORGANS, 4))
-    for organ in range(N_ORGANS):
+    sums = np.zeros((len(rules), len(truth), 4))
+    known = scan.known[:, :, None, None]
+    for organ in range(len(truth)):
         seen: dict[bytes, np.ndarray] = {}  # many rules give one mask
         for place, rule in enumerate(rules):
-            mask = organ_mask(scan.probabilities[organ], scan.grid, rule)
+            mask = organ_mask(scan.probabilities[organ], scan.grid, rule) & known[organ]
             key = np.packbits(mask).tobytes()
             if key not in seen:
                 seen[key] = organ_sums(mask, truth[organ])

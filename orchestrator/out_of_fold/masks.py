@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pandas as pd
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime
+from gitract_core.organs import Organs
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import OofStore
@@ -28,17 +30,19 @@ class OofScan:
 
     Attributes:
         scan: its name.
-        case, fold: where it belongs, in the first fold plan.
+        case, fold: where it belongs, in the first fold plan; the case as the index writes it.
         rows: its rows of the slice index.
         probabilities: averaged over candidates, float32 in units of 1/255, (organs, slices, size,
             size).
+        index: of the data set.
     """
 
     scan: str
-    case: int
+    case: Any
     fold: int
     rows: pd.DataFrame
     probabilities: np.ndarray
+    index: SliceIndex
 
     @property
     def grid(self) -> NativeGrid:
@@ -48,7 +52,15 @@ class OofScan:
     @cached_property
     def truth(self) -> np.ndarray:
         """Annotated masks, boolean (organs, slices, height, width)."""
-        return scan_masks(self.rows)
+        return scan_masks(self.rows, organs=self.index.organs)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Where somebody looked for an organ, boolean (organs, slices)."""
+        known = self.index.known_in(self.rows.index)
+        if known is None:
+            return np.ones((len(self.index.organs), len(self.rows)), bool)
+        return known
 
 
 @dataclass(frozen=True)
@@ -56,14 +68,15 @@ class OofParts:
     """As ``OofScan``, with the probabilities of ``each`` candidate at its own size."""
 
     scan: str
-    case: int
+    case: Any
     fold: int
     rows: pd.DataFrame
     each: tuple[np.ndarray, ...]
+    index: SliceIndex
 
     def scan_of(self, probabilities: np.ndarray) -> OofScan:
         """The scan under some average of them."""
-        return OofScan(self.scan, self.case, self.fold, self.rows, probabilities)
+        return OofScan(self.scan, self.case, self.fold, self.rows, probabilities, self.index)
 
 
 class OofAverage:
@@ -95,6 +108,11 @@ class OofAverage:
         self.index: SliceIndex = self.cache.index
 
     @property
+    def organs(self) -> Organs:
+        """The organs of the data set."""
+        return self.index.organs
+
+    @property
     def scans(self) -> list[str]:
         """Names of all scans, in the index's order."""
         return list(self.index.scans)
@@ -114,12 +132,12 @@ class OofAverage:
     def parts(self, name: str) -> OofParts:
         """What each candidate said of one scan."""
         rows = self.index.rows_of_scan(name)
-        case = int(rows["case"].iloc[0])
+        case = rows["case"].iloc[0]
         fold = self.plan.fold_of_case[case]
         each = tuple(self._said(line, name, case) for line in self.lines)
-        return OofParts(name, case, fold, rows, each)
+        return OofParts(name, case, fold, rows, each, self.index)
 
-    def _said(self, line: CandidateScores, name: str, case: int) -> np.ndarray:
+    def _said(self, line: CandidateScores, name: str, case: Any) -> np.ndarray:
         """A candidate's mean over fold plans of what its network without this case said."""
         total: np.ndarray = np.zeros(1, np.float32)
         for number, plan in enumerate(self.plans):

@@ -11,7 +11,6 @@ from gitract_core.data.images import read_image, scan_to_bytes
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.run_directory import SweepRecord
@@ -54,13 +53,26 @@ def fullest_slice(index: SliceIndex) -> tuple[str, int]:
     """
     table, counts = index.table, index.organ_counts
     rows = table[counts == counts.max()]
-    areas = [[_area_px(text) for text in rows[organ]] for organ in ORGANS]
+    areas = [[_area_px(text) for text in rows[organ]] for organ in index.organs]
     shares = np.array(areas, dtype=float) / (rows["height"] * rows["width"]).to_numpy()
     least = np.where(shares > 0, shares, np.inf).min(axis=0)  # absent organs do not count
     chosen = rows.iloc[int(np.argmax(least))]
     scan = str(chosen["scan"])
     place = int(np.flatnonzero(index.rows_of_scan(scan)["id"] == chosen["id"])[0])
     return scan, place
+
+
+def scan_of_slice(index: SliceIndex, name: str) -> tuple[str, int]:
+    """The scan of a slice, and the slice's place in it from 0.
+
+    Raises:
+        DataError: there is no such slice.
+    """
+    scans = index.table["scan"][index.table["id"] == name]
+    if not len(scans):
+        raise DataError("slice", "a slice of the data set", name, "pass the data of the run")
+    scan = str(scans.iloc[0])
+    return scan, index.rows_of_scan(scan)["id"].tolist().index(name)
 
 
 def _area_px(run_lengths: str) -> int:

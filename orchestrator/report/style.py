@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from gitract_core.files.atomic import write_bytes
-from gitract_core.organs import ORGANS
-
-ORGAN_COLORS = dict(zip(ORGANS, ("#0072B2", "#E69F00", "#009E73"), strict=True))
-"""Blue, orange and green of Okabe and Ito (2008), told apart under every common color blindness."""
+from gitract_core.organs import Organs
+from orchestrator.report.organ_names import organ_name
 
 SERIES_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """For series that are not organs, in the order of use."""
+
+_LEGEND_LINES = 2  # have room in every figure; more make it higher
+_LEGEND_LINE_INCHES = 0.18
 
 _STYLE: Any = {
     "font.size": 9,
@@ -32,15 +35,6 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gitract-cv",
 }
-
-
-def organ_name(organ: str) -> str:
-    """As people write it.
-
-    >>> organ_name("large_bowel")
-    'large bowel'
-    """
-    return organ.replace("_", " ")
 
 
 def new_figure(
@@ -61,6 +55,31 @@ def new_figure(
         figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
     return figure, [axes for line in grid for axes in line]
+
+
+def organ_legend(figure: Figure, organs: Organs, *, shown: Iterable[str] | None = None) -> None:
+    """The color of each organ below a figure, in as many columns as fit its width.
+
+    Args:
+        figure: drawn with ``new_figure``.
+        organs: of the data set.
+        shown: those in the figure, if not all.
+    """
+    names = organs.names if shown is None else tuple(o for o in organs if o in set(shown))
+    patches = [Patch(color=organs.colors[name], label=organ_name(name)) for name in names]
+    if patches:
+        columns = legend_columns(figure, [organ_name(name) for name in names])
+        more_lines = max(0, -(-len(names) // columns) - _LEGEND_LINES)
+        figure.set_figheight(figure.get_figheight() + _LEGEND_LINE_INCHES * more_lines)
+        figure.legend(
+            handles=patches, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+        )
+
+
+def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
+    """Columns of a legend that fit a figure's width, with labels of about 8 points."""
+    longest_inch = 0.45 + 0.075 * max(map(len, labels))
+    return max(1, min(len(labels), int(figure.get_figwidth() / longest_inch)))
 
 
 def picture_axes(axes: Axes, title: str = "") -> Axes:

@@ -7,21 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from gitract_core.files.atomic import write_bytes
 from gitract_core.metrics.annotation_audit import Suspect
-from gitract_core.organs import ORGANS
 from orchestrator.out_of_fold.annotation_audit import Audit, truth_at
 from orchestrator.out_of_fold.masks import OofAverage
 from orchestrator.report.overlay import overlay, png_bytes
-from orchestrator.report.style import (
-    ORGAN_COLORS,
-    new_figure,
-    organ_name,
-    picture_axes,
-    save_figure,
-)
+from orchestrator.report.run_slices import scan_of_slice
+from orchestrator.report.style import new_figure, organ_legend, picture_axes, save_figure
 
 _SLICES_A_SCAN = 6
 
@@ -43,8 +36,10 @@ def write_gallery(audit: Audit, average: OofAverage, directory: Path, count: int
 def scan_figure(average: OofAverage, suspect: Suspect) -> Figure:
     """Slices across the scan: annotation above, prediction below."""
     scan = average.scan(suspect.scan)
+    known, organs = scan.known, average.organs
     truth, prediction = truth_at(average, scan), scan.probabilities >= 127.5
-    images = average.cache.images[scan.rows.index.to_numpy()]
+    prediction &= known[:, :, None, None]  # what nobody looked for contradicts nothing
+    images = _gray(average.cache.images[scan.rows.index.to_numpy()])
     held = np.flatnonzero((truth | prediction).any(axis=(0, 2, 3)))
     held = held if len(held) else np.arange(len(images))
     places = np.unique(np.linspace(held[0], held[-1], _SLICES_A_SCAN).round().astype(int))
@@ -54,24 +49,31 @@ def scan_figure(average: OofAverage, suspect: Suspect) -> Figure:
         for row, masks in enumerate((truth, prediction)):
             title = f"slice {numbers[place]}" if row == 0 else ""
             panel = picture_axes(axes[row * len(places) + column], title)
-            panel.imshow(overlay(images[place], masks[:, place], scale=4))
+            panel.imshow(overlay(images[place], masks[:, place], organs, scale=4))
     for row, name in enumerate(("annotation", "prediction")):
         panel = axes[row * len(places)]
         panel.text(-0.06, 0.5, name, rotation=90, va="center", transform=panel.transAxes)
     said = f"{suspect.scan}: {suspect.reason or 'unlike the prediction'}"
     figure.suptitle(f"{said}  (deficit {suspect.deficit:.2f}, gain {suspect.gain:.2f} Dice)")
-    figure.legend(handles=organ_patches(), loc="outside lower center", ncols=len(ORGANS))
+    drawn = (truth | prediction)[:, places]
+    organ_legend(figure, organs, shown=(o for o, m in zip(organs, drawn, strict=True) if m.any()))
     return figure
 
 
 def slice_picture(average: OofAverage, name: str) -> np.ndarray:
     """Image, annotation and prediction of one slice side by side, RGB."""
-    scan = average.scan(name.rpartition("_slice_")[0])
-    place = scan.rows["id"].tolist().index(name)
-    image = average.cache.images[int(scan.rows.index[place])]
-    nothing = np.zeros((len(ORGANS), *image.shape), bool)
+    scan_name, place = scan_of_slice(average.index, name)
+    scan, organs = average.scan(scan_name), average.organs
+    image = _gray(average.cache.images[[int(scan.rows.index[place])]])[0]
     truth, prediction = truth_at(average, scan)[:, place], scan.probabilities[:, place] >= 127.5
-    return side_by_side([overlay(image, masks, scale=4) for masks in (nothing, truth, prediction)])
+    prediction &= scan.known[:, place, None, None]
+    shown = (np.zeros_like(truth), truth, prediction)
+    return side_by_side([overlay(image, masks, organs, scale=4) for masks in shown])
+
+
+def _gray(images: np.ndarray) -> np.ndarray:
+    """The first channel, (slices, height, width)."""
+    return images if images.ndim == 3 else images[:, 0]
 
 
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -79,8 +81,3 @@ def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     framed = [np.pad(p, ((4, 4), (4, 4), (0, 0)), constant_values=255) for p in pictures]
     row: np.ndarray = np.concatenate(framed, axis=1)
     return row
-
-
-def organ_patches() -> list[Patch]:
-    """A legend of organ colors."""
-    return [Patch(color=color, label=organ_name(organ)) for organ, color in ORGAN_COLORS.items()]

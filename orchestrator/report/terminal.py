@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gitract_core.organs import ORGANS
+from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress import format_seconds
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
 from orchestrator.results.verdict import Verdict
@@ -16,7 +16,9 @@ from orchestrator.statistics import CandidateStatistics
 
 MOST_ROWS = 50
 """Candidates shown, ranked and not ranked; files have them all."""
-SHORT_NAMES = dict(zip(ORGANS, ("large", "small", "stom."), strict=True))
+MOST_ORGANS = 6
+"""Organs shown of each candidate; where there are more, the three worst and the three best."""
+_ORGANS_BESIDE_BOTH = 3  # more take a table for Dice and another for the Hausdorff score
 Column = tuple[str, Callable[[CandidateScores], str]]
 
 
@@ -26,7 +28,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
     if verdict:
         parts += [Text(verdict.in_words), Text("")]
     if board.ranked:
-        columns = _score_columns(), _fold_columns(board), _organ_columns(), _cost_columns()
+        columns = _score_columns(), _fold_columns(board), *_organ_columns(board), _cost_columns()
         tables = [_table(board, some, verdict) for some in columns]
         tables[0] = _table(board, [*columns[0], *_verdict_columns(verdict)], verdict)
         for table in tables:
@@ -36,6 +38,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
                 Text("= cannot be told from the first; $ the cheapest with a fair chance", "dim")
             )
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
+        parts += [Text(line, style="dim") for line in _organ_notes(board)]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
@@ -83,16 +86,33 @@ def _fold_columns(board: Leaderboard) -> list[Column]:
     return [fold(i) for i in range(board.record.total_folds)]
 
 
-def _organ_columns() -> list[Column]:
-    def organ(name: str, metric: str) -> Column:
-        return SHORT_NAMES[name], lambda c: decimal(c.organ_mean(name, metric))
+def _organ_columns(board: Leaderboard) -> list[list[Column]]:
+    """The columns of one table, or of one for each metric where there are many organs."""
+    shown = board.telling_organs(MOST_ORGANS)
+    beside = len(shown) <= _ORGANS_BESIDE_BOTH
+    headers = dict(zip(shown, short_names(shown, 7 if beside else 6), strict=True))
 
-    return [
-        ("Dice", lambda c: decimal(c.mean("dice"))),
-        *(organ(name, "dice") for name in ORGANS),
-        ("Haus.", lambda c: decimal(c.mean("hausdorff"))),
-        *(organ(name, "hausdorff") for name in ORGANS),
-    ]
+    def organ(name: str, metric: str) -> Column:
+        return headers[name], lambda c: decimal(c.organ_mean(name, metric))
+
+    dice: list[Column] = [("Dice", lambda c: decimal(c.mean("dice")))]
+    dice += [organ(name, "dice") for name in shown]
+    hausdorff: list[Column] = [("Haus.", lambda c: decimal(c.mean("hausdorff")))]
+    hausdorff += [organ(name, "hausdorff") for name in shown]
+    return [dice + hausdorff] if beside else [dice, hausdorff]
+
+
+def _organ_notes(board: Leaderboard) -> list[str]:
+    """Which organs are shown, where it is not all, and how much of them is known."""
+    shown, notes = board.telling_organs(MOST_ORGANS), []
+    if len(shown) < len(board.organs):
+        half = MOST_ORGANS // 2
+        notes.append(
+            f"organs: the first candidate's {half} worst and {half} best by Dice, and "
+            f"{len(board.organs) - len(shown)} more in --csv, --json and --html"
+        )
+    known = known_in_words(board.known, MOST_ORGANS)
+    return [*notes, *[known] * bool(known)]
 
 
 def _cost_columns() -> list[Column]:
@@ -113,7 +133,7 @@ def _table(board: Leaderboard, columns: list[Column], verdict: Verdict | None) -
     table.add_column("#", justify="right")
     table.add_column("candidate", min_width=16, overflow="fold")
     for name, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for rank, line in enumerate(board.ranked[:MOST_ROWS], 1):
         cells = (value(line) for _, value in columns)
         table.add_row(f"{rank}{_mark(line, verdict)}", Text(line.label), *cells)

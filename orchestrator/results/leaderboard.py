@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gitract_core.errors import RunError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.sweeps.labels import candidate_labels
@@ -133,6 +133,39 @@ class Leaderboard:
     ranked: tuple[CandidateScores, ...]
     unranked: tuple[CandidateScores, ...]
 
+    @property
+    def organs(self) -> Organs:
+        """The organs of the run's data."""
+        return self.record.organs
+
+    @property
+    def known(self) -> dict[str, float]:
+        """By organ, the share of annotation that is known; empty where all of it is.
+
+        Mean over the finished folds of one candidate: every candidate has the same cases.
+        """
+        lines = sorted((*self.ranked, *self.unranked), key=lambda c: -len(c.finished))
+        results = lines[0].finished if lines else []
+        parts = [result.known for result in results if result.known]
+        shares = {o: _mean(part.get(o, 1.0) for part in parts) for o in self.organs if parts}
+        return shares if any(share < 1 for share in shares.values()) else {}
+
+    def telling_organs(self, most: int) -> tuple[str, ...]:
+        """The organs to show where there is no room for more than ``most`` of them.
+
+        All, if they are that few; otherwise the worst and the best ones by Dice of the first
+        candidate, half of each, in the data set's order.
+        """
+        if len(self.organs) <= most:
+            return self.organs.names
+        lines = self.ranked or self.unranked
+        dice = {organ: lines[0].organ_mean(organ, "dice") for organ in self.organs}
+        scored = sorted((o for o in dice if dice[o] == dice[o]), key=dice.__getitem__)
+        best = scored[len(scored) - most // 2 :] if len(scored) > most else []
+        order = [*best, *scored, *(organ for organ in dice if dice[organ] != dice[organ])]
+        chosen = set(order[:most])
+        return tuple(organ for organ in self.organs if organ in chosen)
+
     def top(self, count: int) -> tuple[CandidateScores, ...]:
         """The best ``count`` candidates; of those that share their networks, only the best.
 
@@ -154,8 +187,8 @@ class Leaderboard:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a candidate, ranked ones first, for CSV, Markdown and JSON."""
-        ranked = [_row(c, rank) for rank, c in enumerate(self.ranked, 1)]
-        return ranked + [_row(c, None) for c in self.unranked]
+        ranked = [_row(c, rank, self.organs) for rank, c in enumerate(self.ranked, 1)]
+        return ranked + [_row(c, None, self.organs) for c in self.unranked]
 
 
 def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
@@ -198,10 +231,10 @@ def _line(
     return CandidateScores(candidate, label, tuple(results), tuple(reasons))
 
 
-def _row(line: CandidateScores, rank: int | None) -> dict[str, Any]:
+def _row(line: CandidateScores, rank: int | None, organs: Organs) -> dict[str, Any]:
     per_organ = {
         f"{organ}_{metric}": line.organ_mean(organ, metric)
-        for organ in ORGANS
+        for organ in organs
         for metric in ("dice", "hausdorff")
     }
     return {

@@ -169,7 +169,7 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     trials = tuple(
         dataclasses.replace(
             _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now),
-            alone=directory.trial(spec).crowded.is_file(),
+            alone=directory.trial(spec).to_run_alone.is_file(),
         )
         for spec in record.specs()
     )

@@ -29,8 +29,8 @@ class SweepEvent:
         metrics: of that epoch by name (``dice``, ``val_loss``, ...); of a finished trial its
             ``score``, ``dice`` and ``hausdorff``.
         reason: one line on an error, or on why a candidate is dropped.
-        fault: kind of an error for programs: ``diverged``, ``refused``, ``memory``, ``crowded``
-            (the GPU was shared: runs again alone), ``disk``, ``lost`` or ``error``.
+        fault: kind of an error for programs: ``diverged``, ``refused``, ``memory``,
+            ``memory_shared`` (the GPU was shared: runs again alone), ``disk``, ``lost``, ``error``.
         candidate: label of the candidate that is proposed or dropped.
         specs: the trials of that candidate.
     """

@@ -253,6 +253,7 @@ def _record(
         seed=request.space.seed,
         data_directory=request.data.resolve(),
         data_fingerprint=index.fingerprint,
+        organs=index.organs,
         exclude=tuple(sorted(request.exclude)),
         spaces=(request.space.name,),
         commands=(request.command,),

@@ -22,6 +22,7 @@ from gitract_core import __version__
 from gitract_core.errors import GitractError, RunError, one_line
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
+from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
 
@@ -55,6 +56,7 @@ class _Record(TypedDict):
     version: str
     to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
+    organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class SweepRecord:
         version: of this package.
         repeats: further fold plans; their folds are numbered on from those of the first.
         to_come: candidates that a search has yet to propose.
+        organs: those of the data set; files that name none are of the contest.
     """
 
     candidates: tuple[Candidate, ...]
@@ -95,6 +98,7 @@ class SweepRecord:
     version: str = __version__
     to_come: int = 0
     repeats: tuple[Repeat, ...] = ()
+    organs: Organs = CONTEST
 
     @property
     def plans(self) -> tuple[Repeat, ...]:
@@ -138,7 +142,8 @@ class SweepRecord:
         values = {**self.__dict__, "data_directory": str(self.data_directory)}
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
-        return {"format": _FORMAT, **values, "candidates": candidates, "repeats": repeats}
+        lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
+        return {"format": _FORMAT, **values, **lists}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SweepRecord:
@@ -148,6 +153,7 @@ class SweepRecord:
             values[name] = tuple(values[name])
         values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
         values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
+        values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
 

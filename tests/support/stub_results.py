@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,8 +15,18 @@ from orchestrator.sweeps.preparation import PreparedSweep
 Quality = Callable[[Candidate], float]
 
 
-def write_result(sweep: PreparedSweep, spec: TrialSpec, value: float) -> None:
-    """A result whose score is ``value``, the same for every case but for a little noise."""
+def write_result(
+    sweep: PreparedSweep,
+    spec: TrialSpec,
+    value: float,
+    *,
+    known: Mapping[str, float] | None = None,
+) -> None:
+    """A result whose score is ``value``, the same for every case but for a little noise.
+
+    Organs are those of the run; the first is a little better than the last.
+    """
+    organs = sweep.record.organs
     random = np.random.default_rng([spec.fold, int(spec.candidate.key, 16) % 2**32])
     plans = (sweep.data.plan, *sweep.data.repeats)
     (plan,) = (p for p in plans if p.fingerprint == spec.folds_fingerprint)
@@ -26,12 +36,17 @@ def write_result(sweep: PreparedSweep, spec: TrialSpec, value: float) -> None:
         one = value + random.normal(0, 0.002)
         sums = {"dice_sum": 30 * one, "dice_rows": 30.0}
         sums |= {"hausdorff_sum": 2 * one, "hausdorff_volumes": 2.0}
-        per_case[str(case)] = {name: [total] * 3 for name, total in sums.items()}
-    scores = {"score": value, "dice": value, "hausdorff": value}
+        per_case[str(case)] = {name: [total] * len(organs) for name, total in sums.items()}
+    of_organ = (value - 0.002 * place for place in range(len(organs)))
+    per_class = {o: {"dice": v, "hausdorff": v} for o, v in zip(organs, of_organ, strict=True)}
+    scores = {"score": value, "dice": value, "hausdorff": value, "per_class": per_class}
     history = {"best_epoch": 1, "epochs": 1, "at_best": {}, "best": {}}
     cost = {"seconds": 1.0, "peak_memory_bytes": 1}
     files = TrialFiles(sweep.directory.trials / spec.key)
-    TrialResult(spec, scores, per_case, history, cost, {"parameters": 1}).save(files.result)
+    result = TrialResult(
+        spec, scores, per_case, history, cost, {"parameters": 1}, organs=organs, known=known or {}
+    )
+    result.save(files.result)
 
 
 class StubExecutor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gitract_core.device import DeviceSlices
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training
 
@@ -41,7 +41,8 @@ def made_up_slices(*, numbered: bool = False) -> DeviceSlices:
     if numbered:
         images = torch.arange(SLICES, dtype=torch.uint8)[:, None, None].repeat(1, SIZE, SIZE)
     first = torch.zeros(SLICES, dtype=torch.int64)
-    return DeviceSlices(images, masks, first, first + SLICES - 1)
+    last = first + SLICES - 1
+    return DeviceSlices(images[:, None], masks[:, None], first, last, n_organs=3)
 
 
 def spec_of(knobs: dict[str, object] | None = None, *, fold: int = 0, seed: int = 0) -> TrialSpec:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from gitract_core.eda.counting import GROUPS, group_name, spoken_name
-from gitract_core.organs import ORGANS
-from orchestrator.report.style import ORGAN_COLORS, SERIES_COLORS, new_figure, organ_name
+from gitract_core.eda.counting import spoken_name
+from gitract_core.organs import Organs
+from orchestrator.report.eda.terminal import overlap_groups
+from orchestrator.report.organ_names import organ_name
+from orchestrator.report.style import SERIES_COLORS, legend_columns, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,40 +20,51 @@ if TYPE_CHECKING:
     from gitract_core.eda.exploration import Exploration
     from gitract_core.eda.overlaps import OverlapProfile
 
-OVERLAP_GROUPS = tuple(group_name(group) for group in GROUPS)
 _ANY_COLOR = "#777777"
-_OVERLAP_COLOR = SERIES_COLORS[len(ORGANS)]  # no organ's
+_OVERLAP_COLOR = SERIES_COLORS[3]
+MOST_BARS = 24
+"""Combinations in figure 3, the most frequent ones."""
+MOST_CURVES = 8
+"""Organs in figure 6, those of most slices."""
 _BAR_HEIGHT = 0.72
 
 
 def combination_figure(exploration: Exploration) -> Figure:
     """Figure 3: annotated slices by exact combination, a band of each organ's color in a bar."""
-    figure, (axes,) = new_figure(width=5.6, height=3.2)
-    rows = [row for table in exploration.figure_3.values() for row in table.rows]
+    every = [row for table in exploration.figure_3.values() for row in table.rows]
+    named = [row for row in every if set(row.name.split("+")) <= set(exploration.organs)]
+    frequent = sorted(named, key=lambda row: -row.slices)[:MOST_BARS]
+    rows = [row for row in named if row in frequent]
+    colors = Organs(exploration.organs).colors
+    figure, (axes,) = new_figure(width=5.6, height=max(3.2, 0.9 + 0.27 * len(rows)))
     for place, row in enumerate(rows):
         organs = row.name.split("+")
         band = _BAR_HEIGHT / len(organs)
         for number, organ in enumerate(organs):
             bottom = place - _BAR_HEIGHT / 2 + number * band
-            axes.barh(bottom, row.slices, band, align="edge", color=ORGAN_COLORS[organ])
+            axes.barh(bottom, row.slices, band, align="edge", color=colors[organ])
         share = "" if row.share_of_annotated is None else f" ({row.share_of_annotated:.1%})"
         text = f"{row.slices:,}{share}"
         axes.annotate(text, (row.slices, place), (4, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(rows)), [spoken_name(row.name) for row in rows])
+    axes.set_yticks(range(len(rows)), [spoken_name(row.name, exploration.organs) for row in rows])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, 1.45 * max(1, *(row.slices for row in rows)))
+    axes.set_xlim(0, 1.45 * max([1, *(row.slices for row in rows)]))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("slices (share of the annotated ones)")
-    axes.set_title("Annotated slices by the organs they hold", loc="left")
+    some = "" if len(rows) == len(every) else f", the {len(rows)} most frequent sets"
+    axes.set_title(f"Annotated slices by the organs they hold{some}", loc="left")
     return figure
 
 
 def position_figure(exploration: Exploration) -> Figure:
     """Figure 6: scans whose slice of a number holds an organ, with the peaks marked."""
     figure, (axes,) = new_figure(width=5.6, height=3.6)
-    colors = {"any": _ANY_COLOR, **ORGAN_COLORS}
-    for name, color in colors.items():
+    shown = drawn_organs(exploration)
+    colors = {"any": _ANY_COLOR, **Organs(exploration.organs).colors}
+    labels = []
+    for name in ("any", *shown):
+        color = colors[name]
         profile = exploration.figure_6[name]
         numbers = range(1, len(profile.histogram) + 1)
         label = f"{organ_name(name)} organ" if name == "any" else organ_name(name)
@@ -59,6 +72,7 @@ def position_figure(exploration: Exploration) -> Figure:
             label += f", peak {profile.peak_slice} ({profile.peak_scans} scans)"
             axes.plot(profile.peak_slice, profile.peak_scans, "o", color=color, markersize=5)
             axes.vlines(profile.peak_slice, 0, profile.peak_scans, color, "dotted", linewidth=1)
+        labels.append(label)
         axes.plot(numbers, profile.histogram, color=color, label=label, linewidth=1.6)
         if name == "any":
             axes.fill_between(numbers, profile.histogram, color=color, alpha=0.12, linewidth=0)
@@ -67,26 +81,42 @@ def position_figure(exploration: Exploration) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("slice number")
     axes.set_ylabel("scans with the organ in that slice")
-    axes.set_title("Where in a scan the organs lie", loc="left")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    more = len(exploration.organs) - len(shown)
+    some = "" if not more else f", the {len(shown)} in most slices of {len(exploration.organs)}"
+    axes.set_title(f"Where in a scan the organs lie{some}", loc="left")
+    columns = min(2, legend_columns(figure, labels))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
 
 
+def drawn_organs(exploration: Exploration) -> list[str]:
+    """The organs of figure 6: all, or of many those that most slices hold."""
+    slices = {organ: exploration.figure_6[organ].slices for organ in exploration.organs}
+    most = sorted(slices, key=lambda organ: -slices[organ])[:MOST_CURVES]
+    return [organ for organ in exploration.organs if organ in most]
+
+
 def overlap_figure(
-    exploration: Exploration, groups: Sequence[str] = OVERLAP_GROUPS, columns: int = 2
+    exploration: Exploration, groups: Sequence[str] | None = None, columns: int = 2
 ) -> Figure:
     """Figure 12: slices by the area in which a group of organs overlaps, a panel a group."""
+    groups = overlap_groups(exploration) if groups is None else groups
+    if not groups:
+        figure, (axes,) = new_figure(height=1.2)
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no organs overlap", ha="center", va="center")
+        return figure
     rows = -(-len(groups) // columns)
     figure, panels = new_figure(rows, columns, width=4.4, height=2.9)
     for axes, group in zip(panels, groups, strict=False):
-        _overlap_panel(axes, group, exploration.figure_12[group])
+        axes.set_title(spoken_name(group, exploration.organs), loc="left")
+        _overlap_panel(axes, exploration.figure_12[group])
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     return figure
 
 
-def _overlap_panel(axes: Axes, group: str, profile: OverlapProfile) -> None:
-    axes.set_title(spoken_name(group), loc="left")
+def _overlap_panel(axes: Axes, profile: OverlapProfile) -> None:
     axes.set_xlabel("overlap, pixels of a slice")
     axes.set_ylabel("slices (log)")
     lefts = [profile.bin_width_px * place for place in range(len(profile.histogram))]
@@ -101,6 +131,7 @@ def _overlap_panel(axes: Axes, group: str, profile: OverlapProfile) -> None:
     axes.text(0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top")
 
 
-def organ_colors() -> dict[str, str]:
-    """For keys beside pictures: name of an organ as people write it -> color."""
-    return {organ_name(organ): ORGAN_COLORS[organ] for organ in ORGANS}
+def organ_colors(exploration: Exploration, shown: Iterable[str]) -> dict[str, str]:
+    """For keys beside pictures of some organs: name as people write it -> color."""
+    colors, wanted = Organs(exploration.organs).colors, set(shown)
+    return {organ_name(organ): color for organ, color in colors.items() if organ in wanted}

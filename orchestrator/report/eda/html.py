@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from gitract_core.eda.counting import spoken_name
 from gitract_core.files.atomic import write_bytes
 from orchestrator.report.eda.charts import (
-    OVERLAP_GROUPS,
     combination_figure,
     organ_colors,
     overlap_figure,
@@ -22,7 +21,16 @@ from orchestrator.report.eda.slices import (
     overlapping_pictures,
     typical_pictures,
 )
-from orchestrator.report.eda.terminal import frequencies, number, percent, slice_list
+from orchestrator.report.eda.terminal import (
+    MOST_ROWS,
+    frequencies,
+    largest,
+    number,
+    overlap_groups,
+    percent,
+    slice_list,
+)
+from orchestrator.report.organ_names import known_in_words, organ_name
 from orchestrator.report.overlay import png_bytes
 from orchestrator.report.style import figure_bytes
 
@@ -57,6 +65,8 @@ def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> P
     """
     from jinja2 import Environment, StrictUndefined
 
+    typical = typical_pictures(index, exploration)
+    overlapping = overlapping_pictures(index, exploration)
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     inventory = exploration.inventory
     page = template.render(
@@ -65,21 +75,26 @@ def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> P
         cases=frequencies(inventory.scans_per_case, "scan", "scans"),
         scans=frequencies(inventory.slices_per_scan, "slice", "slices"),
         sizes=_sizes(exploration),
-        counts=[_counts(f"Table {n}", getattr(exploration, f"table_{n}")) for n in (1, 2, 3, 4)],
-        sections=[_counts(f"Figure 3{s}", t) for s, t in exploration.figure_3.items()],
+        counts=[
+            _counts(f"Table {n}", getattr(exploration, f"table_{n}"), exploration)
+            for n in (1, 2, 3, 4)
+        ],
+        sections=[_counts(f"Figure 3{s}", t, exploration) for s, t in exploration.figure_3.items()],
         combinations=_svg(combination_figure(exploration), "f3"),
-        typical=[_pictures(p, whole=True) for p in typical_pictures(index, exploration)],
-        overlapping=[_pictures(p, whole=False) for p in overlapping_pictures(index, exploration)],
+        typical=[_pictures(p, whole=True) for p in typical],
+        overlapping=[_pictures(p, whole=False) for p in overlapping],
+        typical_colors=organ_colors(exploration, {o for p in typical for o in p.organs}),
+        overlapping_colors=organ_colors(exploration, {o for p in overlapping for o in p.organs}),
+        known=known_in_words(exploration.known, len(exploration.organs)),
         positions=_svg(position_figure(exploration), "f6"),
         position_table=_positions(exploration),
         overlaps=[
             _svg(overlap_figure(exploration, [group], 1), f"f12{place}")
-            for place, group in enumerate(OVERLAP_GROUPS)
+            for place, group in enumerate(overlap_groups(exploration))
         ],
         overlap_table=_overlaps(exploration),
         area_table=_areas(exploration),
         gap_table=_gaps(exploration),
-        colors=organ_colors(),
     )
     write_bytes(path, page.encode())
     return path
@@ -94,17 +109,19 @@ def _sizes(exploration: Exploration) -> PageTable:
     return PageTable("Sizes", ("height x width", "spacing, mm", "slices", "scans"), tuple(rows))
 
 
-def _counts(name: str, table: CountTable) -> PageTable:
+def _counts(name: str, table: CountTable, exploration: Exploration) -> PageTable:
+    shown, more = largest(table, MOST_ROWS)
     rows = tuple(
         (
-            spoken_name(row.name),
+            spoken_name(row.name, exploration.organs),
             number(row.slices),
             percent(row.share),
             percent(row.share_of_annotated),
         )
-        for row in table.rows
+        for row in shown
     )
-    return PageTable(f"{name}: {table.title}", ("", "slices", "of all", "of annotated"), rows)
+    some = f", the {len(shown)} most frequent of {len(shown) + more}" if more else ""
+    return PageTable(f"{name}: {table.title}{some}", ("", "slices", "of all", "of annotated"), rows)
 
 
 def _positions(exploration: Exploration) -> PageTable:
@@ -114,7 +131,7 @@ def _positions(exploration: Exploration) -> PageTable:
         figures = (profile.peak_slice, profile.peak_scans, profile.first_median)
         cells = tuple(number(value) for value in (*figures, profile.last_median))
         a_scan = "-" if spread is None else f"{spread.min}-{number(spread.median)}-{spread.max}"
-        rows.append((spoken_name(name), *cells, a_scan))
+        rows.append((spoken_name(name, exploration.organs), *cells, a_scan))
     header = ("", "peak slice", "scans there", "median first", "median last", "slices a scan")
     return PageTable("Peaks, and least, median and most slices a scan", header, tuple(rows))
 
@@ -133,22 +150,26 @@ def _area_cells(profile: AreaProfile) -> tuple[str, ...]:
 
 def _overlaps(exploration: Exploration) -> PageTable:
     rows = tuple(
-        (spoken_name(name), number(profile.slices_together), *_area_cells(profile))
-        for name, profile in exploration.figure_12.items()
+        (
+            spoken_name(name, exploration.organs),
+            number(exploration.figure_12[name].slices_together),
+            *_area_cells(exploration.figure_12[name]),
+        )
+        for name in overlap_groups(exploration, MOST_ROWS)
     )
+    more = len(exploration.figure_12) - len(rows)
+    some = f", the {len(rows)} largest of {len(rows) + more}" if more else ""
     header = ("", "slices with all", "overlapping", *_LEVEL_NAMES)
-    return PageTable("Overlap areas, pixels of a slice", header, rows)
+    return PageTable(f"Overlap areas, pixels of a slice{some}", header, rows)
 
 
 def _areas(exploration: Exploration) -> PageTable:
-    rows = tuple(
-        (spoken_name(name), *_area_cells(area)) for name, area in exploration.areas.items()
-    )
+    rows = tuple((organ_name(name), *_area_cells(area)) for name, area in exploration.areas.items())
     return PageTable("Areas of organs, pixels of a slice", ("", "slices", *_LEVEL_NAMES), rows)
 
 
 def _gaps(exploration: Exploration) -> PageTable:
-    rows = tuple((g.scan, spoken_name(g.organ), slice_list(g.slices, 20)) for g in exploration.gaps)
+    rows = tuple((g.scan, organ_name(g.organ), slice_list(g.slices, 20)) for g in exploration.gaps)
     title = "Organs missing between two slices of a scan that hold them"
     return PageTable(title, ("scan", "organ", "slices"), rows)
 
@@ -212,12 +233,12 @@ figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
 <tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
 {%- endmacro %}
-{% macro key() -%}
+{% macro key(colors) -%}
 <p class="key">{% for organ, color in colors.items() -%}
 <span><i style="background:{{ color }}"></i>{{ organ }}</span>{% endfor %}</p>
 {%- endmacro %}
-{% macro slices(pictures, nothing) -%}
-{% if pictures %}{{ key() }}
+{% macro slices(pictures, colors, nothing) -%}
+{% if pictures %}{{ key(colors) }}
 <div class="grid">{% for picture in pictures %}
 <figure>{% for image in picture.images -%}
 <img src="{{ image }}" alt="{{ picture.title }}, {{ picture.caption }}">{% endfor %}
@@ -227,16 +248,17 @@ figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
 <h1>{{ name }}</h1>
 <p>{{ "{:,}".format(inventory.cases) }} cases, {{ "{:,}".format(inventory.scans) }} scans,
 {{ "{:,}".format(inventory.slices) }} slices.<br>Cases: {{ cases }}.<br>Scans: {{ scans }}.</p>
+{% if known %}<p>Annotation that is not known counts as not there. {{ known }}.</p>{% endif %}
 {{ show(sizes) }}
 <h2>Tables 1 to 4: slices and the organs they hold</h2>
 <div class="grid tables">{% for table in counts %}{{ show(table) }}{% endfor %}</div>
 <h2>Figure 3: combinations of organs</h2>
 <figure>{{ combinations }}</figure>
 <div class="grid tables">{% for table in sections %}{{ show(table) }}{% endfor %}</div>
-<h2>Figure 4: typical slices with one, two and three organs</h2>
-{{ slices(typical, "No slice is annotated.") }}
+<h2>Figure 4: typical slices with one, two and more organs</h2>
+{{ slices(typical, typical_colors, "No slice is annotated.") }}
 <h2>Figure 5: the largest overlaps</h2>
-{{ slices(overlapping, "No organs overlap.") }}
+{{ slices(overlapping, overlapping_colors, "No organs overlap.") }}
 <h2>Figure 6: where in a scan the organs lie</h2>
 <figure>{{ positions }}</figure>
 {{ show(position_table) }}

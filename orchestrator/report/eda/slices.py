@@ -12,15 +12,11 @@ from gitract_core.data import rle
 from gitract_core.data.images import read_image, scan_to_bytes
 from gitract_core.eda.counting import group_name, spoken_name
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
-from orchestrator.report.eda.charts import (
-    combination_figure,
-    organ_colors,
-    overlap_figure,
-    position_figure,
-)
+from gitract_core.organs import Organs
+from orchestrator.report.eda.charts import combination_figure, overlap_figure, position_figure
+from orchestrator.report.organ_names import organ_name
 from orchestrator.report.overlay import overlay
-from orchestrator.report.style import new_figure, picture_axes, save_figure
+from orchestrator.report.style import new_figure, organ_legend, picture_axes, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
     from gitract_core.eda.exploration import Exploration, ShownSlice
 
 _LEAST_ZOOM_PX = 64  # side of a zoomed part, in pixels of the slice
+_MOST_AREAS = 4
 _ZOOMED_PX = 480  # its side in the picture, about
 
 
@@ -41,12 +38,14 @@ class SlicePicture:
         caption: which slice, and its areas.
         gray: the slice alone, RGB uint8 (height, width, 3).
         drawn: with its masks drawn over it, of the same shape.
+        organs: those that are drawn.
     """
 
     title: str
     caption: str
     gray: np.ndarray
     drawn: np.ndarray
+    organs: tuple[str, ...]
 
 
 def typical_pictures(index: SliceIndex, exploration: Exploration) -> list[SlicePicture]:
@@ -54,11 +53,21 @@ def typical_pictures(index: SliceIndex, exploration: Exploration) -> list[SliceP
     pictures = []
     for shown in exploration.figure_4:
         image, masks = _read(index, shown.id)
-        areas = (f"{spoken_name(o)} {shown.areas_px[o]:,} px" for o in shown.organs)
-        caption = f"{shown.id}: {', '.join(areas)}"
-        title = spoken_name(group_name(shown.organs))
-        pictures.append(_picture(title, caption, image, masks, scale=2))
+        caption = f"{shown.id}: {_areas_in_words(shown)}"
+        title = spoken_name(group_name(shown.organs), exploration.organs)
+        drawn = _Masks(masks, index.organs)
+        pictures.append(_picture(title, caption, image, drawn, scale=2))
     return pictures
+
+
+def _areas_in_words(shown: ShownSlice) -> str:
+    """The area of each organ that a slice is an example of; of many the largest ones."""
+    order = shown.organs
+    if len(order) > _MOST_AREAS:
+        order = tuple(sorted(order, key=lambda organ: -shown.areas_px[organ]))[:_MOST_AREAS]
+    areas = [f"{organ_name(organ)} {shown.areas_px[organ]:,} px" for organ in order]
+    more = len(shown.organs) - len(order)
+    return ", ".join([*areas, *[f"{more} smaller ones"] * (more > 0)])
 
 
 def overlapping_pictures(index: SliceIndex, exploration: Exploration) -> list[SlicePicture]:
@@ -66,22 +75,25 @@ def overlapping_pictures(index: SliceIndex, exploration: Exploration) -> list[Sl
     pictures = []
     for shown in exploration.figure_5:
         image, masks = _read(index, shown.id)
-        rows, columns = _around(masks, shown)
-        part = image[rows, columns], masks[:, rows, columns]
+        rows, columns = _around(masks[[index.organs.place(o) for o in shown.organs]])
+        part = image[rows, columns], _Masks(masks[:, rows, columns], index.organs)
         caption = f"{shown.id}: {shown.overlap_px:,} px in common"
-        title = spoken_name(group_name(shown.organs))
+        title = spoken_name(group_name(shown.organs), exploration.organs)
         scale = max(1, round(_ZOOMED_PX / max(part[0].shape)))
         pictures.append(_picture(title, caption, *part, scale=scale))
     return pictures
 
 
-def slices_figure(pictures: list[SlicePicture], columns: int, nothing: str) -> Figure:
+def slices_figure(
+    pictures: list[SlicePicture], columns: int, nothing: str, organs: Organs
+) -> Figure:
     """Pairs of a slice and its masks, ``columns`` pairs a line; a line of text if there are none.
 
     Args:
         pictures: of slices.
         columns: how many pairs stand beside each other.
         nothing: what to say when there is no picture.
+        organs: of the data set.
     """
     if not pictures:
         figure, (axes,) = new_figure(height=1.2)
@@ -98,8 +110,7 @@ def slices_figure(pictures: list[SlicePicture], columns: int, nothing: str) -> F
         picture_axes(panels[first], f"{picture.title}\n{name}").imshow(picture.gray)
         below = picture_axes(panels[first + columns], areas.replace(" px, ", " px\n"))
         below.imshow(picture.drawn)
-    keys = [_patch(color, name) for name, color in organ_colors().items()]
-    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False)
+    organ_legend(figure, organs, shown={o for picture in pictures for o in picture.organs})
     return figure
 
 
@@ -109,25 +120,30 @@ def write_figures(directory: Path, index: SliceIndex, exploration: Exploration) 
     overlapping = overlapping_pictures(index, exploration)
     figures = {
         3: combination_figure(exploration),
-        4: slices_figure(typical, 3, "no annotated slice"),
-        5: slices_figure(overlapping, 4, "no organs overlap"),
+        4: slices_figure(typical, 3, "no annotated slice", index.organs),
+        5: slices_figure(overlapping, 4, "no organs overlap", index.organs),
         6: position_figure(exploration),
         12: overlap_figure(exploration),
     }
     return [save_figure(figure, directory / f"figure_{n}.png") for n, figure in figures.items()]
 
 
+@dataclass(frozen=True)
+class _Masks:
+    """Boolean (organs, height, width), and whose they are."""
+
+    masks: np.ndarray
+    organs: Organs
+
+
 def _picture(
-    title: str, caption: str, image: np.ndarray, masks: np.ndarray, scale: int
+    title: str, caption: str, image: np.ndarray, drawn: _Masks, scale: int
 ) -> SlicePicture:
-    gray = overlay(image, np.zeros_like(masks), scale=scale)
-    return SlicePicture(title, caption, gray, overlay(image, masks, fill=0.4, scale=scale))
-
-
-def _patch(color: str, name: str) -> object:
-    from matplotlib.patches import Patch
-
-    return Patch(color=color, label=name)
+    masks, organs = drawn.masks, drawn.organs
+    there = tuple(o for o, mask in zip(organs, masks, strict=True) if mask.any())
+    gray = overlay(image, np.zeros_like(masks), organs, scale=scale)
+    over = overlay(image, masks, organs, fill=0.4, scale=scale)
+    return SlicePicture(title, caption, gray, over, there)
 
 
 def _read(index: SliceIndex, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -138,13 +154,13 @@ def _read(index: SliceIndex, name: str) -> tuple[np.ndarray, np.ndarray]:
     row = rows.iloc[0]
     height, width = int(row["height"]), int(row["width"])
     image = read_image(index.root / str(row["path"]), height, width)
-    masks = np.stack([rle.decode(row[organ], height, width) for organ in ORGANS])
+    masks = np.stack([rle.decode(row[organ], height, width) for organ in index.organs])
     return scan_to_bytes(image[None])[0], masks
 
 
-def _around(masks: np.ndarray, shown: ShownSlice) -> tuple[slice, slice]:
-    """A square part of the slice around the overlap, twice as wide as the overlap."""
-    common = np.logical_and.reduce([masks[ORGANS.index(organ)] for organ in shown.organs])
+def _around(masks: np.ndarray) -> tuple[slice, slice]:
+    """A square part of the slice around the masks' overlap, twice as wide as the overlap."""
+    common = np.logical_and.reduce(masks)
     bounds = [(int(p.min()), int(p.max()) + 1) for p in np.nonzero(common)]
     side = max(_LEAST_ZOOM_PX, *(2 * (stop - start) for start, stop in bounds))
     parts = []

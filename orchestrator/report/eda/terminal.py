@@ -10,21 +10,27 @@ from rich.table import Table
 from rich.text import Text
 
 from gitract_core.eda.counting import spoken_name
+from orchestrator.report.organ_names import known_in_words, organ_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gitract_core.eda.counting import CountTable
+    from gitract_core.eda.counting import CountRow, CountTable
     from gitract_core.eda.exploration import Exploration
     from gitract_core.eda.inventory import Inventory
     from gitract_core.eda.overlaps import AreaProfile
-    from gitract_core.eda.positions import Gap, PositionProfile
+    from gitract_core.eda.positions import Gap
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPARK_COLUMNS = 22
 _BAR_COLUMNS = 16
 _NAME_COLUMNS = 37
 _GAPS_SHOWN = 10
+MOST_ROWS = 40
+"""Rows of a table of combinations; JSON has all."""
+_MOST_TERMINAL_ROWS = 15
+MOST_PANELS = 8
+"""Groups in figure 12, those of the largest overlaps."""
 
 
 def eda_view(exploration: Exploration) -> RenderableType:
@@ -32,10 +38,13 @@ def eda_view(exploration: Exploration) -> RenderableType:
     parts = [
         _inventory(exploration.inventory),
         _counts(exploration),
-        _positions(exploration.figure_6),
+        _positions(exploration),
         _areas(exploration),
         _gaps(exploration.gaps),
     ]
+    if exploration.known:
+        known = known_in_words(exploration.known, 6).replace("not scored", "counted as not there")
+        parts.insert(1, Text(known))
     spaced = [line for part in parts for line in (part, Text(""))]
     return Group(*spaced[:-1])
 
@@ -117,22 +126,42 @@ def _counts(exploration: Exploration) -> Table:
         f"Figure 3{s}": part for s, part in exploration.figure_3.items()
     }
     for name, section in sections.items():
-        _add_section(table, f"{name}: {section.title}", section, exploration.inventory.slices)
+        _add_section(table, f"{name}: {section.title}", section, exploration)
     return table
 
 
-def _add_section(table: Table, title: str, section: CountTable, total: int) -> None:
+def largest(section: CountTable, most: int) -> tuple[list[CountRow], int]:
+    """The rows of a table, or the most frequent ones of many; and how many are left out."""
+    if len(section.rows) <= most:
+        return list(section.rows), 0
+    return sorted(section.rows, key=lambda row: -row.slices)[:most], len(section.rows) - most
+
+
+def overlap_groups(exploration: Exploration, most: int = MOST_PANELS) -> list[str]:
+    """The groups of figure 12: all, or of many those of most overlapping pixels, largest first."""
+    groups = exploration.figure_12
+    if len(groups) <= most:
+        return list(groups)
+    return sorted(groups, key=lambda group: -groups[group].sum_px)[:most]
+
+
+def _add_section(table: Table, title: str, section: CountTable, exploration: Exploration) -> None:
+    total = exploration.inventory.slices
     if table.row_count:
         table.add_row()
     table.add_row(Text(title, style="bold"))
-    for row in section.rows:
-        name = f"  {spoken_name(row.name)}"
+    most = _MOST_TERMINAL_ROWS if any("+" in row.name for row in section.rows) else MOST_ROWS
+    shown, more = largest(section, most)
+    for row in shown:
+        name = Text(f"  {spoken_name(row.name, exploration.organs)}")
         bar = "█" * round(_BAR_COLUMNS * row.slices / total)
         shares = percent(row.share), percent(row.share_of_annotated)
         table.add_row(name, number(row.slices), *shares, Text(bar, style="dim"))
+    if more:
+        table.add_row(f"  and {more} rarer ones in --json")
 
 
-def _positions(profiles: dict[str, PositionProfile]) -> Table:
+def _positions(exploration: Exploration) -> Table:
     table = _table(
         "Figure 6: where in a scan organs lie (medians over the scans that hold them)",
         "",
@@ -144,24 +173,30 @@ def _positions(profiles: dict[str, PositionProfile]) -> Table:
         "along the scan",
     )
     table.columns[-1].justify = "left"
-    for name, profile in profiles.items():
+    for name, profile in exploration.figure_6.items():
         spread = profile.slices_per_scan
         a_scan = "-" if spread is None else f"{spread.min}-{number(spread.median)}-{spread.max}"
         figures = (profile.peak_slice, profile.peak_scans, profile.first_median)
         cells = (number(value) for value in (*figures, profile.last_median))
         spark = sparkline(profile.histogram) if profile.slices else "-"
-        table.add_row(spoken_name(name), *cells, a_scan, spark)
+        table.add_row(Text(organ_name(name)), *cells, a_scan, spark)
     return table
 
 
 def _areas(exploration: Exploration) -> RenderableType:
     columns = ("slices", "p5", "median", "p95", "largest px")
     overlaps = _table("Figure 12: overlaps, pixels of a slice", "", "of", *columns)
-    for name, profile in exploration.figure_12.items():
-        overlaps.add_row(spoken_name(name), number(profile.slices_together), *_area_cells(profile))
+    groups = overlap_groups(exploration, _MOST_TERMINAL_ROWS)
+    for name in groups:
+        profile = exploration.figure_12[name]
+        shown = Text(spoken_name(name, exploration.organs))
+        overlaps.add_row(shown, number(profile.slices_together), *_area_cells(profile))
+    if len(groups) < len(exploration.figure_12):
+        more = len(exploration.figure_12) - len(groups)
+        overlaps.add_row(f"and {more} smaller ones in --json")
     areas = _table("Areas of organs, pixels of a slice", "", *columns)
     for name, area in exploration.areas.items():
-        areas.add_row(spoken_name(name), *_area_cells(area))
+        areas.add_row(Text(organ_name(name)), *_area_cells(area))
     return Group(overlaps, Text(""), areas)
 
 
@@ -178,7 +213,7 @@ def _gaps(gaps: tuple[Gap, ...]) -> RenderableType:
         return Text("No organ is missing between two slices of a scan that hold it.")
     table = _table("Organs missing between slices that hold them", "scan", "organ", "slices")
     for gap in gaps[:_GAPS_SHOWN]:
-        table.add_row(gap.scan, spoken_name(gap.organ), slice_list(gap.slices))
+        table.add_row(gap.scan, Text(organ_name(gap.organ)), slice_list(gap.slices))
     if len(gaps) > _GAPS_SHOWN:
         table.add_row(f"and {len(gaps) - _GAPS_SHOWN} more")
     return table

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gitract_core.data.folds import FoldPlan
-from gitract_core.organs import ORGANS
+from gitract_core.organs import Organs
 from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.statistics.case_sums import COLUMNS, competition_of
 
@@ -18,35 +18,36 @@ LEAST_CASES = 3
 """For a correlation."""
 
 
-def case_values(plan: FoldPlan, shown: Sequence[CandidateScores]) -> dict[str, Any]:
+def case_values(plan: FoldPlan, shown: Sequence[CandidateScores], organs: Organs) -> dict[str, Any]:
     """Out-of-fold scores of every case, hardest case first.
 
     Returns:
-        ``cases``, their ``folds``, the candidates' ``labels``, and ``values``: for ``score`` and
-        each organ's Dice one row a candidate, None where there is nothing to count.
+        ``cases``, their ``folds``, the candidates' ``labels``, ``score``: one row a candidate, and
+        ``dice``: such a table an organ, in the organs' order; None where there is nothing to count.
     """
-    names = [str(case) for case in plan.fold_of_case]
-    sums = np.stack([case_sums(line, names) for line in shown]) if shown else np.empty((0, 0))
     if not shown:
-        return {"cases": [], "folds": [], "labels": [], "values": {}}
+        return {"cases": [], "folds": [], "labels": [], "score": [], "dice": []}
+    fold_of = {str(case): fold for case, fold in plan.fold_of_case.items()}
+    names = list(fold_of)
+    sums = np.stack([case_sums(line, names, organs) for line in shown])
     scores = competition_of(sums.sum(axis=2))  # (candidates, cases)
     means = _column_means(scores)
     order = np.argsort(np.where(np.isnan(means), np.inf, means), kind="stable")
     with np.errstate(invalid="ignore", divide="ignore"):
         dice = sums[..., 0] / sums[..., 1]  # (candidates, cases, organs)
-    tables = {"score": scores, **{organ: dice[..., i] for i, organ in enumerate(ORGANS)}}
     return {
         "cases": [names[place] for place in order],
-        "folds": [plan.fold_of_case[int(names[place])] for place in order],
+        "folds": [fold_of[names[place]] for place in order],
         "labels": [line.label for line in shown],
-        "values": {key: table[:, order].round(4).tolist() for key, table in tables.items()},
+        "score": scores[:, order].round(4).tolist(),
+        "dice": [dice[:, order, place].round(3).tolist() for place in range(len(organs))],
     }
 
 
-def case_sums(line: CandidateScores, cases: Sequence[str]) -> np.ndarray:
+def case_sums(line: CandidateScores, cases: Sequence[str], organs: Organs) -> np.ndarray:
     """A candidate's sums and counts, float (cases, organs, 4); zero where a fold is missing."""
     found = line.per_case
-    table = np.zeros((len(cases), len(ORGANS), len(COLUMNS)))
+    table = np.zeros((len(cases), len(organs), len(COLUMNS)))
     for place, case in enumerate(cases):
         if case in found:
             table[place] = np.array([found[case][column] for column in COLUMNS]).T
@@ -92,12 +93,14 @@ def complement(scores: np.ndarray) -> Pairs:
     return Pairs(correlation, gain, (a, b))
 
 
-def pair_values(ranked: Sequence[CandidateScores]) -> dict[str, Any] | None:
+def pair_values(ranked: Sequence[CandidateScores], organs: Organs) -> dict[str, Any] | None:
     """Both tables of the complete candidates and the pair that promises most; None for one."""
     if len(ranked) < 2:
         return None
     names = list(ranked[0].per_case)
-    scores = np.stack([competition_of(case_sums(line, names).sum(axis=1)) for line in ranked])
+    scores = np.stack(
+        [competition_of(case_sums(line, names, organs).sum(axis=1)) for line in ranked]
+    )
     pairs = complement(scores)
     known = scores[:, np.isfinite(scores).all(axis=0)]
     return {

@@ -16,7 +16,8 @@ from importlib.resources import files
 from typing import Any
 
 from gitract_core.files.atomic import finite_or_none
-from orchestrator.report.style import ORGAN_COLORS, SERIES_COLORS
+from gitract_core.organs import Organs
+from orchestrator.report.style import SERIES_COLORS
 
 BUDGET_BYTES = 8_000_000
 """Scans are left out of the gallery of a page that would be larger."""
@@ -58,7 +59,8 @@ def render_page(values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    style = _colors() + _asset("page.css")
+    organs = Organs(tuple(organ["key"] for organ in values["run"]["organs"]))
+    style = _colors(organs) + _asset("page.css")
     script = "\n".join(_asset(name) for name in SCRIPTS)
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
@@ -74,12 +76,14 @@ def render_page(values: Mapping[str, Any]) -> str:
     )
 
 
-def _colors() -> str:
-    """The project's palettes as CSS variables; black becomes the color of text."""
-    lines = [f"--{organ}: {color};" for organ, color in ORGAN_COLORS.items()]
+def _colors(organs: Organs) -> str:
+    """The palettes as CSS variables, organs by their place; black becomes the color of text."""
+    colors = list(organs.colors.values())
+    lines = [f"--organ-{place}: {color};" for place, color in enumerate(colors)]
     for place, color in enumerate(SERIES_COLORS):
         lines.append(f"--series-{place}: {'var(--ink)' if color == '#000000' else color};")
-    return ":root { " + " ".join(lines) + " }\n"
+    classes = [f".organ-{i} {{ --organ: var(--organ-{i}); }}" for i in range(len(colors))]
+    return ":root { " + " ".join(lines) + " }\n" + "\n".join(classes) + "\n"
 
 
 def _asset(name: str) -> str:

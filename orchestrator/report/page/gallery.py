@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.slices import SliceIndex, SliceKey
+from gitract_core.data.annotation import State
+from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.errors import RunError
-from gitract_core.organs import ORGANS
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import read_oof
 from gitract_core.results.trial_result import TrialResult
-from orchestrator.report.page.places import ScoreTables
+from orchestrator.report.page.places import ScoreTables, scans_of
 from orchestrator.report.page.sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.run_slices import gray_scan, run_index
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
@@ -53,16 +53,17 @@ class ChosenScan:
     scans: int
 
 
-def scan_scores(table: pd.DataFrame) -> pd.Series:
+def scan_scores(table: pd.DataFrame, index: pd.DataFrame | None = None) -> pd.Series:
     """Each scan's own competition score: 0.4 mean Dice + 0.6 mean Hausdorff score, worst first.
 
     Args:
         table: rows of ``scores.parquet``; scans without an organ in truth and prediction have
             nothing to count and are left out.
+        index: table of the ``SliceIndex``; without it ids must be written as the contest's are.
     """
     slices = table[table["level"] == "slice"]
     scans = table[table["level"] == "scan"]
-    dice = slices.groupby(slices["id"].str.rpartition("_slice_")[0])["dice"].mean()
+    dice = slices.groupby(scans_of(slices["id"], index))["dice"].mean()
     hausdorff = 1 - scans.groupby("id")["hausdorff"].mean()
     scores = (DICE_SHARE * dice + HAUSDORFF_SHARE * hausdorff).dropna()
     return scores.sort_index().sort_values(kind="stable")
@@ -119,13 +120,13 @@ def gallery_values(
         return None
     table = tables[line.label].drop_duplicates(["level", "id", "class"])  # of the first fold plan
     index = run_index(board.record)
-    chosen = choose_scans(scan_scores(table))
+    chosen = choose_scans(scan_scores(table, index.table))
     dice = table[table["level"] == "slice"].set_index(["id", "class"])["dice"].sort_index()
     sheets, scans = [], []
     for scan in chosen:
         sheet, values = _scan(directory, line, index, scan)
         for entry in values["slices"]:
-            entry["dice"] = [_decimals(dice.get((entry["id"], organ))) for organ in ORGANS]
+            entry["dice"] = [_decimals(dice.get((entry["id"], organ))) for organ in board.organs]
         sheets.append(sheet)
         scans.append(values)
     for values, sheet, uri in zip(scans, sheets, sheet_uris(sheets), strict=True):
@@ -136,13 +137,14 @@ def gallery_values(
 def _scan(
     directory: SweepDirectory, line: CandidateScores, index: SliceIndex, chosen: ChosenScan
 ) -> tuple[ScanSheet, dict[str, Any]]:
-    result = _result_of(line, chosen.scan)
     rows = index.rows_of_scan(chosen.scan)
-    grid, truth = NativeGrid.of_scan(rows), scan_masks(rows)
+    result = _result_of(line, chosen.scan, str(rows["case"].iloc[0]))
+    grid, truth = NativeGrid.of_scan(rows), scan_masks(rows, organs=index.organs)
     probabilities = read_oof(directory.trial(result.spec).oof, chosen.scan)
     predicted = native_masks(probabilities, grid, line.candidate.postprocess)
     held = (truth | predicted).any(axis=(0, 2, 3))
-    wrong = (truth ^ predicted).sum(axis=(0, 2, 3))
+    known = index.states[rows.index.to_numpy()].T != State.UNKNOWN  # (organs, slices)
+    wrong = ((truth ^ predicted).sum(axis=(2, 3)) * known).sum(axis=0)
     places = choose_slices(held, wrong)
     sheet = ScanSheet.of_slices(gray_scan(index, chosen.scan)[places])
     slices = [
@@ -151,6 +153,7 @@ def _scan(
             "number": int(rows["slice"].iloc[place]),
             "truth": outline_paths(truth[:, place]),
             "predicted": outline_paths(predicted[:, place]),
+            "unknown": np.flatnonzero(~known[:, place]).tolist(),
         }
         for place in places
     ]
@@ -174,8 +177,7 @@ def _start(places: Sequence[int] | np.ndarray, wrong: np.ndarray, kind: str) -> 
     return int(np.argmax(wrong[places])) if kind == "worst" else len(places) // 2
 
 
-def _result_of(line: CandidateScores, scan: str) -> TrialResult:
-    case = str(SliceKey.parse(f"{scan}_slice_0001").case)
+def _result_of(line: CandidateScores, scan: str, case: str) -> TrialResult:
     for result in line.finished:
         if case in result.per_case:
             return result

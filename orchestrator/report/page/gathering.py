@@ -10,9 +10,9 @@ import numpy as np
 
 from gitract_core.errors import GitractError
 from gitract_core.files.atomic import write_bytes
-from gitract_core.organs import ORGANS
 from gitract_core.prediction.announced_scores import read_announced
 from gitract_core.progress import Progress, silent
+from orchestrator.report.organ_names import known_in_words, organ_name
 from orchestrator.report.page.cases import case_values, pair_values
 from orchestrator.report.page.curves import curve_values
 from orchestrator.report.page.document import BUDGET_BYTES, render_page
@@ -25,6 +25,8 @@ from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.results.verdict import Verdict
 from orchestrator.sweeps.run_directory import SweepDirectory
 
+MOST_DRAWN = 8
+"""Organs that charts draw and the leaderboard lists at first; tables have all of them."""
 MOST_SHOWN = 10
 """Candidates that get more than a line of the leaderboard."""
 
@@ -77,19 +79,19 @@ def page_values(
     """
     shown = shown_candidates(board)
     left_out: list[str] = []
-    tables = score_tables(directory, shown, left_out)
+    tables = score_tables(directory, shown, board.organs, left_out)
     sections: dict[str, Callable[[], Any]] = {
         "run": lambda: _run(directory, board),
         "statistics": lambda: statistics_section(board, verdict),
-        "leaderboard": lambda: ranking_values(board),
+        "leaderboard": lambda: ranking_values(board, board.telling_organs(MOST_DRAWN)),
         "cost": lambda: cost_values(board),
         "curves": lambda: curve_values(directory, shown, left_out),
-        "cases": lambda: case_values(directory.plans(board.record)[0], shown),
-        "pairs": lambda: pair_values(board.ranked[:MOST_SHOWN]),
+        "cases": lambda: case_values(directory.plans(board.record)[0], shown, board.organs),
+        "pairs": lambda: pair_values(board.ranked[:MOST_SHOWN], board.organs),
         "ensembles": lambda: ensemble_values(directory),
-        "places": lambda: place_values(board.record, tables, left_out),
+        "places": lambda: place_values(board, tables, left_out),
         "gallery": lambda: gallery_values(directory, board, tables),
-        "folds": lambda: fold_values(directory, len(board.record.plans)),
+        "folds": lambda: fold_values(directory, board.record),
         "origins": lambda: origin_values(board),
     }
     values: dict[str, Any] = {"left_out": left_out}
@@ -133,5 +135,7 @@ def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
         "trials": len(lines) * record.total_folds,
         "finished": int(np.sum([len(line.finished) for line in lines])),
         "seconds": float(np.sum([line.seconds for line in lines])),
-        "organs": [{"key": organ, "name": organ.replace("_", " ")} for organ in ORGANS],
+        "organs": [{"key": organ, "name": organ_name(organ)} for organ in board.organs],
+        "telling": [board.organs.place(organ) for organ in board.telling_organs(MOST_DRAWN)],
+        "known": known_in_words(board.known, len(board.organs)),
     }

@@ -6,35 +6,35 @@ from collections.abc import Iterable
 from typing import Any
 
 from gitract_core.files.atomic import read_json
-from gitract_core.organs import ORGANS
+from orchestrator.report.organ_names import organ_name
 from orchestrator.results.leaderboard import Leaderboard
-from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 from search_spaces.loader import varying_knobs
 
 MOST_VALUES = 8
 """Of one fact, in a list."""
 
 
-def fold_values(directory: SweepDirectory, n_plans: int = 1) -> dict[str, Any]:
+def fold_values(directory: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
     """The audit in ``folds.json``: one entry a fold of all plans, and cases in two folds.
 
     Raises:
         RunError: ``folds.json`` cannot be read.
     """
     folds: list[dict[str, Any]] = []
-    leaks: set[int] = set()
-    for number in range(1, n_plans + 1):
+    leaks: set[Any] = set()
+    for number in range(1, len(record.plans) + 1):
         audit = read_json(directory.repeat_file(number)).get("audit") or {}
         folds += [{**fold, "fold": len(folds) + i} for i, fold in enumerate(audit.get("folds", []))]
         leaks |= set(audit.get("cases_in_two_folds") or ())
     columns = [("fold", "fold"), ("cases", "cases"), ("scans", "scans"), ("slices", "slices")]
     shares = [("annotated_share", "with an organ")]
-    shares += [(f"{organ}_share", f"with {organ.replace('_', ' ')}") for organ in ORGANS]
+    shares += [(f"{organ}_share", f"with {organ_name(organ)}") for organ in record.organs]
     return {
         "counts": [{"key": key, "name": name} for key, name in columns],
         "shares": [{"key": key, "name": name} for key, name in shares],
         "folds": folds,
-        "leaks": sorted(leaks),
+        "leaks": sorted(leaks, key=str),
     }
 
 

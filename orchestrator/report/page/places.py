@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.errors import DataError, RunError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import Organs
 from gitract_core.results.score_table import read_scores
 from orchestrator.report.run_slices import run_index
-from orchestrator.results.leaderboard import CandidateScores
-from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
+from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.sweeps.run_directory import SweepDirectory
 
 TENTHS = 10
 ScoreTables = dict[str, pd.DataFrame]
@@ -21,13 +21,17 @@ ScoreTables = dict[str, pd.DataFrame]
 
 
 def score_tables(
-    directory: SweepDirectory, shown: Sequence[CandidateScores], left_out: list[str]
+    directory: SweepDirectory,
+    shown: Sequence[CandidateScores],
+    organs: Organs,
+    left_out: list[str],
 ) -> ScoreTables:
     """The slices' and scans' scores of some candidates.
 
     Args:
         directory: the run.
         shown: whose; those without a readable fold are left out.
+        organs: of the data set.
         left_out: gets a line for each table that cannot be read.
     """
     tables: ScoreTables = {}
@@ -35,7 +39,7 @@ def score_tables(
         parts = []
         for result in line.finished:
             try:
-                parts.append(read_scores(directory.trial(result.spec).scores))
+                parts.append(read_scores(directory.trial(result.spec).scores, organs=organs))
             except RunError as error:
                 left_out.append(str(error))
         if parts:
@@ -44,44 +48,60 @@ def score_tables(
 
 
 def place_values(
-    record: SweepRecord, tables: ScoreTables, left_out: list[str]
+    board: Leaderboard, tables: ScoreTables, left_out: list[str]
 ) -> list[dict[str, Any]]:
     """For each candidate its Dice by tenth of the scan and by size of the image.
 
     Sizes are left out, with the reason, where neither the data set nor a cache of it is there.
     """
     sizes: pd.Series | None = None
+    index: pd.DataFrame | None = None
     try:
-        sizes = slice_sizes(run_index(record).table)
+        index = run_index(board.record).table
+        sizes = slice_sizes(index)
     except (DataError, RunError) as error:
         left_out.append(str(error))
     values = []
     for label, table in tables.items():
         slices = table[table["level"] == "slice"]
-        tenths = scan_tenths(slices["id"])
-        by_tenth = {organ: _profile(slices, tenths, range(TENTHS), organ) for organ in ORGANS}
+        tenths = scan_tenths(slices["id"], index)
+        by_tenth = _profiles(slices, tenths, range(TENTHS), board.organs)
         known = sorted(set(sizes)) if sizes is not None else []
         of_slice = sizes.reindex(slices["id"]).to_numpy() if sizes is not None else tenths
-        by_size = {organ: _profile(slices, of_slice, known, organ) for organ in ORGANS}
+        by_size = _profiles(slices, of_slice, known, board.organs)
         values.append({"label": label, "tenths": by_tenth, "sizes": known, "by_size": by_size})
     return values
 
 
-def scan_tenths(ids: pd.Series) -> np.ndarray:
+def scan_tenths(ids: pd.Series, index: pd.DataFrame | None = None) -> np.ndarray:
     """The tenth of its scan, 0 to 9, in which each slice lies.
 
     Args:
         ids: of slices; every slice of a scan must be there, once an organ or oftener.
+        index: table of the ``SliceIndex``; without it ids must be written as the contest's are.
 
     Returns:
         int (rows,).
     """
-    unique = pd.Series(sorted(set(ids)))  # numbers are padded with zeros
-    scans = unique.str.rpartition("_slice_")[0]
-    group = unique.groupby(scans)
+    place = index_places(index)
+    unique = pd.Series(sorted(set(ids), key=lambda name: (place.get(name, -1), name)))
+    group = unique.groupby(scans_of(unique, index))
     relative = (group.cumcount() + 0.5) / group.transform("size")
     tenth = pd.Series((relative * TENTHS).astype(int).to_numpy(), index=unique)
     return tenth.loc[ids].to_numpy()
+
+
+def index_places(index: pd.DataFrame | None) -> dict[str, int]:
+    """Row of each slice in a ``SliceIndex``'s table; without it, none is known."""
+    return {} if index is None else {name: row for row, name in enumerate(index["id"])}
+
+
+def scans_of(ids: pd.Series, index: pd.DataFrame | None = None) -> pd.Series:
+    """The scan of each slice, by the index or, without it, as the contest writes ids."""
+    written = ids.str.rpartition("_slice_")[0]
+    if index is None:
+        return written
+    return ids.map(dict(zip(index["id"], index["scan"], strict=True))).fillna(written)
 
 
 def slice_sizes(table: pd.DataFrame) -> pd.Series:
@@ -95,15 +115,18 @@ def slice_sizes(table: pd.DataFrame) -> pd.Series:
     return pd.Series((text + ", " + spacing + " mm").to_numpy(), index=table["id"].to_numpy())
 
 
-def _profile(
-    slices: pd.DataFrame, group: np.ndarray, wanted: Sequence[Any], organ: str
-) -> list[list[float | int | None]]:
-    """Mean Dice and number of rows (not empty on both sides) of each wanted group."""
-    chosen = (slices["class"] == organ).to_numpy()
-    dice = slices["dice"].to_numpy()[chosen]
-    stats = pd.Series(dice).groupby(group[chosen]).agg(["mean", "count"])
-    profile: list[list[float | int | None]] = []
-    for key in wanted:
-        mean, count = stats.loc[key] if key in stats.index else (float("nan"), 0)
-        profile.append([round(float(mean), 4) if count else None, int(count)])
-    return profile
+Profile = list[list[float | int | None]]
+
+
+def _profiles(
+    slices: pd.DataFrame, group: np.ndarray, wanted: Sequence[Any], organs: Organs
+) -> dict[str, Profile]:
+    """By organ: mean Dice and number of rows (not empty on both sides) of each wanted group."""
+    keys = [slices["class"].to_numpy(), group]
+    stats = pd.Series(slices["dice"].to_numpy()).groupby(keys).agg(["mean", "count"])
+    found = {key: (mean, int(count)) for key, mean, count in stats.itertuples()}
+    profiles: dict[str, Profile] = {}
+    for organ in organs:
+        cells = [found.get((organ, key), (float("nan"), 0)) for key in wanted]
+        profiles[organ] = [[round(float(m), 4) if count else None, count] for m, count in cells]
+    return profiles

@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.organs import ORGANS
+from orchestrator.report.organ_names import organ_name
 from orchestrator.results.leaderboard import Leaderboard
 
 MOST_ROWS = 500
 """Of the leaderboard; a table of more can be read by nobody, and ``--csv`` writes them all."""
+
+MOST_ORGAN_ROWS = 20
+"""Candidates of the tables organ by organ."""
+
+ORGAN_METRICS = ("dice", "hausdorff")
 
 COSTS = {
     "seconds": "time of all folds",
@@ -39,19 +44,24 @@ class Column:
     hint: str
 
 
-def columns(board: Leaderboard) -> list[Column]:
-    """What the leaderboard tells of a candidate, the ranking first."""
+def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
+    """What the leaderboard tells of a candidate, the ranking first.
+
+    Args:
+        board: the leaderboard.
+        shown: organs that have columns.
+    """
     folds = [
         Column(f"fold{i}_score", f"fold {i}", "score", f"Score of the cases of fold {i}.")
         for i in range(board.record.total_folds)
     ]
     organs = [
-        Column(f"{organ}_{metric}", f"{organ.replace('_', ' ')} {name}", "score", hint)
+        Column(f"{organ}_{metric}", f"{organ_name(organ)} {name}", "score", hint)
         for metric, name, hint in (
             ("dice", "Dice", "Mean Dice of this organ's slices."),
             ("hausdorff", "Hausdorff", "Mean Hausdorff score of this organ's scans."),
         )
-        for organ in ORGANS
+        for organ in shown
     ]
     paper = [
         Column(key, name, "score", f"{what}, by the seed paper's likely definition.")
@@ -79,12 +89,22 @@ def columns(board: Leaderboard) -> list[Column]:
     ]
 
 
-def ranking_values(board: Leaderboard) -> dict[str, Any]:
-    """Columns; one row a ranked candidate by column and ``key``; the others with reasons."""
-    shown = columns(board)
+def ranking_values(board: Leaderboard, organs: Sequence[str]) -> dict[str, Any]:
+    """Columns; one row a ranked candidate by column and ``key``; the others with reasons.
+
+    Args:
+        board: the leaderboard.
+        organs: those with columns; the first ``MOST_ORGAN_ROWS`` rows hold all organs.
+    """
+    shown = columns(board, organs)
     rows = board.to_rows()
     keep = [column.key for column in shown] + ["key"]
-    ranked = [{key: _short(row[key]) for key in keep} for row in rows if row["rank"]]
+    keep_all = dict.fromkeys([*keep, *(f"{o}_{m}" for o in board.organs for m in ORGAN_METRICS)])
+    ranked = [
+        {key: _short(row[key]) for key in (keep_all if row["rank"] <= MOST_ORGAN_ROWS else keep)}
+        for row in rows
+        if row["rank"]
+    ]
     unranked = [
         {key: row[key] for key in ("candidate", "folds", "reason")}
         for row in rows

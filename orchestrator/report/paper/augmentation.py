@@ -66,13 +66,13 @@ def draw_augmentation(index: SliceIndex, candidate: Candidate, used: set[str]) -
     rows = index.rows_of_scan(scan)
     side = max(SIDE_PX, candidate.input.size)
     image = scan_images(index.root, rows, side)[place]
-    native = scan_masks(rows.iloc[[place]])[:, 0]  # (organs, height, width)
+    native = scan_masks(rows.iloc[[place]], organs=index.organs)[:, 0]  # (organs, height, width)
     masks = np.stack([resize_mask(mask, side) for mask in native])
     columns = augmented_slices(image, masks, candidate, used)
     figure, axes = new_figure(2, len(columns), width=2.3, height=2.45)
     for above, below, one in zip(axes, axes[len(columns) :], columns, strict=False):
-        _show(above, overlay(one.image, one.masks, scale=2, fill=0.25), one.title)
-        _show(below, overlay(one.gridded, one.masks, scale=2, fill=0.0))
+        _show(above, overlay(one.image, one.masks, index.organs, scale=2, fill=0.25), one.title)
+        _show(below, overlay(one.gridded, one.masks, index.organs, scale=2, fill=0.0))
     size = candidate.input.size
     figure.suptitle(
         f"Augmentation of {rows['id'].iloc[place]}, and of a grid drawn into it "

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from gitract_core.data.slices import SliceIndex, SliceKey
+from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.errors import RunError
-from gitract_core.organs import ORGANS
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.score_table import read_scores
 from gitract_core.results.trial_result import TrialResult
 from orchestrator.report.overlay import overlay
-from orchestrator.report.run_slices import gray_scan
-from orchestrator.report.style import ORGAN_COLORS, new_figure, organ_name, picture_axes
+from orchestrator.report.run_slices import gray_scan, scan_of_slice
+from orchestrator.report.style import new_figure, organ_legend, picture_axes
 from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -37,7 +35,7 @@ class ChosenSlice:
 
     Attributes:
         why: its place in the ranking, in words.
-        id: the contest's.
+        id: of the slice.
         dice: mean over the organs that truth or prediction holds.
     """
 
@@ -83,13 +81,19 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
     fold_of = {}
     tables = []
     for result in line.finished:
-        table = read_scores(directory.trial(result.spec).scores)
+        table = read_scores(directory.trial(result.spec).scores, organs=index.organs)
         fold_of.update(dict.fromkeys(table["id"], result))
         tables.append(table)
     chosen = choose_slices(pd.concat(tables, ignore_index=True))
     figure, axes = new_figure(len(chosen), 3, width=2.5, height=2.6)
+    shown: set[str] = set()
     for row, one in enumerate(chosen):
-        pictures = _pictures(directory, (one, fold_of[one.id]), index)
+        image, *masks = _slices(directory, (one, fold_of[one.id]), index)
+        shown |= {
+            o for o, mask in zip(index.organs, np.logical_or(*masks), strict=True) if mask.any()
+        }
+        layers = (np.zeros_like(masks[0]), *masks)
+        pictures = [overlay(image, layer, index.organs) for layer in layers]
         heading = f"{one.why}: Dice {one.dice:.2f}\n{one.id}"
         titles = (heading, "truth", "prediction")
         for axis, picture, title in zip(axes[3 * row :], pictures, titles, strict=False):
@@ -102,25 +106,23 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
         fontsize=11,
         fontweight="bold",
     )
-    patches = [Patch(color=ORGAN_COLORS[o], label=organ_name(o)) for o in ORGANS]
-    figure.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    organ_legend(figure, index.organs, shown=shown)
     return figure
 
 
-def _pictures(
+def _slices(
     directory: SweepDirectory, chosen: tuple[ChosenSlice, TrialResult], index: SliceIndex
 ) -> Sequence[np.ndarray]:
-    """Image, truth and prediction of a slice, each (height, width, 3)."""
+    """A slice in gray, (height, width); truth and prediction, (organs, height, width)."""
     from gitract_core.trial.out_of_fold import open_oof
 
     one, result = chosen
-    scan = SliceKey.parse(one.id).scan
+    scan, place = scan_of_slice(index, one.id)
     rows = index.rows_of_scan(scan)
-    place = rows["id"].tolist().index(one.id)
     gray = gray_scan(index, scan)[place]
     data = directory.data(directory.record())
     probabilities = open_oof(result.spec, directory.trial(result.spec), data)[scan]
     rule = result.spec.candidate.postprocess
     predicted = native_masks(probabilities, NativeGrid.of_scan(rows), rule)[:, place]
-    truth = scan_masks(rows.iloc[[place]])[:, 0]
-    return [overlay(gray, masks) for masks in (np.zeros_like(truth), truth, predicted)]
+    truth = scan_masks(rows.iloc[[place]], organs=index.organs)[:, 0]
+    return gray, truth, predicted

@@ -90,9 +90,8 @@ def network_name(candidate: Candidate) -> str:
 def _measured(candidate: Candidate) -> tuple[int, ...]:
     from gitract_core.networks import build_network
     from gitract_core.networks.gradient_field import measured_receptive_field
-    from gitract_core.organs import N_ORGANS
 
-    return measured_receptive_field(build_network(candidate.network, 1, N_ORGANS))
+    return measured_receptive_field(build_network(candidate.network, 1, 1))  # of any channel
 
 
 def table_5(levels: Sequence[FieldLevel], candidates: Sequence[Candidate]) -> PaperTable:

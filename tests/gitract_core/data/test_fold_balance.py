@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 
 SHUFFLES, SLICES_TOLERANCE, SHARE_TOLERANCE = 24, 0.04, 0.03
 FOLDS = 3
@@ -53,7 +53,7 @@ def shuffles(cases: np.ndarray, labels: np.ndarray, seed: int) -> list[np.ndarra
 
 def planned(cases: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     plan = FoldPlan.from_labels(cases, labels, FOLDS, seed)
-    return np.array([plan.fold_of_case[case] for case in cases.tolist()])
+    return np.array([plan.fold_of_case[str(case)] for case in cases.tolist()])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -149,8 +149,8 @@ def test_an_audit_counts_each_fold(own_tiny: Path, tmp_path: Path) -> None:
     """By hand, of a plan whose folds differ in everything that is counted."""
     index = SliceIndex.from_directory(own_tiny)
     table = index.table.copy()
-    table.loc[table["case"] == 7, "stomach"] = ""
-    table.loc[table["scan"] == "case1_day3", list(ORGANS)] = ""
+    table.loc[table["case"] == "7", "stomach"] = ""
+    table.loc[table["scan"] == "case1_day3", list(CONTEST)] = ""
     index = dataclasses.replace(index, table=table)
     plan = FoldPlan({1: 0, 7: 1, 12: 1, 20: 1}, 2)
     plan.save(tmp_path / "folds.json", index)

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitract_core.data.slices import SliceIndex
-from gitract_core.eda import Annotations, combination_areas, explore
+from gitract_core.eda import Annotations, Coverage, explore
 from gitract_core.eda.counting import SliceCounts
-from gitract_core.eda.coverage import slice_combinations
 from gitract_core.eda.inventory import take_inventory
 from gitract_core.eda.positions import position_profile
 from gitract_core.errors import DataError, RleError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from tests.support.tiny_contest import slow_encode
 
+ORGANS = CONTEST.names
 GROUPS = [*combinations(ORGANS, 2), ORGANS]
 
 
@@ -193,10 +193,11 @@ def test_random_masks_agree_with_decoding_everything(
     random.shuffle(order)
     annotations = Annotations.of_rows(rows.iloc[order])
     check_all(annotations)
-    areas = combination_areas(annotations)
-    for name, found in zip(annotations.table["id"], areas, strict=True):
-        codes = sum(slices[name][bit].astype(int) << bit for bit in range(3))
-        assert found.tolist() == np.bincount(codes.ravel(), minlength=8).tolist()
+    covered = Coverage.of(annotations)
+    for group in [*((o,) for o in ORGANS), *GROUPS]:
+        places = [ORGANS.index(organ) for organ in group]
+        expected = [slices[name][places].all(axis=0).sum() for name in annotations.table["id"]]
+        assert covered.shared_px(group).tolist() == expected
 
 
 def test_tiny_contest_agrees_with_decoding_everything(tiny: Path) -> None:
@@ -212,9 +213,11 @@ def test_tiny_contest_agrees_with_decoding_everything(tiny: Path) -> None:
 
 def test_more_slices_than_one_pass_holds(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
     annotations = Annotations.of_index(SliceIndex.from_directory(tiny))
-    whole = combination_areas(annotations)
+    whole = Coverage.of(annotations)
     monkeypatch.setattr("gitract_core.eda.coverage._SLICES_A_PASS", 4)
-    assert np.array_equal(combination_areas(annotations), whole)
+    parted = Coverage.of(annotations)
+    for group in [*((o,) for o in ORGANS), *GROUPS]:
+        assert np.array_equal(parted.shared_px(group), whole.shared_px(group))
 
 
 def test_no_mask_is_decoded(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
@@ -270,8 +273,8 @@ def test_faulty_rows_are_named() -> None:
     past = Annotations.of_rows(rows.assign(segmentation=["1 20", "20 2", ""]))
     with pytest.raises(RleError, match=r"case1_day0_slice_0001, small_bowel.*past the end"):
         explore(past)
-    with pytest.raises(DataError, match="8 counts"):
-        SliceCounts((1, 2, 3))
+    with pytest.raises(DataError, match="one of them above 0"):
+        SliceCounts(CONTEST, {(): 0})
 
 
 @pytest.mark.real
@@ -307,10 +310,8 @@ def test_published_combinations_give_the_published_tables() -> None:
     """The paper's tables follow from the eight exact combinations (bits as in ORGANS)."""
     exact = (21_906, 123, 59, 7_781, 2_286, 2_980, 160, 3_201)
     codes = np.repeat(np.arange(8), exact)
-    areas = np.zeros((len(codes), 8), np.int64)
-    areas[np.arange(len(codes)), codes] = 5
-    counts = SliceCounts.of(slice_combinations(areas))
-    assert counts.exact == exact
+    counts = SliceCounts.of(codes[:, None] >> np.arange(3) & 1 > 0, CONTEST)
+    assert sorted(counts.exact.values()) == sorted(exact)
     assert [counts.holding([o]) for o in ORGANS] == [14_085, 11_201, 8_627]
     assert [counts.holding(pair) for pair in GROUPS[:3]] == [10_982, 6_181, 3_361]
-    assert counts.row("empty", counts.exact[0]).share == pytest.approx(0.569046, abs=5e-7)
+    assert counts.row("empty", counts.exact[()]).share == pytest.approx(0.569046, abs=5e-7)

@@ -18,6 +18,7 @@ from gitract_core.device import Runtime
 from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.networks import build_network
+from gitract_core.organs import CONTEST
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.members import Member, Members, Predictor, at_size
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
@@ -81,7 +82,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         candidate, file = candidate_of(size), directory / f"{place}.safetensors"
         sha256 = write_weights(file, candidate, place)
         members.append(Member(f"trial{place}", place, candidate, file.name, sha256, 1 / 3))
-        network = load_network(candidate, file, CPU)
+        network = load_network(candidate, file, CPU, organs=CONTEST)
         parts.append(predict_scan(network, torch.from_numpy(images[size]), candidate, "fp32"))
     return Bundle(directory, tuple(members), images, parts)
 
@@ -124,7 +125,9 @@ def test_enlarging_is_bilinear_between_pixel_centers() -> None:
 def test_a_manifest_says_whether_slices_are_mirrored_too(bundle: Bundle) -> None:
     weights, parts = (0.7, 0.3), []
     for member in bundle.members[:2]:
-        network = load_network(member.candidate, bundle.directory / member.weights, CPU)
+        network = load_network(
+            member.candidate, bundle.directory / member.weights, CPU, organs=CONTEST
+        )
         seen = torch.from_numpy(bundle.images[16])
         parts.append(predict_scan(network, seen, member.candidate, "fp32", flip=True))
     mean = sum(w * p.astype(np.float32) for w, p in zip(weights, parts, strict=True))
@@ -173,7 +176,7 @@ def test_a_manifest_of_trials_keeps_their_shares(bundle: Bundle, tmp_path: Path)
     assert (made.data_fingerprint, made.folds_fingerprint) == ("0" * 16, "1" * 16)
     parts = []
     for files, share in trials:
-        network = load_network(spec_of().candidate, files.best, CPU)
+        network = load_network(spec_of().candidate, files.best, CPU, organs=CONTEST)
         seen = torch.from_numpy(bundle.images[16])
         part = predict_scan(network, seen, spec_of().candidate, "fp32")
         parts.append(part.astype(np.float32) * share / 8)

@@ -11,8 +11,9 @@ from torch import nn
 
 from gitract_core.data.cache import build_cache
 from gitract_core.data.slices import SliceIndex
-from gitract_core.device import DeviceSlices, resolve_precision, slices_on
+from gitract_core.device import resolve_precision
 from gitract_core.knobs import InputKnobs
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import BATCH_SLICES, InParts, batches, predict_scan
 from gitract_core.prediction.probabilities import to_bytes
 from gitract_core.spec import Candidate
@@ -112,11 +113,11 @@ def test_held_out_scans_are_each_predicted_from_their_own_slices(flip: bool, tin
     torch.manual_seed(0)
     network, spec = nn.Conv2d(1, 3, 3, padding=1), spec_of()
     table = cache.index.table.reset_index(drop=True)
-    rows = table.index[table["case"].isin([12, 1])].to_numpy()
+    rows = table.index[table["case"].isin(["12", "1"])].to_numpy()
     scans = held_out_scans(cache, rows)
     assert scans == ["case1_day0", "case1_day3", "case12_day2"]
-    data = (cache, slices_on(cache, CPU), scans)
-    found = predict_held_out(network, spec, data, flip=flip)
+    data = {"cache": cache, "slices": slices_on(cache, CPU), "scans": scans}
+    found = predict_held_out(network, spec, **data, flip=flip)
     assert list(found) == scans
     for name, values in found.items():
         images = torch.from_numpy(cache.images[table["scan"] == name])
@@ -149,7 +150,8 @@ def test_probabilities_are_rounded_and_the_smallest_left_out() -> None:
 def test_bits_of_a_mask_are_organs_in_their_order() -> None:
     masks = torch.arange(8, dtype=torch.uint8)[:, None, None].repeat(1, 2, 2)
     ends = torch.zeros(8, dtype=torch.int64)
-    slices = DeviceSlices(torch.zeros_like(masks), masks, ends, ends + 7)
+    bits = masks[:, None]  # (slices, planes, size, size)
+    slices = DeviceSlices(torch.zeros_like(bits), bits, ends, ends + 7, n_organs=3)
     rows = torch.tensor([5, 0, 7, 2])
     found = slices.batch_masks(rows)
     assert found.dtype == torch.float32

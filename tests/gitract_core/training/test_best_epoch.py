@@ -47,7 +47,8 @@ class Script:
 
     def play(self, training: Training, patch: pytest.MonkeyPatch) -> Training:
         """The training, judged by these figures from now on."""
-        compute, loss_of = EpochCounts.compute, training.loss
+        trained = training.step.trained
+        compute, loss_of = EpochCounts.compute, trained.loss
 
         def computed(counts: EpochCounts) -> EpochMetrics:
             return dataclasses.replace(compute(counts), dice=self.dices[len(training.records)])
@@ -58,7 +59,7 @@ class Script:
             return torch.tensor(self.losses[len(training.records)])
 
         patch.setattr(EpochCounts, "compute", computed)
-        training.loss = loss
+        training.step.trained = dataclasses.replace(trained, loss=loss)
         return training
 
 

@@ -40,8 +40,8 @@ def planes(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and masks of some slices, bit by bit."""
     slices = made_up_slices()
     assert slices.masks is not None
-    images = slices.images[rows][:, None].float() / 255
-    bits = slices.masks[rows].int()
+    images = slices.images[rows].float() / 255
+    bits = slices.masks[rows][:, 0].int()
     return images, torch.stack([(bits >> organ) & 1 for organ in range(3)], 1).float()
 
 
@@ -184,8 +184,10 @@ def test_a_pixel_of_even_chances_is_not_predicted() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_training(bad: float) -> None:
     training = made_up_training()
-    plain = training.loss
-    training.loss = lambda logits, masks: plain(logits, masks) + bad
+    plain = training.step.trained
+    training.step.trained = dataclasses.replace(
+        plain, loss=lambda logits, masks: plain.loss(logits, masks) + bad
+    )
     with pytest.raises(DivergedError, match="epoch 1"):
         training.run_epoch()
     assert training.records == []

@@ -32,7 +32,7 @@ def tiny_candidate(**changes: object) -> Candidate:
 
 def scan_of(data: Path) -> SampleScan:
     index = SliceIndex.from_directory(data)
-    return SampleScan.read(data, index.rows_of_scan(index.scans[0]))
+    return SampleScan.read(data, index.rows_of_scan(index.scans[0]), organs=index.organs)
 
 
 def test_operations_of_a_network_of_two_levels_are_those_counted_by_hand() -> None:

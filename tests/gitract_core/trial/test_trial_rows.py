@@ -14,14 +14,16 @@ import torch
 
 from gitract_core.data.cache import SliceCache
 from gitract_core.data.folds import FoldPlan
-from gitract_core.device import slices_on
 from gitract_core.errors import RunError
 from gitract_core.losses import build_loss
+from gitract_core.organs import CONTEST
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.inference import load_network
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialFiles, read_history
 from gitract_core.training.loop import FoldSlices, Training
-from gitract_core.trial.run import TrialData, fold_slices, run_trial
+from gitract_core.trial.data import TrialData
+from gitract_core.trial.run import fold_slices, run_trial
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.tiny_training import (
     CPU,
@@ -32,8 +34,8 @@ from tests.support.tiny_training import (
     spec_of,
 )
 
-CASES = np.array([4, 4, 9, 2, 2, 2, 7, 9, 4, 11, 11, 7])
-PLAN = FoldPlan({2: 0, 4: 1, 7: 2, 9: 1, 11: 0}, 3)
+CASES = np.array(["4", "4", "9", "2", "2", "2", "7", "9", "4", "11", "11", "7"])
+PLAN = FoldPlan({"2": 0, "4": 1, "7": 2, "9": 1, "11": 0}, 3)
 
 
 def made_up_fold(fold: int) -> FoldSlices:
@@ -171,7 +173,8 @@ def test_the_network_is_trained_on_augmented_images_and_masks() -> None:
         training.data = dataclasses.replace(training.data, training=torch.tensor([3]))
         given.append(_inputs(training))
         truths.append([])
-        training.loss = _noting(training, truths[-1])
+        loss = _noting(training, truths[-1])
+        training.step.trained = dataclasses.replace(training.step.trained, loss=loss)
         training.run_epoch()
     assert torch.equal(given[1][0], given[0][0].flip(-1))
     assert not torch.equal(given[1][0], given[0][0])
@@ -181,7 +184,7 @@ def test_the_network_is_trained_on_augmented_images_and_masks() -> None:
 
 
 def _noting(training: Training, truths: list[torch.Tensor]) -> Any:
-    plain = training.loss
+    plain = training.step.trained.loss
 
     def loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         truths.append(masks.clone())
@@ -241,7 +244,9 @@ def test_a_trial_predicts_and_scores_its_own_fold(trials: Any) -> None:
 def test_the_weights_left_are_those_of_the_best_epoch_on_the_held_out_fold(trials: Any) -> None:
     plan, cache, found = trials
     for spec, files, result in found:
-        network = load_network(spec.candidate, TrialFiles(files.directory).best, CPU)
+        network = load_network(
+            spec.candidate, TrialFiles(files.directory).best, CPU, organs=CONTEST
+        )
         rows = cache.index.table["case"].isin(plan.cases(spec.fold)).to_numpy().nonzero()[0]
         slices = slices_on(cache, CPU)
         chosen = torch.from_numpy(rows)

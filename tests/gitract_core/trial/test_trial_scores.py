@@ -13,7 +13,7 @@ import pytest
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.score_table import per_case_sums, read_scores, row_dice, write_scores
@@ -53,7 +53,7 @@ def test_a_trial_is_scored_by_its_own_rule_at_native_size(scored: Any) -> None:
             masks = native_masks(
                 probabilities, NativeGrid.of_scan(rows), spec.candidate.postprocess
             )
-            scans.append(score_scan(masks, scan_masks(rows), "diagonal"))
+            scans.append(score_scan(masks, scan_masks(rows, organs=CONTEST), "diagonal"))
         expected = pool_scores(scans).to_json()
         found.append(TrialResult.load(files.result).scores)
         assert found[-1]["score"] == pytest.approx(expected["score"])
@@ -68,7 +68,7 @@ def test_sums_by_case_are_those_of_the_rows_of_its_scans(scored: Any) -> None:
         table, result = read_scores(files.scores), TrialResult.load(files.result)
         for case, sums in result.per_case.items():
             own = table[table["id"].str.startswith(f"case{case}_")]
-            for place, organ in enumerate(ORGANS):
+            for place, organ in enumerate(CONTEST):
                 rows = own[(own["class"] == organ) & (own["level"] == "slice")]
                 scans = own[(own["class"] == organ) & (own["level"] == "scan")]
                 assert sums["dice_sum"][place] == pytest.approx(rows["dice"].sum())
@@ -93,8 +93,11 @@ SCANS = {
 }
 
 
+CASES = {"case3_day0": "3", "case3_day5": "3", "case31_day0": "31"}
+
+
 def test_scans_of_a_case_are_added_up_and_empty_rows_are_not_counted() -> None:
-    found = per_case_sums(SCANS)
+    found = per_case_sums(SCANS, CASES)
     assert list(found) == ["3", "31"]
     assert found["3"]["dice_sum"] == [1.5, 1.5, 0.0]  # 0.5, skipped, 0; 1
     assert found["3"]["dice_rows"] == [3.0, 3.0, 0.0]
@@ -113,7 +116,7 @@ def test_dice_of_rows_is_nan_where_both_sides_are_empty() -> None:
 
 
 def test_pooled_sums_are_the_pooled_score() -> None:
-    sums, pooled = per_case_sums(SCANS), pool_scores(list(SCANS.values()))
+    sums, pooled = per_case_sums(SCANS, CASES), pool_scores(list(SCANS.values()))
     for name, rows, volumes in (("dice", 4.0, 3.0), ("hausdorff", 4.0, 3.0)):
         total = sum(sum(case[f"{name}_sum"]) for case in sums.values())
         counts = "dice_rows" if name == "dice" else "hausdorff_volumes"
@@ -135,7 +138,7 @@ def test_the_table_of_scores_holds_every_count_of_each_organ(tiny: Path, tmp_pat
     table = read_scores(tmp_path / "scores.parquet")
     assert len(table) == 3 * (6 + 6) + 3 * 2
     for scan, score in scores.items():
-        for place, organ in enumerate(ORGANS):
+        for place, organ in enumerate(CONTEST):
             own = table[(table["class"] == organ) & table["id"].str.startswith(f"{scan}")]
             rows = own[own["level"] == "slice"]
             (total,) = own[own["level"] == "scan"].to_dict("records")

@@ -58,6 +58,9 @@ def test_every_epoch_and_end_is_told(run: Run) -> None:
     assert first.epoch == 1
     assert {"loss", "dice", "train_loss"} <= set(first.metrics)
     assert (run.directory.trials / first.trial / "result.json").is_file()
+    ends = [event.metrics["score"] for event in EVENTS if event.kind == "finished"]
+    table = run.leaderboard()
+    assert sorted(ends) == sorted(table[["split0_test_score", "split1_test_score"]].to_numpy().flat)
 
 
 def test_the_leaderboard_is_that_of_the_command(run: Run) -> None:

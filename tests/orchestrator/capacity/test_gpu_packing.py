@@ -39,7 +39,7 @@ RISING = {1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0}
         ({**RISING, 8: 320.0}, 1, 100, 8),  # 6 %
         (RISING, 10, 40, 4),  # 4 fit to the byte
         (RISING, 10, 39, 2),
-        (RISING, 10, 9, 1),  # not even one, says the probe: try one
+        (RISING, 10, 9, 1),  # not even one, says the measurement: try one
         ({1: 100.0, 2: 104.0, 4: 90.0, 8: 50.0}, 1, 100, 1),  # counts only get in each other's way
         ({1: 100.0}, 1, 100, 1),
         ({}, 1, 100, 1),

@@ -19,7 +19,7 @@ from rich.console import Console
 from gitract_core.data.slices import SliceIndex
 from gitract_core.eda import Annotations, explore
 from gitract_core.eda.positions import PositionProfile, Spread
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from orchestrator.report.eda.slices import overlapping_pictures, typical_pictures
 from orchestrator.report.eda.terminal import eda_view
 from tests.gitract_core.eda.test_eda import rows_of
@@ -83,7 +83,7 @@ def test_json_is_alone_on_stdout_with_keys_named_after_the_tables(
     for key in ("table_1", "table_2", "table_3", "table_4", "combinations"):
         assert found[key]["title"]
     assert [row["slices"] for row in found["table_1"]["rows"]] == [14, 15]
-    assert set(found["figure_6"]) == {*ORGANS, "any"}
+    assert set(found["figure_6"]) == {*CONTEST, "any"}
     assert found["figure_6"]["any"]["histogram"] == [0, 5, 5, 5, 0, 0]
 
 

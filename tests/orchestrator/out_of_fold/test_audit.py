@@ -23,6 +23,7 @@ from gitract_core.metrics.annotation_audit import (
     slice_disagreement_px,
     top_share,
 )
+from gitract_core.organs import CONTEST
 from gitract_core.phantom import write_phantom
 from gitract_core.phantom.faults import plant_faults
 from gitract_core.spec import Candidate
@@ -111,7 +112,7 @@ def test_planted_faults_come_first_among_scans_of_mixed_difficulty() -> None:
                 truth = truth.copy()
                 truth[:, 3:7] = False
             evidence[str(scan)] = examine_scan(seen, truth)
-        first = set(top_share(rank_scans(evidence, 40), 0.08))
+        first = set(top_share(rank_scans(evidence, 40, organs=CONTEST), 0.08))
         found += len(first & {str(scan) for scan in faulty})
         planted += len(faulty)
     assert found >= 0.9 * planted
@@ -121,7 +122,7 @@ def test_a_scan_without_organs_on_either_side_is_not_suspected() -> None:
     nothing = np.zeros((3, 4, 8, 8))
     evidence = {str(i): examine_scan(blob(i).astype(float), blob(i)) for i in range(5)}
     evidence["empty"] = examine_scan(nothing, nothing > 0)
-    assert rank_scans(evidence, 8)[-1].suspicion == 0
+    assert rank_scans(evidence, 8, organs=CONTEST)[-1].suspicion == 0
     with pytest.raises(DataError, match="audit"):
         examine_scan(nothing, nothing[:2] > 0)
 
@@ -214,12 +215,17 @@ def test_slices_are_named_by_their_numbers_where_the_first_ones_are_missing(
     seen = np.zeros((3, 6, 32, 32), np.float32)
     for channel in range(3):
         seen[channel, 1:4] = 255 * disc(32, 32, channel)
-    scan = OofScan("case12_day2", 12, 0, index.rows_of_scan("case12_day2"), seen)
+    scan = OofScan("case12_day2", "12", 0, index.rows_of_scan("case12_day2"), seen, index)
     line = SimpleNamespace(candidate=Candidate())
     cache = build_cache(index, 32)
-    average = SimpleNamespace(scan=lambda _: scan, cache=cache, size=32, lines=[line])
+    average = SimpleNamespace(
+        scan=lambda _: scan, cache=cache, size=32, lines=[line], organs=CONTEST
+    )
     evidence = _examine(cast(OofAverage, average), scan.scan)[0]
-    assert rank_scans({scan.scan: evidence}, 32)[0].reason == "slices 39 to 39 not annotated?"
+    assert (
+        rank_scans({scan.scan: evidence}, 32, organs=CONTEST)[0].reason
+        == "slices 39 to 39 not annotated?"
+    )
 
 
 def test_the_command_prints_and_writes(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from orchestrator.report.overlay import overlay, png_bytes
-from orchestrator.report.style import ORGAN_COLORS, figure_bytes, new_figure, save_figure
+from orchestrator.report.style import figure_bytes, new_figure, save_figure
 
 
 def rgb(organ: str) -> list[int]:
-    text = ORGAN_COLORS[organ].lstrip("#")
+    text = CONTEST.colors[organ].lstrip("#")
     return [int(text[i : i + 2], 16) for i in (0, 2, 4)]
 
 
@@ -21,7 +21,7 @@ def test_pixels_inside_one_organ_lean_to_its_color_and_others_stay_gray() -> Non
     image = np.full((30, 40), 100, np.uint8)
     masks = np.zeros((3, 30, 40), bool)
     masks[1, 10:20, 10:20] = True
-    picture = overlay(image, masks, fill=0.5, scale=1)
+    picture = overlay(image, masks, CONTEST, fill=0.5, scale=1)
     assert picture.shape == (30, 40, 3)
     assert picture[2, 2].tolist() == [100, 100, 100]
     expected = (50 + 0.5 * np.array(rgb("small_bowel"))).round()
@@ -31,7 +31,7 @@ def test_pixels_inside_one_organ_lean_to_its_color_and_others_stay_gray() -> Non
 
 def test_an_overlay_refuses_masks_of_another_slice() -> None:
     with pytest.raises(DataError, match="masks"):
-        overlay(np.zeros((5, 6), np.uint8), np.zeros((3, 6, 5), bool))
+        overlay(np.zeros((5, 6), np.uint8), np.zeros((3, 6, 5), bool), CONTEST)
 
 
 def test_png_bytes_keep_every_pixel() -> None:
@@ -46,7 +46,7 @@ def test_equal_figures_give_equal_bytes_and_nothing_half_written(kind: str, tmp_
     contents = []
     for _ in range(2):
         figure, (axes,) = new_figure()
-        axes.plot([1, 2, 3], color=ORGAN_COLORS[ORGANS[0]])
+        axes.plot([1, 2, 3], color=CONTEST.colors["stomach"])
         contents.append(figure_bytes(figure, kind))
     assert contents[0] == contents[1]
     path = save_figure(figure, tmp_path / "new" / f"chart.{kind}")

@@ -21,7 +21,7 @@ import pytest
 from gitract_core.errors import RunError
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, attempt
-from orchestrator.execution.out_of_memory import Crowded
+from orchestrator.execution.out_of_memory import ToRunAlone
 from orchestrator.results.status import read_status
 from orchestrator.storage.lease import LEASE, lease
 from orchestrator.storage.object_store import opened
@@ -227,7 +227,7 @@ def test_killed_race_goes_on_elsewhere_with_its_decisions(
     assert len(dropped) == sum(decision["dropped"] for decision in after)
 
 
-def test_who_was_crowded_is_known_to_other_machines(
+def test_who_is_to_run_alone_is_known_to_other_machines(
     server: Server, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial that runs out of memory beside others, then alone, then is looked at elsewhere."""
@@ -238,16 +238,16 @@ def test_who_was_crowded_is_known_to_other_machines(
     spec, name = sweep.specs[0], f"trials/{sweep.specs[0].key}/crowded.json"
     with device_of(SmallDevice(2)):
         (event,) = attempt(spec, jobs)
-        assert event.fault == "crowded"
-        Crowded(jobs).note(event)
+        assert event.fault == "memory_shared"
+        ToRunAlone(jobs).note(event)
         assert name in store.listing()
         ended = [event.kind for event in attempt(spec, jobs.alone())]
     assert ended == ["epoch", "finished"]
     assert name in store.listing(), "not removed with what the trial itself leaves behind"
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "another machine"))
-    assert spec.key not in Crowded(jobs)
+    assert spec.key not in ToRunAlone(jobs)
     store.pull()
-    assert spec.key in Crowded(jobs)
+    assert spec.key in ToRunAlone(jobs)
     assert read_status(SweepDirectory(store.directory)).trials[0].alone
 
 

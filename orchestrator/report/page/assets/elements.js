@@ -3,6 +3,13 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const ORGANS = DATA.run.organs;
+// More organs than these are rows of a table, not columns.
+const MOST_ORGAN_COLUMNS = 12;
+
+// An organ's color is by its place, as in every picture.
+function organColor(place) {
+  return `var(--organ-${place})`;
+}
 
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -93,6 +100,12 @@ function tick(text, checked, onchange, swatch = null) {
   const box = element("input", { type: "checkbox", checked });
   box.addEventListener("change", () => onchange(box.checked));
   return element("label", {}, box, swatch, element("span", {}, text));
+}
+
+// The first few, and how many more there are.
+function listed(names, most) {
+  const more = names.length - most;
+  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
 function shortened(text, pixels) {

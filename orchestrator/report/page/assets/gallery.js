@@ -1,5 +1,7 @@
 // Scans of the best candidate, slice by slice.
 
+const MOST_ORGAN_WORDS = 8;
+
 function sliceShapes(scan, place, layers) {
   const { sheet } = scan;
   const slice = scan.slices[place];
@@ -10,16 +12,21 @@ function sliceShapes(scan, place, layers) {
   shape("image", { href: sheet.uri, width: sheet.width, height: sheet.height }));
   // Corners of outlines are centers of pixels.
   const drawn = (paths, kind) => shape("g", { transform: "translate(.5 .5)" },
-    paths.map((d, i) => (d ? shape("path", { d, class: `${kind} ${ORGANS[i].key}` }) : null)));
+    paths.map((d, i) => (d ? shape("path", { d, class: `${kind} organ-${i}` },
+      shape("title", {}, ORGANS[i].name)) : null)));
   return [image, layers.predicted ? drawn(slice.predicted, "tint") : null,
     layers.truth ? drawn(slice.truth, "outline") : null];
 }
 
 function sliceWords(scan, place) {
   const slice = scan.slices[place];
-  const dice = slice.dice.map((value, i) => (value === null ? null
-    : `${ORGANS[i].name} ${decimal(value, 2)}`)).filter(Boolean);
-  return `${slice.id}: ${dice.length ? `Dice ${dice.join(", ")}` : "no organ, none predicted"}`;
+  const scored = slice.dice.map((value, i) => [value, ORGANS[i].name]).filter(([value]) => known(value));
+  const worst = scored.length > MOST_ORGAN_WORDS ? "worst first: " : "";
+  if (worst) scored.sort((a, b) => a[0] - b[0]);
+  const dice = scored.map(([value, name]) => `${name} ${decimal(value, 2)}`);
+  const unknown = slice.unknown.map((i) => ORGANS[i].name);
+  const rest = unknown.length ? `; not known and not scored: ${listed(unknown, 6)}` : "";
+  return `${slice.id}: ${dice.length ? `Dice ${worst}${listed(dice, MOST_ORGAN_WORDS)}` : "nothing to score"}${rest}`;
 }
 
 function scanFigure(scan, layers) {
@@ -59,10 +66,13 @@ function showGallery() {
     layers[key] = checked;
     scans.forEach((scan) => scan.redraw());
   });
-  const key = ORGANS.map((organ) => element("span", { class: `key ${organ.key}` },
+  const drawn = (place) => gallery.scans.some((scan) => scan.slices.some((slice) =>
+    slice.truth[place] || slice.predicted[place]));
+  const key = ORGANS.map((organ, place) => (!drawn(place) ? null : element("span",
+    { class: `key organ-${place}` },
     shape("svg", { class: "swatch", viewBox: "0 0 26 12", "aria-hidden": "true" },
       shape("rect", { x: 1, y: 1, width: 24, height: 10, class: "tint" }),
-      shape("rect", { x: 1, y: 1, width: 24, height: 10, class: "outline" })), ` ${organ.name}`));
+      shape("rect", { x: 1, y: 1, width: 24, height: 10, class: "outline" })), ` ${organ.name}`)));
   host.append(element("p", { class: "lead" }, `Out-of-fold predictions of ${gallery.label}. Lines `
     + "are the annotation, tinted areas the prediction: a line without tint was missed, tint "
     + "without a line was invented. Move the slider through the slices."),

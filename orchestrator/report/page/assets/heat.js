@@ -2,38 +2,51 @@
 
 const MOST_HEAT_ROWS = 20;
 
+function organSwatch(place) {
+  return shape("svg", { class: "swatch inline", viewBox: "0 0 26 12", "aria-hidden": "true" },
+    shape("rect", { x: 7, y: 0, width: 12, height: 12, fill: organColor(place) }));
+}
+
+// One column an organ, or one row where that would be too many columns; those are then ranks.
+function organTable(rows, metric, caption) {
+  const value = (row, organ) => row[`${organ.key}_${metric}`];
+  const text = (figure) => decimal(figure, 3);
+  if (ORGANS.length <= MOST_ORGAN_COLUMNS) {
+    return heatTable({ caption, corner: "candidate", columns: ORGANS.map((organ) => organ.name),
+      rows: rows.map((row) => row.candidate), text,
+      values: rows.map((row) => ORGANS.map((organ) => value(row, organ))) });
+  }
+  return heatTable({ caption: `${caption}; columns are ranks of the leaderboard`, corner: "organ",
+    columns: rows.map((row) => String(row.rank)), text,
+    rows: ORGANS.map((organ, place) => [organSwatch(place), organ.name]),
+    values: ORGANS.map((organ) => rows.map((row) => value(row, organ))) });
+}
+
 function showOrgans() {
   const rows = DATA.leaderboard.rows.slice(0, MOST_HEAT_ROWS);
   const host = section("organs");
   if (!rows.length) return void (host.hidden = true);
-  const table = (metric, caption) => heatTable({
-    caption,
-    corner: "candidate",
-    columns: ORGANS.map((organ) => organ.name),
-    rows: rows.map((row) => row.candidate),
-    values: rows.map((row) => ORGANS.map((organ) => row[`${organ.key}_${metric}`])),
-    text: (value) => decimal(value, 3),
-  });
   host.append(element("div", { class: "pair" },
-    element("div", {}, table("dice", "Dice, mean over folds")),
-    element("div", {}, table("hausdorff", "Hausdorff score, mean over folds"))));
+    element("div", {}, organTable(rows, "dice", "Dice, mean over folds")),
+    element("div", {}, organTable(rows, "hausdorff", "Hausdorff score, mean over folds"))));
 }
 
 function showCases() {
-  const { cases, folds, labels, values } = DATA.cases || { labels: [] };
+  const { cases, folds, labels, score, dice } = DATA.cases || { labels: [] };
   const host = section("cases");
   if (!labels.length) return void (host.hidden = true);
-  const measures = [{ key: "score", name: "score" },
-    ...ORGANS.map((organ) => ({ key: organ.key, name: `Dice of ${organ.name}` }))];
+  const measures = [{ key: "score", name: "score", values: score },
+    ...ORGANS.map((organ, place) => ({ key: String(place), name: `Dice of ${organ.name}`,
+      values: dice[place] }))];
   const figure = element("figure");
   const show = (key) => {
-    const { name } = measures.find((one) => one.key === key);
+    const { name, values } = measures.find((one) => one.key === key);
     figure.replaceChildren(heatTable({
       caption: `${name[0].toUpperCase()}${name.slice(1)} of each case, out of fold`,
       corner: "candidate; case and its fold",
       columns: cases.map((one, i) => [one, element("br"), `fold ${folds[i]}`]),
       rows: labels,
-      values: values[key],
+      values,
       text: (value) => decimal(value, 2),
     }));
   };

@@ -55,6 +55,10 @@ function showLeaderboard() {
   host.append(element("p", { class: "note" }, "Scores are 0.4 Dice + 0.6 Hausdorff score at native "
     + "size, slices empty in truth and prediction skipped. The paper's figures follow its likely "
     + "definitions, at the best epoch."));
+  if (DATA.run.telling.length < ORGANS.length) {
+    host.append(element("p", { class: "note" }, `Of ${ORGANS.length} organs those are shown here `
+      + "that the first candidate finds worst and best; the tables organ by organ have all."));
+  }
   if (board.unranked.length) {
     const rows = board.unranked.map((c) => [c.candidate, c.folds, c.reason || "no score"]);
     const table = plainTable("Not ranked: folds are missing, and a mean over the others would "

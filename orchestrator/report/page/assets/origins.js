@@ -10,13 +10,19 @@ function showFolds() {
   const leaks = audit.leaks || [];
   const verdict = leaks.length ? `Cases in two folds, which spoils every score: ${leaks.join(", ")}.`
     : "No case is in two folds. Folds should be alike in size and in what their slices hold.";
-  const header = [...audit.counts, ...audit.shares].map((column) => column.name);
+  const columns = [...audit.counts, ...audit.shares];
+  const percent = (share) => (known(share) ? `${(100 * share).toFixed(1)} %` : "-");
   const rows = audit.folds.map((fold) => [
     ...audit.counts.map(({ key }) => String(fold[key] ?? "-")),
-    ...audit.shares.map(({ key }) => (known(fold[key]) ? `${(100 * fold[key]).toFixed(1)} %` : "-")),
+    ...audit.shares.map(({ key }) => percent(fold[key])),
   ]);
-  host.append(element("p", {}, verdict), plainTable("Cases, scans, slices and shares of slices",
-    header, rows));
+  const names = columns.map((column) => column.name);
+  const turned = names.slice(1).map((name, c) => [name, ...rows.map((row) => row[c + 1])]);
+  const caption = "Cases, scans, slices and shares of slices";
+  host.append(element("p", {}, verdict), ORGANS.length <= MOST_ORGAN_COLUMNS
+    ? plainTable(caption, names, rows)
+    : plainTable(caption, ["", ...rows.map((row) => `fold ${row[0]}`)], turned));
+  if (DATA.run.known) host.append(element("p", { class: "note" }, `${DATA.run.known}.`));
 }
 
 function facts(pairs) {

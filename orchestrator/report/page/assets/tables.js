@@ -21,6 +21,16 @@ function plainTable(caption, header, rows) {
     element("thead", {}, element("tr", {}, cells)), element("tbody", {}, body)));
 }
 
+// One row a name and one column an organ; turned where there are many organs. `cells[n]`: by organ.
+function organRowsOrColumns(caption, what, names, cells) {
+  if (ORGANS.length <= MOST_ORGAN_COLUMNS) {
+    return plainTable(caption, [what, ...ORGANS.map((organ) => organ.name)],
+      names.map((name, n) => [name, ...cells[n]]));
+  }
+  return plainTable(caption, ["organ", ...names],
+    ORGANS.map((organ, place) => [organ.name, ...names.map((_, n) => cells[n][place])]));
+}
+
 // The figures of a chart for those who cannot see it, or want them.
 function figuresBehind(build) {
   const details = element("details", {}, element("summary", {}, "The figures as a table"));

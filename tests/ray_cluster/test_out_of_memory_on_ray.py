@@ -13,11 +13,11 @@ from orchestrator.execution.executor import Everything, Jobs, TrialEvent, Waitin
 from orchestrator.execution.ray.executor import RayExecutor, _resources, connect, disconnect
 from orchestrator.execution.ray.scheduling import InOrder
 from orchestrator.storage.local_folder import LocalRun
-from tests.orchestrator.execution.test_crowding import (
+from tests.orchestrator.execution.test_out_of_memory import (
     check_ladder,
-    crowded_sweep,
     is_exact,
     jobs_of,
+    sweep_beyond_memory,
 )
 from tests.support.small_gpus import SmallGpuData
 from tests.support.tiny_sweep import prepare_tiny
@@ -45,7 +45,7 @@ def two_gpus() -> Iterator[None]:
 
 
 def test_memory_ladder_on_ray(two_gpus: None, tiny: Path, tmp_path: Path) -> None:
-    sweep, data = crowded_sweep(tiny, tmp_path)
+    sweep, data = sweep_beyond_memory(tiny, tmp_path)
     events: list[TrialEvent] = []
     RayExecutor().run(jobs_of(sweep, data), events.append)
     check_ladder(sweep, data, events)
@@ -83,7 +83,7 @@ def test_fewer_trials_than_slots_leave_no_gpu_idle(
 
 def test_room_for_a_whole_gpu_is_made_by_starting_less(tiny: Path, tmp_path: Path) -> None:
     """Tune's questions and our answers, without a cluster: two GPUs of two slots each."""
-    sweep, data = crowded_sweep(tiny, tmp_path)
+    sweep, data = sweep_beyond_memory(tiny, tmp_path)
     jobs = jobs_of(sweep, data)
     order = InOrder(Waiting(jobs.specs, Everything()), jobs)
     expected = iter(jobs.specs)
@@ -98,12 +98,12 @@ def test_room_for_a_whole_gpu_is_made_by_starting_less(tiny: Path, tmp_path: Pat
         order.on_trial_result(name, {})
     assert shared("e"), "one more waits, for a node that may join"
     assert order.suggest("f") is None
-    crowded = jobs.specs[1]
-    order.again_alone(TrialEvent(crowded.key, "error", fault="crowded"), crowded)
+    heavy = jobs.specs[1]
+    order.again_alone(TrialEvent(heavy.key, "error", fault="memory_shared"), heavy)
     order.on_trial_complete("b")
     order.on_trial_result("e", {})
     answer = order.suggest("f")
-    assert (answer["key"], answer["alone"]) == (crowded.key, True)
+    assert (answer["key"], answer["alone"]) == (heavy.key, True)
     assert _resources(jobs.slots, answer).required_resources["GPU"] == 1.0
     for name in ("a", "c"):
         assert order.suggest("g") is None, f"{name} has to end first"

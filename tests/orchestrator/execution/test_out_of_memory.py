@@ -15,7 +15,7 @@ from gitract_core.trial.run import run_trial
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent, attempt
 from orchestrator.execution.local.executor import LocalExecutor
-from orchestrator.execution.out_of_memory import Crowded
+from orchestrator.execution.out_of_memory import ToRunAlone
 from orchestrator.report.progress import SweepProgress
 from orchestrator.results.status import read_status
 from orchestrator.storage.local_folder import LocalRun
@@ -30,7 +30,7 @@ LIGHT, MEDIUM, HEAVY = 2, 5, 8  # slices a batch; beside a light one neither of 
 TWO_GPUS = Slots(4, gpus=0.5, device="cuda")
 
 
-def crowded_sweep(data: Path, home: Path) -> tuple[PreparedSweep, SmallGpuData]:
+def sweep_beyond_memory(data: Path, home: Path) -> tuple[PreparedSweep, SmallGpuData]:
     """A medium and a heavy trial among light ones, on GPUs that hold six slices each."""
     light: list[dict[str, object]] = [
         {"optimizer.batch_size": LIGHT, "optimizer.learning_rate": 0.01 * n} for n in range(1, 5)
@@ -59,7 +59,9 @@ def check_ladder(sweep: PreparedSweep, data: SmallGpuData, events: list[TrialEve
     assert sorted(finished) == sorted(spec.key for spec in sweep.pending), events
     wide = {s.key for s in sweep.pending if size_of(sweep, s.key) > LIGHT}
     errors = Counter((e.key, e.fault) for e in events if e.kind in ("error", "failed"))
-    assert errors == {(key, "crowded"): 1 for key in wide}, "one attempt each, and no retry is used"
+    assert errors == {(key, "memory_shared"): 1 for key in wide}, (
+        "one attempt each, and no retry is used"
+    )
     for spec in sweep.pending:
         result = TrialResult.load(sweep.directory.trial(spec).result)
         size = size_of(sweep, spec.key)
@@ -114,7 +116,7 @@ def test_memory_ladder_in_local_processes(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr("orchestrator.execution.local.crew.gpu_memory_sizes", lambda: [1, 1])
-    sweep, data = crowded_sweep(tiny, tmp_path)
+    sweep, data = sweep_beyond_memory(tiny, tmp_path)
     events: list[TrialEvent] = []
     LocalExecutor().run(jobs_of(sweep, data), events.append)
     check_ladder(sweep, data, events)
@@ -129,12 +131,12 @@ def test_the_only_gpu_is_emptied_and_filled_again(
     """Also by the next command, which knows from the trial's files that it has to be alone."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("orchestrator.execution.local.crew.gpu_memory_sizes", lambda: [1])
-    sweep, data = crowded_sweep(tiny, tmp_path)
+    sweep, data = sweep_beyond_memory(tiny, tmp_path)
     light, medium, *more, _ = sweep.pending
     heavy = next(s for s in sweep.pending if size_of(sweep, s.key) == HEAVY)
     jobs = dataclasses.replace(jobs_of(sweep, data), specs=[heavy, light, medium, *more[:1]])
     jobs = dataclasses.replace(jobs, slots=Slots(2, gpus=0.5, device="cuda"))
-    Crowded(jobs).note(TrialEvent(heavy.key, "error", message="earlier", fault="crowded"))
+    ToRunAlone(jobs).note(TrialEvent(heavy.key, "error", message="earlier", fault="memory_shared"))
     events: list[TrialEvent] = []
     LocalExecutor().run(jobs, events.append)
     assert [e.key for e in events if e.kind == "error"] == [medium.key]
@@ -155,8 +157,8 @@ def test_both_steps_are_told(tiny: Path, tmp_path: Path) -> None:
     with device_of(SmallDevice(2)) as _:
         (event,) = attempt(spec, shared)
         progress(event.for_listeners())
-        Crowded(shared).note(event)
-        assert (event.kind, event.fault, event.may_pass) == ("error", "crowded", True)
+        ToRunAlone(shared).note(event)
+        assert (event.kind, event.fault, event.may_pass) == ("error", "memory_shared", True)
         assert (
             "out of memory beside other trials: CUDA out of memory, says the test"
             in text.getvalue()
@@ -180,17 +182,17 @@ def test_who_has_no_neighbors_splits_at_once(slots: Slots, tiny: Path, tmp_path:
         assert [event.kind for event in attempt(sweep.specs[0], jobs)] == ["epoch", "finished"]
     result = TrialResult.load(jobs.files(sweep.specs[0].key).result)
     assert result.environment["micro_batch"] == 2
-    Crowded(jobs).note(TrialEvent(sweep.specs[0].key, "error", fault="crowded"))
-    assert sweep.specs[0].key not in Crowded(jobs), "of another sweep, that shared its GPUs"
+    ToRunAlone(jobs).note(TrialEvent(sweep.specs[0].key, "error", fault="memory_shared"))
+    assert sweep.specs[0].key not in ToRunAlone(jobs), "of another sweep, that shared its GPUs"
 
 
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
-        (RuntimeError("CUDA error: out of memory\nmore"), "crowded"),
+        (RuntimeError("CUDA error: out of memory\nmore"), "memory_shared"),
         (
             RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
-            "crowded",
+            "memory_shared",
         ),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "error"),
         (RuntimeError("out of memory of another kind"), "error"),
@@ -200,10 +202,10 @@ def test_who_has_no_neighbors_splits_at_once(slots: Slots, tiny: Path, tmp_path:
 def test_what_counts_as_the_devices_memory(error: Exception, fault: str) -> None:
     assert TrialEvent.from_exception("key", error, shared=True).fault == fault
     alone = TrialEvent.from_exception("key", error).fault
-    assert alone == ("memory" if fault == "crowded" else fault)
+    assert alone == ("memory" if fault == "memory_shared" else fault)
 
 
-def test_a_full_disk_does_not_forget_who_was_crowded(
+def test_a_full_disk_does_not_forget_who_is_to_run_alone(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run")
@@ -213,7 +215,7 @@ def test_a_full_disk_does_not_forget_who_was_crowded(
         raise OSError("no room")
 
     monkeypatch.setattr("orchestrator.execution.out_of_memory.write_json", full)
-    crowded = Crowded(jobs)
-    crowded.note(TrialEvent(sweep.specs[0].key, "error", fault="crowded"))
-    assert sweep.specs[0].key in crowded
-    assert sweep.specs[0].key not in Crowded(jobs)
+    noted = ToRunAlone(jobs)
+    noted.note(TrialEvent(sweep.specs[0].key, "error", fault="memory_shared"))
+    assert sweep.specs[0].key in noted
+    assert sweep.specs[0].key not in ToRunAlone(jobs)
