@@ -1,0 +1,92 @@
+"""Of several ways to deal cases into folds the best balanced one is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
+
+from gitract_core.folds import FoldPlan
+
+SHUFFLES = 24
+
+
+def slices(seed: int, n_cases: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Case and label of every slice: 1 to 5 scans a case, of 80 or 144 slices."""
+    random = np.random.default_rng(seed)
+    cases, labels = [], []
+    for case in range(1, n_cases + 1):
+        for _ in range(random.integers(1, 6)):
+            count = int(random.choice([80, 144]))
+            share = random.uniform(0.2, 0.7)
+            cases += [case] * count
+            labels += (random.integers(1, 4, count) * (random.random(count) < share)).tolist()
+    return np.array(cases), np.array(labels)
+
+
+def unevenness(folds: np.ndarray, labels: np.ndarray, n_splits: int = 5) -> tuple[float, float]:
+    """The worst fold's deviation of slices and of the share of annotated ones, by a loop."""
+    counts = [int((folds == fold).sum()) for fold in range(n_splits)]
+    shares = [float((labels[folds == fold] > 0).mean()) for fold in range(n_splits)]
+    mean, share = len(labels) / n_splits, float((labels > 0).mean())
+    worst = max(abs(count / mean - 1) for count in counts)
+    return worst, max(abs(one - share) for one in shares)
+
+
+def dealt(cases: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    folds = np.empty(len(cases), int)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    for fold, (_, test) in enumerate(splitter.split(labels, labels, cases)):
+        folds[test] = fold
+    return folds
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_plan_is_the_best_balanced_of_its_shuffles(seed: int) -> None:
+    """In tolerances: 4 % of the slices, .03 of the share that is annotated; the larger counts."""
+    cases, labels = slices(seed)
+    plan = FoldPlan.from_labels(cases, labels, 5, seed)
+    own = np.array([plan.fold_of_case[int(case)] for case in cases])
+
+    def worst(folds: np.ndarray) -> float:
+        uneven, unlike = unevenness(folds, labels)
+        return max(uneven / 0.04, unlike / 0.03)
+
+    numbers = range(seed * SHUFFLES, (seed + 1) * SHUFFLES)
+    others = [worst(dealt(cases, labels, number)) for number in numbers]
+    assert worst(own) == pytest.approx(min(others))
+    assert worst(own) < 0.7 * np.median(others)
+
+
+def test_folds_of_a_set_of_the_contest_s_size_are_within_the_tolerances() -> None:
+    cases, labels = slices(1, n_cases=85)
+    plan = FoldPlan.from_labels(cases, labels)
+    uneven, unlike = unevenness(np.array([plan.fold_of_case[int(c)] for c in cases]), labels)
+    assert uneven < 0.04
+    assert unlike < 0.03
+
+
+def test_each_seed_has_shuffles_of_its_own() -> None:
+    cases, labels = slices(2, n_cases=20)
+    parts = {FoldPlan.from_labels(cases, labels, 5, seed).parts for seed in range(4)}
+    assert len(parts) == 4
+
+
+def test_labels_that_few_slices_have_do_not_stop_the_deal() -> None:
+    """Two slices with all three organs cannot be in each of five folds."""
+    cases, labels = slices(4, n_cases=12)
+    labels = np.where(labels == 3, 2, labels)
+    labels[[5, 900]] = 3
+    plan = FoldPlan.from_labels(cases, labels)
+    assert sorted(len(plan.cases(fold)) for fold in range(5))[0] >= 1
+    few = FoldPlan.from_labels([1, 2, 3], [1, 2, 3], 3)
+    assert sorted(few.fold_of_case.values()) == [0, 1, 2]
+
+
+def test_rows_held_out_are_those_of_the_fold_and_the_others_are_trained_on() -> None:
+    plan = FoldPlan({4: 0, 7: 1, 9: 0}, 2)
+    cases = np.array([9, 4, 7, 7, 4])
+    assert plan.rows(cases, 0, held_out=True).tolist() == [0, 1, 4]
+    assert plan.rows(cases, 0, held_out=False).tolist() == [2, 3]
+    assert plan.rows(cases, 1, held_out=True).tolist() == [2, 3]
+    assert plan.cases(0) == [4, 9]
