@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from typing import Any
@@ -79,7 +80,7 @@ def test_sums_of_a_case_add_up_over_repeats() -> None:
 
 
 def test_tables_of_a_verdict_keep_plans_apart_and_their_sum_holds_both() -> None:
-    lines = [line(1), line(2, loss=0.02)]
+    lines = [line(1), line(2, loss=0.02, best_epoch=5)]
     sums = case_sums(lines, 2)
     assert len(sums.tables) == 2
     for number, (table, parts) in enumerate(zip(sums.tables, CASES.values(), strict=True)):
@@ -92,6 +93,7 @@ def test_tables_of_a_verdict_keep_plans_apart_and_their_sum_holds_both() -> None
                 assert result
                 expected = np.array([result.per_case[case][name] for name in COLUMNS]).T
                 assert table.values[row, place] == pytest.approx(expected)
+        assert table.training.tolist() == [0, 1]
     assert sums.values == pytest.approx(sums.tables[0].values + sums.tables[1].values)
     assert sums.scores() == pytest.approx([_pooled(list(one.per_case.values())) for one in lines])
 
@@ -152,6 +154,10 @@ def test_of_candidates_with_the_same_networks_the_better_is_taken() -> None:
     assert board.pool(least=3, most=10) == (best, other_epoch, other_loss)
     with pytest.raises(RunError, match="3 of"):
         board.top(4)
+    renamed = [
+        dataclasses.replace(c, label=f"{i}") for i, c in enumerate((best, other_epoch, same))
+    ]
+    assert case_sums(renamed, 2).training.tolist() == [0, 1, 0]
 
 
 def test_a_verdict_takes_costs_and_knobs_from_their_own_candidates() -> None:
