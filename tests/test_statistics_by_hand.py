@@ -289,11 +289,11 @@ def test_settling_adds_the_luck_of_both_and_of_shared_networks_none() -> None:
 def test_settling_counts_repeats_of_seeds_of_their_own() -> None:
     """Luck 4e-4 of the mean over two seeds, 6e-4 of one seed: 1e-4 of it lasts."""
     parts = Components(0, 0, 0, 0, 4e-4, 6e-4, 4e-4, 0, 9)
-    plan = settle(table_of(FLAT, FOLDS), parts, (2, 3), n_seeds=2)
+    plan = settle(table_of(FLAT * 0.3, FOLDS), parts, (2, 3), n_seeds=2)
     lasting, of_seed = 2 * 1e-4 / 5, 2 * 6e-4 / 5
     assert plan.present_sd == pytest.approx(math.sqrt(lasting + of_seed / 2))
-    target = (0.1 / 2.801585) ** 2
-    assert plan.repeats == math.ceil(of_seed / (target - lasting))
+    target = (0.03 / 2.801585) ** 2
+    assert plan.repeats == 4 == math.ceil(of_seed / (target - lasting))
 
 
 def slow_optimism(sums: CaseSums, variance: float, draws: int, seed: int) -> float:
