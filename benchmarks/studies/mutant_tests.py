@@ -25,18 +25,19 @@ from benchmarks.studies import mutant_hook
 from benchmarks.studies.mutant_sites import Mutant
 
 SLOW = ("ray", "slow")
-_LIBRARIES = ("numpy", "pandas", "scipy.stats", "scipy.ndimage", "sklearn.model_selection", "cv2")
-_LIBRARIES += ("torch", "pyarrow.parquet", "pytest", "rich.console", "typer")
+LIBRARIES = ("numpy", "pandas", "scipy.stats", "scipy.ndimage", "sklearn.model_selection", "cv2")
+LIBRARIES += ("torch", "pyarrow.parquet", "pytest", "rich.console", "typer")
 _QUIET = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+_MAP_SECONDS = 1800.0  # of a test file
 _NO_TESTS = 5  # pytest's exit status
 _MAPPED = (0, 1, _NO_TESTS)  # those of a test file that was read
 Job = TypeVar("Job")
 
 
-def warm_up() -> None:
+def warm_up(libraries: Iterable[str] = LIBRARIES) -> None:
     """Load what nearly every test loads."""
     os.environ.update(_QUIET)
-    for name in _LIBRARIES:
+    for name in libraries:
         try:
             __import__(name)
         except ImportError:
@@ -50,13 +51,11 @@ class Case:
     Attributes:
         id: pytest's.
         seconds: setup and call.
-        marks: those of ``SLOW`` that it has.
         lines: file -> lines that it runs, those of fixtures of its file included.
     """
 
     id: str
     seconds: float
-    marks: tuple[str, ...]
     lines: Mapping[str, frozenset[int]]
 
     @property
@@ -67,14 +66,13 @@ class Case:
 
 @dataclass
 class Recorder:
-    """A pytest plugin: durations, marks and outcomes of tests."""
+    """A pytest plugin: durations and outcomes of tests."""
 
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        for item in items:
-            marks = [mark for mark in SLOW if item.get_closest_marker(mark)]
-            self.tests[item.nodeid] = {"seconds": 0.0, "marks": marks, "passed": True}
+    def pytest_collection_finish(self, session: Any) -> None:
+        for item in session.items:
+            self.tests[item.nodeid] = {"seconds": 0.0, "passed": True}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         test = self.tests[report.nodeid]
@@ -191,13 +189,15 @@ def pytest_in(folder: Path, arguments: Sequence[str], plugin: object) -> int:
 
 
 def read_map(
-    forks: Forks, files: Sequence[str], tests: Sequence[str], store: Path, limit: float
+    forks: Forks, files: Sequence[str], tests: Sequence[str], store: Path, *, slow: bool
 ) -> list[Case]:
     """Which tests pass, how long they take and which lines of some files they run.
 
     One fork a test file. What is in ``store`` stays as long as the test file and the files whose
-    lines it runs are unchanged.
+    lines it runs are unchanged. Either the tests marked ``ray`` or ``slow``, or all others.
     """
+    store = store / ("slow" if slow else "quick")
+    marks = " or ".join(SLOW) if slow else " and ".join(f"not {mark}" for mark in SLOW)
     store.mkdir(parents=True, exist_ok=True)
     stale = [test for test in tests if _known(forks.root, store, test) is None]
     sources = [str(forks.root / file) for file in files]
@@ -206,7 +206,7 @@ def read_map(
         log, plugin = folder / "lines", Recorder()
         os.environ[mutant_hook.LINES] = json.dumps({"files": sources, "log": str(log)})
         mutant_hook.install()
-        status = pytest_in(folder, [test], plugin)
+        status = pytest_in(folder, ["-m", marks, test], plugin)
         sys.settrace(None)
         if status not in _MAPPED:
             return status
@@ -214,7 +214,9 @@ def read_map(
         _keep(forks.root, store, test, plugin.tests, [json.loads(line) for line in lines])
         return 0
 
-    for number, (test, status, folder) in enumerate(forks.run(stale, work, lambda test: limit), 1):
+    for number, (test, status, folder) in enumerate(
+        forks.run(stale, work, lambda test: _MAP_SECONDS), 1
+    ):
         fault = "" if status == 0 else f": no map ({status}) {_tail(folder)}"
         print(f"map {number}/{len(stale)} {test}{fault}", flush=True)
     maps = [_known(forks.root, store, test) for test in tests]
@@ -267,7 +269,7 @@ def _known(root: Path, store: Path, test: str) -> list[Case] | None:
                 f: frozenset(one["lines"].get(f, [])) | frozenset(values["shared"].get(f, []))
                 for f in files
             }
-            cases.append(Case(name, one["seconds"], tuple(one["marks"]), both))
+            cases.append(Case(name, one["seconds"], both))
     return cases
 
 
@@ -279,7 +281,7 @@ def _hash_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-def noticing(mutant: Mutant, cases: Sequence[Case], *, slow: bool) -> list[Case]:
+def noticing(mutant: Mutant, cases: Sequence[Case]) -> list[Case]:
     """Tests that run a mutant's line, file by file, the quickest first.
 
     A line that runs at import is run by every test; those count that run any line of its file.
@@ -288,7 +290,7 @@ def noticing(mutant: Mutant, cases: Sequence[Case], *, slow: bool) -> list[Case]
     wanted = set(range(mutant.statement[0], mutant.statement[1] + 1))
     for case in cases:
         lines = case.lines.get(mutant.file, frozenset())
-        if (wanted & lines or (mutant.imported and lines)) and bool(case.marks) == slow:
+        if wanted & lines or (mutant.imported and lines):
             found.setdefault(case.file, []).append(case)
     files = sorted(found.values(), key=lambda some: sum(case.seconds for case in some))
     return [case for some in files for case in sorted(some, key=lambda case: case.seconds)]

@@ -21,12 +21,13 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.studies.mutant_sites import GROUPS, KINDS, Mutant, draw, files_of
 from benchmarks.studies.mutant_tests import (
+    LIBRARIES,
     Case,
     Forks,
     Trial,
@@ -40,24 +41,24 @@ from benchmarks.studies.mutant_tests import (
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
 _FIRST_FILES = 3  # most mutants are caught by these, and the others need not be loaded
-_MAP_SECONDS = 1800.0  # of a test file
 
 
 def main() -> None:
     """Run as said on the command line."""
     options = _options()
-    groups = _groups(options)
-    mutants = draw(ROOT, groups, options.count, options.seed)
-    warm_up()
-    forks = Forks(ROOT, options.workers)
+    groups, root = _groups(options), options.root.resolve()
+    mutants = draw(root, groups, options.count, options.seed)
+    warm_up(options.load)
+    forks = Forks(root, options.workers)
+    record = Record(options.record or root / "build" / "mutants.jsonl")
+    store = options.map or root / "build" / "mutants-map"
     try:
-        files = sorted({file for some in files_of(ROOT, groups).values() for file in some})
-        tests = _test_files(options.tests, files)
-        cases = read_map(forks, files, tests, options.map, _MAP_SECONDS)
-        record = Record(options.record)
-        judge(forks, mutants, cases, record, slow=False)
-        if options.slow:
-            judge(forks, mutants, cases, record, slow=True)
+        files = sorted({file for some in files_of(root, groups).values() for file in some})
+        tests = _test_files(root, options.tests, files)
+        for slow in (False, True)[: 1 + options.slow]:
+            judge(
+                forks, mutants, read_map(forks, files, tests, store, slow=slow), record, slow=slow
+            )
     finally:
         forks.close()
     print(report(mutants, record.verdicts, _equivalent(EQUIVALENT)))
@@ -72,8 +73,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--files", nargs="+", help="globs of one group, in the place of all others")
     parser.add_argument("--tests", nargs="+", default=["tests/**/test_*.py"], help="globs")
     parser.add_argument("--slow", action="store_true", help="also tests marked ray and slow")
-    parser.add_argument("--record", type=Path, default=ROOT / "build" / "mutants.jsonl")
-    parser.add_argument("--map", type=Path, default=ROOT / "build" / "mutants-map")
+    parser.add_argument("--record", type=Path, help="build/mutants.jsonl by default")
+    parser.add_argument("--map", type=Path, help="folder, build/mutants-map by default")
+    parser.add_argument("--root", type=Path, default=ROOT, help="of the repository")
+    parser.add_argument("--load", nargs="*", default=LIBRARIES, help="libraries of all forks")
     return parser.parse_args()
 
 
@@ -86,10 +89,10 @@ def _groups(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     return GROUPS
 
 
-def _test_files(globs: Iterable[str], files: Sequence[str]) -> list[str]:
+def _test_files(root: Path, globs: Iterable[str], files: Sequence[str]) -> list[str]:
     """Test files, and the sources that have examples in docstrings."""
-    found = {path.relative_to(ROOT).as_posix() for glob in globs for path in ROOT.glob(glob)}
-    return sorted(found) + [f for f in files if ">>> " in (ROOT / f).read_text(encoding="utf-8")]
+    found = {path.relative_to(root).as_posix() for glob in globs for path in root.glob(glob)}
+    return sorted(found) + [f for f in files if ">>> " in (root / f).read_text(encoding="utf-8")]
 
 
 class Record:
@@ -123,41 +126,36 @@ def judge(
     Args:
         forks: where tests run.
         mutants: all of them.
-        cases: all tests.
+        cases: the tests.
         record: of verdicts.
-        slow: the tests marked so, for ``survived`` (then ``survived slow``), or all others.
+        slow: these are the tests marked so, for what survived the others.
     """
     waiting = []
     for mutant in mutants:
         known = record.verdicts.get(mutant.id)
         if known is None or (slow and known in ("survived", "untested")):
-            chosen = noticing(mutant, cases, slow=slow)
+            chosen = noticing(mutant, cases)
             if chosen:
                 waiting.append((mutant, _parts(chosen)))
             elif not slow:
                 record.verdicts[mutant.id] = "untested"  # and not written: a test may come
-    survived = "survived slow" if slow else "survived"
     while waiting:  # once, and again for those with tests left
-        trials = [Trial(mutant, parts[0]) for mutant, parts in waiting]
         later = {mutant.id: parts[1:] for mutant, parts in waiting}
-        verdicts = _run(forks, trials, _print_verdict)
+        trials = [Trial(mutant, parts[0]) for mutant, parts in waiting]
         waiting = []
-        for mutant, verdict, seconds in verdicts:
+        for mutant, verdict, seconds in _verdicts(forks, trials):
             if verdict == "survived" and later[mutant.id]:
                 waiting.append((mutant, later[mutant.id]))
-            else:
-                record.add(mutant, survived if verdict == "survived" else verdict, seconds)
+                continue
+            print(f"{verdict} {seconds:.1f} s {shown(mutant)}", flush=True)
+            said = "survived slow" if slow and verdict == "survived" else verdict
+            record.add(mutant, said, seconds)
 
 
-Verdict = tuple[Mutant, str, float]
-
-
-def _run(
-    forks: Forks, trials: Sequence[Trial], on_verdict: Callable[[Verdict], None]
-) -> list[Verdict]:
-    """Verdicts of all trials; one that takes too long is run again."""
+def _verdicts(forks: Forks, trials: Sequence[Trial]) -> Iterator[tuple[Mutant, str, float]]:
+    """Verdicts and seconds of all trials, as they end; one that takes too long is run again."""
     began: dict[str, float] = {}
-    found: list[Verdict] = []
+    again: list[Trial] = []
 
     def work(trial: Trial, folder: Path) -> int:
         return trial.run(forks.root, folder)
@@ -166,7 +164,6 @@ def _run(
         began[trial.mutant.id] = time.monotonic()
         return trial.limit
 
-    again: list[Trial] = []
     for first in (True, False):
         for trial, status, folder in forks.run(trials if first else again, work, limit):
             verdict = verdict_of(status, folder)
@@ -174,15 +171,7 @@ def _run(
                 again.append(trial)
                 continue
             verdict = "caught" if verdict == "timeout" else verdict
-            seconds = time.monotonic() - began[trial.mutant.id]
-            found.append((trial.mutant, verdict, seconds))
-            on_verdict(found[-1])
-    return found
-
-
-def _print_verdict(verdict: Verdict) -> None:
-    mutant, word, seconds = verdict
-    print(f"{word} {seconds:.1f} s {shown(mutant)}", flush=True)
+            yield trial.mutant, verdict, time.monotonic() - began[trial.mutant.id]
 
 
 def _parts(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
