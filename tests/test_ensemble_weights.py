@@ -20,11 +20,11 @@ from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics import score_scan
 from gitract_core.results import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.ensemble import LARGEST_POOL, make_ensemble
+from orchestrator.ensemble import LARGEST_POOL, announce, make_ensemble
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.oof_masks import OofAverage, OofParts
 from orchestrator.oof_meter import Bag, OofMeter, _average, organ_sums
-from orchestrator.recipes import Method, Recipe, cross_fit, recipe_sums
+from orchestrator.recipes import CrossFit, Method, Recipe, cross_fit, recipe_sums
 from orchestrator.statistics.case_sums import competition_of
 
 BEST = np.array([3, 1, 0]) / 4
@@ -127,6 +127,33 @@ def test_greedy_weights_reach_the_manifest_the_announcement_and_the_file(
     assert 0.4 * pooled["dice"] + 0.6 * pooled["hausdorff"] == pytest.approx(pooled["score"])
     of_case = np.array(list(score["per_case"]["5"].values())).T
     assert of_case == pytest.approx(meters[0].sums((3, 1, 0))[5])
+
+
+def test_a_gain_lies_inside_its_interval_and_the_score_inside_its_own() -> None:
+    """By draws of cases, here compared with the spread of a mean of twenty cases in two folds."""
+    random = np.random.default_rng(0)
+    scores = random.normal(0.7, 0.05, 20)
+    gains = random.normal(0.02, 0.03, 20)
+    found = []
+    for values in (scores + gains, scores):
+        ones = np.ones(20)
+        sums = np.stack([30 * values, 30 * ones, 2 * values, 2 * ones], axis=-1)[:, None]
+        recipe = Recipe((1,), (0, 0, 0))
+        cases = np.arange(20)
+        found.append(CrossFit(recipe, (recipe,) * 2, sums, sums, cases, cases % 2))
+    told = announce(*found)
+    assert told.gain == pytest.approx(gains.mean())
+    error = np.sqrt(np.mean([gains[f::2].var(ddof=1) / 10 for f in (0, 1)]) / 2)
+    low, high = told.gain_interval
+    assert (low, high) == pytest.approx(
+        (gains.mean() - 2.1 * error, gains.mean() + 2.1 * error), abs=0.2 * error
+    )
+    own = scores + gains
+    error = np.sqrt(np.mean([own[f::2].var(ddof=1) / 10 for f in (0, 1)]) / 2)
+    assert told.interval == pytest.approx(
+        (own.mean() - 2.1 * error, own.mean() + 2.1 * error), abs=0.2 * error
+    )
+    assert told.folds == pytest.approx((own[::2].mean(), own[1::2].mean()))
 
 
 def test_equal_weights_are_equal(tmp_path: Path, meters: list[Meter]) -> None:

@@ -167,7 +167,7 @@ def test_verdicts_are_found_kept_and_reported(root: Path) -> None:
     (root / "toy" / "small.py").write_text(SMALL)
     (root / "test_toy.py").write_text(TESTS)
     words = ["--root", root, "--files", "toy/far.py", "toy/small.py", "--tests", "test_*.py"]
-    words += ["--workers", "2", "--load", "pytest"]
+    words += ["--workers", "2", "--load"]
     command = [sys.executable, "-m", "benchmarks.studies.mutants", *map(str, words)]
     first, again = (
         subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout

@@ -132,3 +132,17 @@ def test_trials_are_ordered_fold_by_fold_and_without_the_dropped(sweep: Prepared
     assert order_of(race, sweep) == [(loss, fold) for fold in range(3) for loss in LOSSES]
     race.racing = race.racing[1:]
     assert order_of(race, sweep) == [(loss, fold) for fold in range(3) for loss in LOSSES[1:]]
+
+
+def test_of_repeated_folds_those_of_the_first_plan_decide(tiny: Path, tmp_path: Path) -> None:
+    candidates = tuple(Candidate.from_knobs({**KNOBS, "loss": loss}) for loss in LOSSES[:2])
+    space = SearchSpace("tiny", "", candidates, 2, 0)
+    sweep = prepare(SweepRequest(tiny, space, tmp_path / "run", repeats=2))
+    first, second = (plan.folds_fingerprint for plan in sweep.record.plans)
+    race = started(sweep)
+    ordered = [(s.folds_fingerprint, s.fold) for s in race.order(sweep.pending)]
+    assert ordered == [(plan, fold) for plan in (first, second) for fold in (0, 0, 1, 1)]
+    finish_fold(sweep, race, 0)
+    assert race.decided == 1
+    key = {(s.candidate.loss, s.folds_fingerprint, s.fold): s.key for s in sweep.specs}
+    assert {key[loss, first, fold] for loss in LOSSES[:2] for fold in (0,)} == set(race.results)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -21,13 +22,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from benchmarks.studies import mutant_hook
 from benchmarks.studies.mutant_sites import Mutant
 
 SLOW = ("ray", "slow")
 LIBRARIES = ("numpy", "pandas", "scipy.stats", "scipy.ndimage", "sklearn.model_selection", "cv2")
-LIBRARIES += ("torch", "pyarrow.parquet", "pytest", "rich.console", "typer")
+LIBRARIES += ("torch", "pyarrow.parquet", "rich.console", "typer")
 _QUIET = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+_PATIENCE = 10.0  # seconds beyond three times what a test takes
+_DEADLINE = "deadline"
 _MAP_SECONDS = 1800.0  # of a test file
 _NO_TESTS = 5  # pytest's exit status
 _MAPPED = (0, 1, _NO_TESTS)  # those of a test file that was read
@@ -80,19 +85,30 @@ class Recorder:
         test["passed"] &= report.passed
 
 
-@dataclass
 class Chosen:
-    """A pytest plugin: these tests alone, in this order."""
+    """A pytest plugin: some tests alone, in their order, and until when the present one may take.
 
-    ids: Sequence[str]
+    Args:
+        cases: the tests.
+        deadline: a file for the time, which the process that started this one reads.
+    """
 
+    def __init__(self, cases: Sequence[Case], deadline: Path) -> None:
+        self.place = {case.id: number for number, case in enumerate(cases)}
+        self.seconds = {case.id: case.seconds for case in cases}
+        self.deadline = deadline
+        self.longest: dict[str, float] = {}  # a fixture of the file may be made for any test
+        for case in cases:
+            self.longest[case.file] = max(case.seconds, self.longest.get(case.file, 0.0))
+
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        place = {name: number for number, name in enumerate(self.ids)}
-        items[:] = sorted(
-            (i for i in items if i.nodeid in place), key=lambda item: place[item.nodeid]
-        )
+        known = [item for item in items if item.nodeid in self.place]
+        items[:] = sorted(known, key=lambda item: self.place[item.nodeid])
 
-    pytest_collection_modifyitems.trylast = True  # type: ignore[attr-defined]
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        usual = self.seconds[nodeid] + self.longest[nodeid.partition("::")[0]]
+        self.deadline.write_text(str(time.monotonic() + _PATIENCE + 3 * usual))
 
 
 class Forks:
@@ -138,7 +154,7 @@ class Forks:
                 )
             for pid, (job, folder, end) in list(running.items()):
                 done, status = os.waitpid(pid, os.WNOHANG)
-                if not done and time.monotonic() < end:
+                if not done and time.monotonic() < min(end, _deadline(folder)):
                     continue
                 _end_group(pid)
                 if not done:
@@ -146,7 +162,7 @@ class Forks:
                 del running[pid]
                 yield job, os.waitstatus_to_exitcode(status) if done else None, folder
                 shutil.rmtree(folder, ignore_errors=True)
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def _start(self, job: Job, folder: Path, work: Callable[[Job, Path], int]) -> int:
         pid = os.fork()
@@ -171,6 +187,13 @@ class Forks:
             os._exit(status)
 
 
+def _deadline(folder: Path) -> float:
+    """Until when the present test of a fork may take."""
+    file = folder / _DEADLINE
+    text = file.read_text() if file.is_file() else ""
+    return float(text) if text else math.inf
+
+
 def _end_group(pid: int) -> None:
     """What a fork left behind goes with it."""
     try:
@@ -181,8 +204,6 @@ def _end_group(pid: int) -> None:
 
 def pytest_in(folder: Path, arguments: Sequence[str], plugin: object) -> int:
     """Run pytest in this fork, its files inside a folder."""
-    import pytest
-
     fixed = ["-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}"]
     fixed += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pytest itself is there already
     return int(pytest.main([*fixed, *arguments], plugins=[plugin]))
@@ -315,7 +336,7 @@ class Trial:
         os.environ[mutant_hook.MUTANT] = json.dumps({"file": str(file), "text": str(text)})
         mutant_hook.install()
         files = list(dict.fromkeys(case.file for case in self.cases))
-        return pytest_in(folder, ["-x", *files], Chosen([case.id for case in self.cases]))
+        return pytest_in(folder, ["-x", *files], Chosen(self.cases, folder / _DEADLINE))
 
 
 def verdict_of(status: int | None, folder: Path) -> str:
