@@ -6,7 +6,7 @@
 Mutants are drawn by a seed, in turn from every group of files and each kind of change
 (``mutant_sites``). Each is put before the tests that run its line, the quickest file first, until
 one fails (``mutant_tests``); no file is changed on the disk. Which test runs which line is measured
-once, one test file after another, and again only where a file has changed.
+once (``mutant_map``), one test file after another, and again only where a file has changed.
 
 Verdicts are appended to ``--record``; a run goes on from there, and judges anew what lies in a
 file that has changed since. A timeout counts as caught if it happens twice. With ``--slow`` what
@@ -19,24 +19,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.studies.mutant_forks import LIBRARIES, Forks, warm_up
+from benchmarks.studies.mutant_map import Case, noticing, read_map
 from benchmarks.studies.mutant_sites import GROUPS, KINDS, Mutant, draw, files_of
-from benchmarks.studies.mutant_tests import (
-    LIBRARIES,
-    Case,
-    Forks,
-    Trial,
-    noticing,
-    read_map,
-    values_of,
-    verdict_of,
-    warm_up,
-)
+from benchmarks.studies.mutant_tests import Trial, values_of, verdict_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
@@ -49,6 +43,7 @@ def main() -> None:
     groups, root = _groups(options), options.root.resolve()
     mutants = draw(root, groups, options.count, options.seed)
     warm_up(options.load)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     forks = Forks(root, options.workers)
     record = Record(options.record or root / "build" / "mutants.jsonl")
     store = options.map or root / "build" / "mutants-map"
