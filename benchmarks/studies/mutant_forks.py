@@ -24,8 +24,8 @@ from benchmarks.studies import mutant_hook
 
 DEADLINE = "deadline"
 """A file of a fork's folder: until when its present test may take, by the monotonic clock."""
-LIBRARIES = ("numpy", "pandas", "scipy.stats", "scipy.ndimage", "sklearn.model_selection", "cv2")
-LIBRARIES += ("torch", "pyarrow.parquet", "rich.console", "typer")
+LIBRARIES: tuple[str, ...] = ("numpy", "pandas", "scipy.stats", "scipy.ndimage", "cv2", "torch")
+LIBRARIES += ("sklearn.model_selection", "pyarrow.parquet", "rich.console", "typer")
 _QUIET = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 Job = TypeVar("Job")
 
@@ -145,6 +145,6 @@ def pytest_in(folder: Path, arguments: Sequence[str], plugin: object) -> int:
     return int(pytest.main([*fixed, *arguments], plugins=[plugin]))
 
 
-def tail(folder: Path) -> str:
-    """The last that a fork said."""
-    return (folder / "said").read_text(errors="replace")[-300:]
+def tail(folder: Path, length: int = 300) -> str:
+    """The last characters that a fork said."""
+    return (folder / "said").read_text(errors="replace")[-length:]

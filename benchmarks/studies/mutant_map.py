@@ -20,8 +20,8 @@ from benchmarks.studies.mutant_forks import Forks, pytest_in, tail
 from benchmarks.studies.mutant_sites import Mutant
 
 SLOW = ("ray", "slow")
-NO_TESTS = 5  # pytest's exit status
-_MAPPED = (0, 1, NO_TESTS)  # those of a test file that was read
+_MAPPED = (0, 1, 5)  # pytest's exit statuses of a file that was read; 5: it has no such tests
+_FORMAT = 2
 _MAP_SECONDS = 1800.0  # of a test file
 
 
@@ -31,11 +31,13 @@ class Case:
 
     Attributes:
         id: pytest's.
-        seconds: setup and call.
+        setup, seconds: what its fixtures and it itself take; those of its file are made for the
+            first test that needs them.
         lines: file -> lines that it runs, those of fixtures of its file included.
     """
 
     id: str
+    setup: float
     seconds: float
     lines: Mapping[str, frozenset[int]]
 
@@ -53,11 +55,11 @@ class Recorder:
 
     def pytest_collection_finish(self, session: Any) -> None:
         for item in session.items:
-            self.tests[item.nodeid] = {"seconds": 0.0, "passed": True}
+            self.tests[item.nodeid] = {"setup": 0.0, "seconds": 0.0, "passed": True}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         test = self.tests[report.nodeid]
-        test["seconds"] += report.duration
+        test["setup" if report.when == "setup" else "seconds"] += report.duration
         test["passed"] &= report.passed
 
 
@@ -114,6 +116,7 @@ def _keep(
     }
     ran = sorted({test, *shared, *(f for files in own.values() for f in files)})
     text = {
+        "format": _FORMAT,
         "hashes": {file: _hash_of(root / file) for file in ran},
         "shared": {f: sorted(some) for f, some in shared.items()},
         "tests": values,
@@ -128,6 +131,8 @@ def _known(root: Path, store: Path, test: str) -> list[Case] | None:
     if not place.is_file():
         return None
     values = json.loads(place.read_text(encoding="utf-8"))
+    if values.get("format") != _FORMAT:
+        return None
     if any(_hash_of(root / file) != value for file, value in values["hashes"].items()):
         return None
     cases = []
@@ -138,7 +143,7 @@ def _known(root: Path, store: Path, test: str) -> list[Case] | None:
                 f: frozenset(one["lines"].get(f, [])) | frozenset(values["shared"].get(f, []))
                 for f in files
             }
-            cases.append(Case(name, one["seconds"], both))
+            cases.append(Case(name, one["setup"], one["seconds"], both))
     return cases
 
 
@@ -151,7 +156,7 @@ def _hash_of(file: Path) -> str:
 
 
 def noticing(mutant: Mutant, cases: Sequence[Case]) -> list[Case]:
-    """Tests that run a mutant's line, file by file, the quickest first.
+    """Tests that run a mutant's statement, file by file, the quickest first.
 
     A line that runs at import is run by every test; those count that run any line of its file.
     """
@@ -161,5 +166,5 @@ def noticing(mutant: Mutant, cases: Sequence[Case]) -> list[Case]:
         lines = case.lines.get(mutant.file, frozenset())
         if wanted & lines or (mutant.imported and lines):
             found.setdefault(case.file, []).append(case)
-    files = sorted(found.values(), key=lambda some: sum(case.seconds for case in some))
+    files = sorted(found.values(), key=lambda some: sum(case.setup + case.seconds for case in some))
     return [case for some in files for case in sorted(some, key=lambda case: case.seconds)]

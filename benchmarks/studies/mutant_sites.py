@@ -233,9 +233,8 @@ def _of_node(  # noqa: C901 - a kind a branch
         yield from _calculated(node, node.left, node.right, text)
     elif isinstance(node, ast.AugAssign):
         yield from _calculated(node, node.target, node.value, text)
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        up = int(_hash(said(node), str(node.lineno), str(node.col_offset)), 16) % 2
-        yield "constant", node, said(node), repr(node.value + (1 if up else -1))
+    elif isinstance(node, ast.Constant):
+        yield from _one_off(node, said(node))
     elif isinstance(node, ast.Call):
         yield from _exchanged(node, said)
     if isinstance(node, _STATEMENTS) or _is_state(node):
@@ -256,6 +255,14 @@ def _calculated(
     for between in _between(text, left, right):
         if between[1] == old + equal:
             yield "arithmetic", *between, new + equal
+
+
+def _one_off(node: ast.Constant, old: str) -> Iterator[tuple[str, Any, str, str]]:
+    """A number one larger or smaller, by a hash of where it stands."""
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        up = int(_hash(old, str(node.lineno), str(node.col_offset)), 16) % 2
+        yield "constant", node, old, repr(value + (1 if up else -1))
 
 
 def _is_state(node: ast.AST) -> bool:

@@ -14,9 +14,11 @@ import pytest
 
 from benchmarks.studies import mutant_hook
 from benchmarks.studies.mutant_forks import DEADLINE, pytest_in, tail
-from benchmarks.studies.mutant_map import NO_TESTS, Case
+from benchmarks.studies.mutant_map import Case
 from benchmarks.studies.mutant_sites import Mutant
 
+_FAILED = (1, 2)  # pytest's exit statuses: a test failed, or could not be read
+_WRONG_USE = 4
 _PATIENCE = 10.0  # seconds beyond three times what a test takes
 
 
@@ -34,7 +36,7 @@ class Chosen:
         self.deadline = deadline
         self.longest: dict[str, float] = {}  # a fixture of the file may be made for any test
         for case in cases:
-            self.longest[case.file] = max(case.seconds, self.longest.get(case.file, 0.0))
+            self.longest[case.file] = max(case.setup, self.longest.get(case.file, 0.0))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -56,7 +58,7 @@ class Trial:
     @property
     def limit(self) -> float:
         """Seconds: three times what the tests take, and what it takes to load them."""
-        return 30 + 3 * sum(case.seconds for case in self.cases)
+        return 30 + 3 * sum(case.setup + case.seconds for case in self.cases)
 
     def run(self, root: Path, folder: Path) -> int:
         """Pytest's exit status; no file of the repository is changed."""
@@ -69,12 +71,13 @@ class Trial:
 
 
 def verdict_of(status: int | None, folder: Path) -> str:
-    """``caught``, ``survived``, ``timeout`` or, with what pytest says, ``error``."""
+    """``caught``, ``survived``, ``timeout`` or, with the last that was said, ``error``."""
     if status is None:
         return "timeout"
     if status == 0:
         return "survived"
-    return f"error {tail(folder)}" if status == NO_TESTS else "caught"
+    unloaded = status == _WRONG_USE and "while loading conftest" in tail(folder, 10_000)
+    return "caught" if status in _FAILED or status < 0 or unloaded else f"error {tail(folder)}"
 
 
 def values_of(mutant: Mutant, verdict: str, seconds: float) -> dict[str, Any]:

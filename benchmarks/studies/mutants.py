@@ -25,7 +25,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.studies.mutant_forks import LIBRARIES, Forks, warm_up
 from benchmarks.studies.mutant_map import Case, noticing, read_map
@@ -34,7 +33,7 @@ from benchmarks.studies.mutant_tests import Trial, values_of, verdict_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
-_FIRST_FILES = 3  # most mutants are caught by these, and the others need not be loaded
+_QUICK_SECONDS, _FIRST_SECONDS = 2.0, 8.0  # of a test, and of those that most are caught by
 
 
 def main() -> None:
@@ -170,11 +169,15 @@ def _verdicts(forks: Forks, trials: Sequence[Trial]) -> Iterator[tuple[Mutant, s
 
 
 def _parts(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
-    """The tests of the first files, and all others."""
-    files = list(dict.fromkeys(case.file for case in cases))[:_FIRST_FILES]
-    first = tuple(case for case in cases if case.file in files)
-    others = tuple(case for case in cases if case.file not in files)
-    return [first, others] if others else [first]
+    """The quick tests of the quickest files, and all others."""
+    first, seconds = [], 0.0
+    for case in cases:
+        if case.seconds <= _QUICK_SECONDS and seconds < _FIRST_SECONDS:
+            first.append(case)
+            seconds += case.setup + case.seconds
+    chosen = {case.id for case in first}
+    others = [case for case in cases if case.id not in chosen]
+    return [tuple(part) for part in (first, others) if part]
 
 
 def _equivalent(path: Path) -> dict[tuple[str, str, str], str]:
@@ -208,8 +211,8 @@ def report(
     lines = [f"{len(words)} mutants: {_counts(word for _, word in words)}"]
     for name, of in (("kind", KINDS), ("group", dict.fromkeys(m.group for m in mutants))):
         for one in of:
-            some = [word for mutant, word in words if getattr(mutant, name) == one]
-            lines.append(f"  {one:12} {_counts(some)}")
+            of_one = [word for mutant, word in words if getattr(mutant, name) == one]
+            lines.append(f"  {one:12} {_counts(of_one)}")
     for title in ("survived", "equivalent", "error"):
         some = [mutant for mutant, word in words if word == title]
         lines += (
@@ -227,7 +230,7 @@ def _line(mutant: Mutant, verdict: str, equivalent: dict[tuple[str, str, str], s
 def _counts(words: Iterable[str]) -> str:
     counts: Counter[str] = Counter(words)
     judged = counts["caught"] + counts["survived"]
-    share: Any = f", {counts['caught'] / judged:.1%} caught" if judged else ""
+    share = f", {counts['caught'] / judged:.1%} caught" if judged else ""
     return ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) + share
 
 
