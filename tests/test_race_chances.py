@@ -108,6 +108,28 @@ def test_who_is_at_the_threshold_goes_on_and_who_is_below_is_dropped(
     assert [d.dropped for d in race.decisions] == [False, False, True, False, False, False, True]
 
 
+def test_every_decision_that_drops_is_told_once_and_no_other(
+    sweep: PreparedSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last_is_hopeless(sums: CaseSums, rule: RacingRule, n_folds: int) -> np.ndarray:
+        return np.array([*[0.5] * (len(sums.names) - 1), 0.0])
+
+    monkeypatch.setattr("orchestrator.race.decide", last_is_hopeless)
+    told: list[tuple[int, str]] = []
+    labels = candidate_labels(sweep.record.candidates)
+    race = Race(
+        sweep.directory,
+        sweep.specs,
+        RacingRule(1),
+        labels,
+        lambda decision: told.append((decision.after_folds, decision.candidate)),
+    )
+    for fold in range(3):
+        finish_fold(sweep, race, fold)
+    assert told == [(1, "focal"), (2, "bce + dice")]
+    assert all(decision.at for decision in race.decisions)
+
+
 def test_a_table_of_a_race_holds_the_sums_of_each_on_the_same_folds(sweep: PreparedSweep) -> None:
     for spec in sweep.specs:
         write_result(sweep, spec, 0.5 + 0.1 * LOSSES.index(spec.candidate.loss))
