@@ -24,7 +24,7 @@ from orchestrator.ensemble import LARGEST_POOL, announce, make_ensemble
 from orchestrator.leaderboard import CandidateScores, Leaderboard
 from orchestrator.oof_masks import OofAverage, OofParts
 from orchestrator.oof_meter import Bag, OofMeter, _average, organ_sums
-from orchestrator.recipes import CrossFit, Method, Recipe, cross_fit, recipe_sums
+from orchestrator.recipes import CrossFit, Method, Recipe, cross_fit, recipe_sums, rule_grid
 from orchestrator.statistics.case_sums import competition_of
 
 BEST = np.array([3, 1, 0]) / 4
@@ -214,6 +214,16 @@ def test_a_recipe_has_the_sums_of_its_own_bag_and_of_each_organ_s_rule() -> None
     for organ, rule in enumerate((0, 3, 1)):
         assert np.array_equal(sums[:, organ], meter.sums((2, 1, 0), rule)[:, organ])
     assert {bag for bag, _ in meter.measured} == {(2, 1, 0)}
+
+
+def test_beside_small_parts_all_but_the_largest_are_tried_alone() -> None:
+    base = PostprocessKnobs()
+    grid = rule_grid(base, thresholds=(0.5,), z_sigmas=(0.0,), gaps=(0,), smallest_mm3=(0.0, 7.0))
+    assert [(rule.smallest_mm3, rule.parts) for rule in grid] == [
+        (0.0, "all"),
+        (7.0, "all"),
+        (0.0, "largest"),
+    ]
 
 
 def test_greedy_stops_at_the_shortest_of_equally_good_bags() -> None:

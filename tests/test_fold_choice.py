@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from gitract_core.folds import FoldPlan
+from gitract_core.folds import FoldPlan, _imbalance, _without_rare
+from gitract_core.organs import ORGANS
+from gitract_core.slices import SliceIndex
 
 SHUFFLES = 24
 
@@ -95,3 +99,38 @@ def test_rows_held_out_are_those_of_the_fold_and_the_others_are_trained_on() -> 
     assert plan.rows(cases, 0, held_out=False).tolist() == [2, 3]
     assert plan.rows(cases, 1, held_out=True).tolist() == [2, 3]
     assert plan.cases(0) == [4, 9]
+
+
+def test_imbalance_by_hand() -> None:
+    """Of 100 slices, 48 annotated; the larger of two deviations in units of .04 and .03 counts."""
+    cases = np.repeat([1, 2], [55, 45])
+    alike = np.zeros(100, int)
+    alike[:27], alike[55:76] = 1, 3  # 27 of 55 and 21 of 45: .0109 and .0133 from .48
+    assert _imbalance({1: 0, 2: 1}, cases, alike, 2) == pytest.approx(0.1 / 0.04)
+    unlike = np.zeros(100, int)
+    unlike[:40], unlike[55:63] = 1, 2  # 40 of 55 and 8 of 45: .2473 and .3022 from .48
+    found = _imbalance({1: 0, 2: 1}, cases, unlike, 2)
+    assert found == pytest.approx((0.48 - 8 / 45) / 0.03)
+    assert _imbalance({1: 0, 2: 0}, cases, unlike, 2) == float("inf")
+
+
+def test_rare_labels_count_as_the_most_common_one() -> None:
+    label = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
+    assert _without_rare(label, 3).tolist() == [0, 0, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert _without_rare(label, 4).tolist() == [0] * 10
+    assert _without_rare(label + 1, 5).tolist() == [0] * 10
+
+
+def test_a_plan_is_made_with_seed_0_and_its_audit_counts_each_organ(tiny: Path) -> None:
+    index = SliceIndex.from_directory(tiny)
+    plan = FoldPlan.make(index, 2)
+    assert plan == FoldPlan.make(index, 2, 0)
+    assert plan.seed == FoldPlan({1: 0, 2: 1}, 2).seed == 0
+    table = index.table
+    for fold, told in enumerate(plan.audit(index)["folds"]):
+        part = table[table["case"].map(plan.fold_of_case) == fold]
+        assert (told["fold"], told["slices"]) == (fold, len(part))
+        assert (told["cases"], told["scans"]) == (part["case"].nunique(), part["scan"].nunique())
+        for organ in ORGANS:
+            drawn = [bool(text) for text in part[organ]]
+            assert told[f"{organ}_share"] == pytest.approx(np.mean(drawn))

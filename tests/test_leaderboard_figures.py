@@ -171,6 +171,7 @@ def test_a_verdict_takes_costs_and_knobs_from_their_own_candidates() -> None:
     assert found.candidates[0].name == lines[0].label
     table = case_sums(lines, 2).fold_scores()
     assert found.candidates[1].behind == pytest.approx(table[0].mean() - table[1].mean())
+    assert "Only the best" not in verdict.in_words, "all were compared"
     row = verdict.row(lines[1])
     one = found.candidates[1]
     expected = (one.low, one.high, one.behind_low, one.behind_high)
