@@ -185,7 +185,7 @@ def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> St
     training = _training(shape, slices, device)
     setup = time.perf_counter() - start
     rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
-    (save, write), sizes = _writing(training, bits)
+    writing = _writing(training, bits)
     network = training.network.eval()
     precision = resolve_precision(shape.training.precision, device)
     predict = _seconds(lambda: predict_scan(network, slices.images, shape, precision))
@@ -193,12 +193,12 @@ def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> St
         setup_seconds=setup,
         step_seconds=median(step for step, _ in rounds),
         validation_seconds=median(batch for _, batch in rounds),
-        save_seconds=save,
+        save_seconds=writing.save_seconds,
         predict_seconds=predict / len(images),
-        oof_seconds=write / len(images),
-        oof_bytes=sizes[0] / len(images),
-        weights_bytes=sizes[1],
-        checkpoint_bytes=sizes[2],
+        oof_seconds=writing.oof_seconds / len(images),
+        oof_bytes=writing.oof_bytes / len(images),
+        weights_bytes=writing.weights_bytes,
+        checkpoint_bytes=writing.checkpoint_bytes,
         peak_memory_bytes=peak_memory_bytes(device),
     )
 
@@ -295,23 +295,26 @@ def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> T
     return Training(spec, rows, device, capture=captures(device))
 
 
-def _writing(
-    training: Training, bits: torch.Tensor
-) -> tuple[tuple[float, float], tuple[int, int, int]]:
-    """Seconds that an epoch's files and a scan's probabilities take.
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What the files of an epoch and the probabilities of a scan take."""
 
-    And bytes: of the probabilities, the weights and the checkpoint.
-    """
+    save_seconds: float
+    oof_seconds: float
+    oof_bytes: int
+    weights_bytes: int
+    checkpoint_bytes: int
+
+
+def _writing(training: Training, bits: torch.Tensor) -> _Writing:
     with TemporaryDirectory(prefix="gitract-cv-measuring-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
         save = _seconds(Checkpoints(training, files, 0).after_epoch)
         oof = {"scan": _soft(bits)}
         write = _seconds(lambda: write_oof(files.oof, oof))
-        oof_bytes, weights, state = (
-            f.stat().st_size for f in (files.oof, files.best, files.checkpoint)
-        )
-    return (save, write), (oof_bytes, weights, state)
+        sizes = (f.stat().st_size for f in (files.oof, files.best, files.checkpoint))
+        return _Writing(save, write, *sizes)
 
 
 def _timed_rounds(
