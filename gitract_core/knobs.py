@@ -1,7 +1,8 @@
 """The knobs: frozen groups of settings that check themselves.
 
 To add a knob, add a field to a group here and read it where it acts; search spaces, labels and
-trial keys follow.
+trial keys follow. Its default does what was done without the knob, and never changes: it is what
+files without the knob mean, and at its default a knob leaves keys as they are.
 """
 
 from __future__ import annotations

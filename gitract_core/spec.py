@@ -1,7 +1,12 @@
 """What is tried: a candidate is one setting of every knob, a trial is a candidate on a fold.
 
 Knobs are the fields of ``gitract_core.knobs`` and nothing else; a search space is checked against
-them, a leaderboard is labelled by them, and a trial's key is a hash of all of them.
+them, a leaderboard is labelled by them, and a trial's key is a hash of them.
+
+Keys outlive versions. The knobs of the first version (``KNOBS_ALWAYS_HASHED``) are always part of
+the hashed text; a later knob is part of it where its value is not its default. A new knob so
+leaves all keys as they are, provided that its default does what was done before there was the knob
+and that the default never changes: a file without the knob means that default.
 """
 
 from __future__ import annotations
@@ -12,9 +17,10 @@ import json
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from gitract_core.errors import SpaceError, suggestion
+from gitract_core.errors import RunError, SpaceError, suggestion
 from gitract_core.knobs import (
     AugmentationKnobs,
     InputKnobs,
@@ -25,9 +31,25 @@ from gitract_core.knobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
 KEY_LENGTH = 16
+KNOBS_ALWAYS_HASHED = frozenset(
+    (
+        "loss",
+        *(f"network.{name}" for name in ("family", "widths", "depth")),
+        *(f"input.{name}" for name in ("size", "channels", "context", "stride")),
+        *(f"augmentation.{name}" for name in ("kinds", "probability", "noise_sd", "blur_sigma")),
+        *(f"augmentation.elastic_{name}" for name in ("displacement", "smoothness")),
+        *(f"optimizer.{name}" for name in ("name", "learning_rate", "schedule", "weight_decay")),
+        "optimizer.batch_size",
+        *(f"training.{name}" for name in ("epochs", "patience", "monitor", "precision")),
+        *(f"postprocess.{name}" for name in ("threshold", "z_sigma", "fill_gaps", "smallest_mm3")),
+        "postprocess.parts",
+    )
+)
+"""The knobs that the first keys were made of. Never to be changed: a new knob is not added here."""
 _LONGEST_LOSS = 500
 
 
@@ -86,10 +108,23 @@ class Candidate:
         names, values = _dotted()
         return dict(zip(names, values(self), strict=True))
 
+    def recorded(self) -> dict[str, str | int | float]:
+        """The knobs that files hold and keys are made of: not later ones at their defaults.
+
+        ``from_knobs`` gives the candidate back. Equal settings are recorded alike by every version
+        that knows their knobs.
+        """
+        defaults = _defaults()
+        return {
+            name: value
+            for name, value in self.knobs().items()
+            if name in KNOBS_ALWAYS_HASHED or value != defaults[name]
+        }
+
     @property
     def key(self) -> str:
-        """Hash of all knobs, 16 hexadecimal digits."""
-        return digest(self.knobs())
+        """Hash of the recorded knobs, 16 hexadecimal digits."""
+        return digest(self.recorded())
 
     @property
     def trained(self) -> Candidate:
@@ -155,7 +190,7 @@ class TrialSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""
         return {
-            "candidate": self.candidate.knobs(),
+            "candidate": self.candidate.recorded(),
             "fold": self.fold,
             "n_folds": self.n_folds,
             "seed": self.seed,
@@ -169,6 +204,25 @@ class TrialSpec:
         return cls(**{**values, "candidate": Candidate.from_knobs(values["candidate"])})
 
 
+def refuse_newer_knobs(file: Path, knobs: Mapping[str, Any], known: Iterable[str] = ()) -> None:
+    """Refuse the knobs of a file if a newer version wrote it.
+
+    Knobs that the file lacks are no fault: they are newer than the file, and have their defaults.
+
+    Args:
+        file: for the error.
+        knobs: values by name.
+        known: names that there are; all dotted names if left out.
+
+    Raises:
+        RunError: a knob that this version does not know.
+    """
+    newer = sorted(set(knobs) - set(known or knob_defaults()))
+    if newer:
+        expected, got = "knobs that this version knows", f"knob {newer[0]}"
+        raise RunError(file, expected, got, "update gitract-cv; a newer version wrote the file")
+
+
 def digest(value: object) -> str:
     """Hash of plain JSON values that does not depend on the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -177,7 +231,12 @@ def digest(value: object) -> str:
 
 def knob_defaults() -> dict[str, str | int | float]:
     """Every knob's dotted name and default value."""
-    return Candidate().knobs()
+    return dict(_defaults())
+
+
+@cache
+def _defaults() -> Mapping[str, str | int | float]:
+    return MappingProxyType(Candidate().knobs())
 
 
 @cache

@@ -37,6 +37,7 @@ from pathlib import Path
 from gitract_core.results.trial_result import TrialResult
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.support.soak_processes import MARK, Place, agents, marked
 from tests.support.tiny_contest import write_tiny_contest
@@ -149,7 +150,7 @@ def _worker_round(
     changes = [{"loss": loss} for loss in ("bce", "bce + dice")]
     knobs = {"training.epochs": 40, "training.patience": 40}
     sweep = prepare_tiny(data, home / name, *({**knobs, **c} for c in changes))
-    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2), MOST_KILLS)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(2), MOST_KILLS)
     over = threading.Event()
     waits = [source.uniform(2, LONGEST_WAIT_SECONDS) for _ in range(source.randint(1, 3))]
 

@@ -26,10 +26,10 @@ from gitract_core.data import rle
 from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.images import read_image, resize_image, resize_mask
 from gitract_core.data.slices import SliceIndex
-from gitract_core.device import DeviceSlices, slices_on
 from gitract_core.knobs import InputKnobs
 from gitract_core.organs import ORGANS
 from gitract_core.phantom import write_phantom
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import batches
 
 SIZE, BATCH, WORKERS, TARGET = 128, 16, 2, 20

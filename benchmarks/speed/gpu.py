@@ -43,15 +43,9 @@ import torch
 
 from benchmarks.measuring import at_most, machine, publish, table
 from benchmarks.speed.step_work import work_of
-from gitract_core.device import (
-    DeviceSlices,
-    Runtime,
-    device_name,
-    finish,
-    peak_memory_bytes,
-    start_measuring,
-)
+from gitract_core.device import Runtime, device_name, finish, peak_memory_bytes, start_measuring
 from gitract_core.organs import N_ORGANS
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training
 

@@ -19,7 +19,7 @@ import torch
 from benchmarks.measuring import at_most, machine, parser, publish, table
 from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.slices import SliceIndex
-from gitract_core.device import slices_on
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training
 

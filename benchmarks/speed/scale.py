@@ -31,9 +31,10 @@ from gitract_core.data.folds import FoldPlan
 from gitract_core.device import Runtime
 from gitract_core.results.trial_result import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
-from gitract_core.trial.run import TrialData
+from gitract_core.trial.data import TrialData
 from orchestrator.capacity.slots import choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
+from orchestrator.storage.local_folder import LocalRun
 
 SIZES = (100, 1000)
 NODES, CPUS, GPUS = 4, 2, 1
@@ -80,7 +81,7 @@ def driven(trials: int, folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     try:
         specs = directory.record().specs()
-        RayExecutor().run(Jobs(specs, data, directory.trials, slots), note)
+        RayExecutor().run(Jobs(specs, data, LocalRun(directory.path), slots), note)
         end = time.perf_counter()
     finally:
         disconnect()

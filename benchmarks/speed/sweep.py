@@ -26,9 +26,11 @@ from gitract_core.device import Runtime
 from gitract_core.phantom import write_phantom
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
-from gitract_core.trial.run import TrialData, run_trial
+from gitract_core.trial.data import TrialData
+from gitract_core.trial.run import run_trial
 from orchestrator.capacity.slots import choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from search_spaces.loader import load_space
 
@@ -82,7 +84,7 @@ def swept(sweep: PreparedSweep) -> tuple[float, float, list[float]]:
     try:
         start = time.perf_counter()
         RayExecutor().run(
-            Jobs(sweep.specs, sweep.data, trials, slots),
+            Jobs(sweep.specs, sweep.data, LocalRun(sweep.directory.path), slots),
             lambda event: events.append((time.perf_counter(), event)),
         )
         seconds = time.perf_counter() - start

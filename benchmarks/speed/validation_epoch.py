@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 
 from benchmarks.measuring import at_most, machine, medians, parser, publish, table
-from gitract_core.device import DeviceSlices
 from gitract_core.metrics.epoch import EpochCounts
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, autocast, batches
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training

@@ -34,6 +34,7 @@ from orchestrator.execution.local.executor import LocalExecutor, this_machine
 from orchestrator.out_of_fold.annotation_audit import audit_run, truth_at
 from orchestrator.out_of_fold.masks import OofAverage
 from orchestrator.results.leaderboard import build_leaderboard
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import SweepRequest, prepare
 from search_spaces import SearchSpace
 
@@ -57,8 +58,7 @@ def train(data: Path, run: Path, epochs: int) -> None:
     space = SearchSpace("audit", "", (candidate,), 5, 0)
     sweep = prepare(SweepRequest(data, space, run))
     slots = choose_slots([this_machine()], len(sweep.pending))
-    trials = sweep.directory.trials.resolve()
-    jobs = Jobs(sweep.pending, sweep.data, trials, slots, retries=0)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), slots, retries=0)
     LocalExecutor().run(jobs, lambda event: None)
 
 

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gitract_core.clinic.placing import Placing
-from gitract_core.data.cache import network_images
-from gitract_core.data.gray import CURRENT_GRAY
-from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError
-from gitract_core.prediction.postprocess import NativeGrid
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
     from pydicom.dataset import Dataset
 
-FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
-_UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 _LARGEST = np.iinfo(np.uint16).max
 _DARK_PERCENTILE = 1.0
 _HUGE = 1e300
@@ -50,33 +44,6 @@ class Scan:
             got = f"{self.images.dtype} of {turned}"
             raise DataError(self.name, expected, got, "restore the scan")
 
-    @property
-    def grid(self) -> NativeGrid:
-        """The pixels of its masks, with its own slice distance."""
-        height, width = self.images.shape[1:]
-        return NativeGrid(height, width, self.placing.voxel_mm3)
-
-    def at_size(self, size: int, *, gray: str = CURRENT_GRAY) -> np.ndarray:
-        """As networks see it: uint8 (slices, size, size), scaled as contest scans are."""
-        return network_images(self.images, size, gray=gray)
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """How it differs by more than half from what networks were trained on, a line each."""
-        spacing = self.placing.spacing_mm
-        sides = [n * mm for n, mm in zip(self.images.shape, spacing, strict=True)]
-        said = []
-        if _is_unusual(spacing[0] / SLICE_THICKNESS_MM):
-            said.append(
-                f"slices {spacing[0]:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
-            )
-        if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides[1:]):
-            said.append(
-                f"field of view {sides[1]:.0f} x {sides[2]:.0f} mm (height x width); "
-                f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
-            )
-        return tuple(said)
-
 
 def to_16_bits(values: np.ndarray) -> np.ndarray:
     """Any intensities as uint16, of the same shape.
@@ -100,7 +67,3 @@ def to_16_bits(values: np.ndarray) -> np.ndarray:
     if dark == 0 and bright <= _LARGEST and (floats == np.floor(floats)).all():
         return floats.astype(np.uint16)
     return np.rint(floats * (_LARGEST / max(bright, 1e-300))).astype(np.uint16)
-
-
-def _is_unusual(ratio: float) -> bool:
-    return max(ratio, 1 / ratio) > _UNUSUAL

@@ -35,6 +35,7 @@ from gitract_core.data.volumes import drawn_masks, scan_size
 from gitract_core.errors import DataError, RunError
 from gitract_core.files.atomic import read_json, write_json, written_once
 from gitract_core.organs import Organs
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
 _FORMAT = 2  # raise it when what the files mean changes
@@ -207,7 +208,7 @@ def build_cache(
         DataError: an image or mask cannot be read; nothing is left behind.
     """
     directory = cache_directory(index.fingerprint, size, gray=gray)
-    work = _Building(index, size, gray, workers or os.cpu_count() or 1, progress)
+    work = _Building(index, size, gray, workers or usable_processors(), progress)
     written_once(directory, partial(_fill, work))
     return SliceCache(directory, index.root, size)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from gitract_core.data import rle
 from gitract_core.data.images import read_image
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError, RleError
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def data_faults(index: SliceIndex, progress: Progress = silent) -> list[str]:
         progress: called with (scans done, all scans).
     """
     faults: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         found = pool.map(lambda scan: _scan_faults(index, index.rows_of_scan(scan)), index.scans)
         for done, lines in enumerate(found, 1):
             faults += lines

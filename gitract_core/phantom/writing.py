@@ -16,7 +16,6 @@ A scan is drawn aside and renamed into place, after its masks; a scan that is th
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -30,11 +29,12 @@ import numpy as np
 from gitract_core.data.rle import encode
 from gitract_core.errors import DataError, GitractError
 from gitract_core.files.atomic import read_json, replacing, write_bytes, write_json
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.phantom.planning.drawing import make_plan
 from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.scan import Scan
 from gitract_core.phantom.spec import PhantomSpec
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
 _MARKER = "phantom.json"
@@ -110,7 +110,7 @@ def write_phantom_of(
     jobs = [_Job(root, "train", scan, spec.seed) for scan in plan.train]
     jobs += [_Job(root, "test", scan, spec.seed) for scan in plan.test]
     if not (root / "train.csv").exists():
-        _draw_all(jobs, workers or _cores(), progress)
+        _draw_all(jobs, workers or usable_processors(), progress)
         _write_tables(root, jobs)
     progress(len(jobs), len(jobs))
     shutil.rmtree(root / _ASIDE, ignore_errors=True)
@@ -212,7 +212,7 @@ def _mask_rows(plan: ScanPlan, position: int, masks: np.ndarray) -> list[str]:
     name = f"{plan.name}_slice_{position + 1:04d}"
     texts = [encode(mask) for mask in masks]
     size = f"{plan.height},{plan.width}"
-    return [f"{name},{organ},{text},{size}\n" for organ, text in zip(ORGANS, texts, strict=True)]
+    return [f"{name},{organ},{text},{size}\n" for organ, text in zip(CONTEST, texts, strict=True)]
 
 
 def _write_tables(root: Path, jobs: Sequence[_Job]) -> None:
@@ -229,9 +229,3 @@ def _write_tables(root: Path, jobs: Sequence[_Job]) -> None:
             if job.part == "train":
                 lines = job.masks.read_text().splitlines()
                 file.writelines(line.rsplit(",", 2)[0] + "\n" for line in lines)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,17 +12,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from gitract_core.clinic.nifti import write_nifti
 from gitract_core.clinic.rtstruct import check_series, write_rtstruct
+from gitract_core.clinic.scan import Scan
+from gitract_core.data.cache import network_images
+from gitract_core.data.gray import CURRENT_GRAY
+from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.data.sources import Source
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import write_json
 from gitract_core.prediction.members import Predictor
+from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.progress import Progress, silent
 
 FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
 _MM3_IN_ML = 1000
+FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
+_UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,38 @@ class PredictedScan:
     files: tuple[str, ...]
     volumes_ml: tuple[float, ...]
     doubts: tuple[str, ...]
+
+
+def native_grid(scan: Scan) -> NativeGrid:
+    """The pixels of a scan's masks, with its own slice distance."""
+    height, width = scan.images.shape[1:]
+    return NativeGrid(height, width, scan.placing.voxel_mm3)
+
+
+def network_input(scan: Scan, size: int, *, gray: str = CURRENT_GRAY) -> np.ndarray:
+    """A scan as networks see it: uint8 (slices, size, size), scaled as contest scans are."""
+    return network_images(scan.images, size, gray=gray)
+
+
+def doubts_about(scan: Scan) -> tuple[str, ...]:
+    """How a scan differs by more than half from what networks were trained on, a line each."""
+    spacing = scan.placing.spacing_mm
+    sides = [n * mm for n, mm in zip(scan.images.shape, spacing, strict=True)]
+    lines = []
+    if _is_unusual(spacing[0] / SLICE_THICKNESS_MM):
+        lines.append(
+            f"slices {spacing[0]:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
+        )
+    if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides[1:]):
+        lines.append(
+            f"field of view {sides[1]:.0f} x {sides[2]:.0f} mm (height x width); "
+            f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
+        )
+    return tuple(lines)
+
+
+def _is_unusual(ratio: float) -> bool:
+    return max(ratio, 1 / ratio) > _UNUSUAL
 
 
 def check_sources(
@@ -86,14 +127,16 @@ def predict_sources(
     for done, source in enumerate(sources, 1):
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
-        images = {size: scan.at_size(size, gray=predictor.members.gray) for size in sizes}
-        masks = predictor.masks_of(images, scan.grid)
+        grid = native_grid(scan)
+        gray = predictor.members.gray
+        images = {size: network_input(scan, size, gray=gray) for size in sizes}
+        masks = predictor.masks_of(images, grid)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
-        ml = masks.sum(axis=(1, 2, 3)) * (scan.grid.voxel_mm3 / _MM3_IN_ML)
+        ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        made.append(PredictedScan(scan.name, names, volumes, scan.doubts))
+        made.append(PredictedScan(scan.name, names, volumes, doubts_about(scan)))
         progress(done, len(sources))
     _write_list(predictor, made, folder)
     return made

@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from gitract_core.device import DeviceSlices, is_out_of_memory
+from gitract_core.device import is_out_of_memory
 from gitract_core.errors import RunError
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.probabilities import to_bytes
 from gitract_core.spec import Candidate
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -30,7 +30,7 @@ from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult
-from gitract_core.spec import Candidate
+from gitract_core.spec import Candidate, refuse_newer_knobs
 
 _FORMAT = 2
 
@@ -116,7 +116,7 @@ class Members:
 
     def save(self, path: Path) -> None:
         """Write ``members.json`` atomically."""
-        members = [{**asdict(m), "candidate": m.candidate.knobs()} for m in self.members]
+        members = [{**asdict(m), "candidate": m.candidate.recorded()} for m in self.members]
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values["organs"] = list(self.organs)
@@ -134,6 +134,10 @@ class Members:
             return cls.of_one(TrialFiles(path))
         remedy = "make the ensemble anew"
         values = read_json(path, _Manifest, remedy)
+        for member in values["members"]:
+            refuse_newer_knobs(path, member["candidate"])
+        for rule in values["postprocess"].values():
+            refuse_newer_knobs(path, rule, [f.name for f in fields(PostprocessKnobs)])
         try:
             members = tuple(
                 Member(

@@ -20,7 +20,7 @@ from gitract_core.errors import GitractError, RunError
 from gitract_core.files.atomic import read_json, write_bytes, write_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.organs import CONTEST, Organs
-from gitract_core.spec import TrialSpec
+from gitract_core.spec import TrialSpec, refuse_newer_knobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class TrialFiles:
         return self.directory / "failure.json"
 
     @property
-    def crowded(self) -> Path:
+    def to_run_alone(self) -> Path:
         """Says that memory ran out beside other trials: from then on this one runs alone."""
-        return self.directory / "crowded.json"
+        return self.directory / "crowded.json"  # as older runs have it
 
     @property
     def history(self) -> Path:
@@ -257,6 +257,7 @@ class TrialResult:
             if not isinstance(value, int | float) or not 0 <= value < _MOST:
                 expected_here = f"a number from 0 to {_MOST:.0e}"
                 raise RunError(f"{path}, key {group}.{name}", expected_here, repr(value), remedy)
+        refuse_newer_knobs(path, values["spec"]["candidate"])
         try:
             known = expected is not None and values["spec"] == expected.to_json()
             spec = expected if known and expected else TrialSpec.from_json(values["spec"])

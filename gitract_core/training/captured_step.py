@@ -27,7 +27,7 @@ class CapturedStep:
             for the device, and must allocate what it needs anew each time, gradients included.
         batch: images, masks and whatever else the step takes, of the shape, dtype and layout that
             all batches have.
-        kept: network and optimizer; the warm-up leaves them as they are.
+        network, optimizer: the warm-up leaves them as they are.
         name: what is trained, for the error.
 
     Raises:
@@ -38,12 +38,13 @@ class CapturedStep:
     def __init__(
         self,
         step: Callable[..., torch.Tensor],
-        batch: tuple[torch.Tensor, ...],
-        kept: tuple[nn.Module, torch.optim.Optimizer],
+        *batch: torch.Tensor,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
         name: str,
     ) -> None:
         self._batch = batch
-        with unchanged(*kept):
+        with unchanged(network, optimizer):
             self._run = Replayed(lambda: step(*batch), batch[0].device, name)
 
     def fits(self, images: torch.Tensor) -> bool:

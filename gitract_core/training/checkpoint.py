@@ -93,7 +93,7 @@ def _state(training: Training) -> dict[str, Any]:
         "random": training.random.get_state(),
         "records": [asdict(record) for record in training.records],
         "best_epoch": training.best_epoch,
-        "micro_batch": training.micro_batch,
+        "micro_batch": training.step.micro_batch,
         "in_parts": training.in_parts.size,
         "started": now and {**vars(now), "began": time.perf_counter() - now.began},
     }
@@ -104,11 +104,11 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
     # Moments alone: the groups are the candidate's and this device's.
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
-    training.forget_capture()
+    training.step.forget_capture()
     training.random.set_state(state["random"].cpu())
     training.records = [EpochRecord(**values) for values in state["records"]]
     training.best_epoch = int(state["best_epoch"])
-    training.micro_batch = int(state.get("micro_batch", training.micro_batch))
+    training.step.micro_batch = int(state.get("micro_batch", training.step.micro_batch))
     training.in_parts.size = int(state.get("in_parts", training.in_parts.size))
     if state.get("started"):
         now = StartedEpoch(**state["started"])

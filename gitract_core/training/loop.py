@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
 from torch import nn
 
 from gitract_core import augment
-from gitract_core.device import (
-    DeviceSlices,
-    compiled,
-    is_out_of_memory,
-    learning_rate_on,
-    resolve_precision,
-    sent,
-    slices_ahead,
-)
+from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
 from gitract_core.errors import TrialError
 from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
-from gitract_core.losses import Loss, build_loss, supervise
+from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
-from gitract_core.prediction.inference import InParts, autocast, batches, on_device
+from gitract_core.prediction.device_slices import DeviceSlices
+from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.captured_step import CapturedStep
 from gitract_core.training.early_stopping import has_ended, is_better
+from gitract_core.training.step import Trained, TrainingStep
 
 _ANY_ORGANS = 3  # whether a network can be built does not depend on their number
-_LOG = logging.getLogger(__name__)
 
 
 class DivergedError(TrialError):
@@ -95,7 +86,8 @@ class Training:
 
     A batch that does not fit the device's memory is split in two, once and for the rest of the
     trial (unless ``split`` is off, for there may be a place with more room): gradients are
-    accumulated over ``micro_batch`` slices, and a step is still one of ``optimizer.batch_size``.
+    accumulated over ``step.micro_batch`` slices, and a step is still one of
+    ``optimizer.batch_size``.
     It is not quite the same training: batch normalization sees the statistics of smaller batches,
     and losses that pool over a batch (dice, say) pool over less. The result's ``environment``
     therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
@@ -120,15 +112,18 @@ class Training:
             planes, organs = self.candidate.input.planes, data.slices.n_organs
             network = build_network(self.candidate.network, planes, organs)
         self.network = on_device(network, device)
-        self.loss: Loss = supervise(build_loss(self.candidate.loss), self.network)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
+        loss = supervise(build_loss(self.candidate.loss), self.network)
+        trained = Trained(
+            self.network, loss, self.optimizer, self.precision, device, _name(self.candidate)
+        )
+        size = self.candidate.optimizer.batch_size
+        self.step = TrainingStep(trained, size, capture=capture, fuse=fuse, split=split)
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
-        self.micro_batch, self.in_parts = self.candidate.optimizer.batch_size, InParts()
-        self.capture, self.fuse, self.split = capture, fuse, split
-        self._captured: CapturedStep | None = None
+        self.in_parts = InParts()
 
     @property
     def finished(self) -> bool:
@@ -183,34 +178,15 @@ class Training:
         return record
 
     def prepare(self) -> None:
-        """Capture the step, if that is asked for and not done; ``run_epoch`` does it otherwise.
-
-        Where not even the warm-up fits the device, steps stay uncaptured: they then split batches.
-        Steps that cannot be fused, or not be recorded, are trained without, and the log tells why.
-        """
+        """Capture the step, if that is asked for and not done; ``run_epoch`` does it otherwise."""
         size = self.candidate.optimizer.batch_size
-        whole = self.micro_batch == size <= len(self.data.training)
-        if not self.capture or self._captured is not None or not whole:
+        if not self.step.to_be_captured or len(self.data.training) < size:
             return
         self.network.train()
-        knobs, net = self.candidate, self.candidate.network
-        name = f"loss {knobs.loss}, network {net.family} {net.widths} of depth {net.depth}"
         rows = self.data.training[:size].to(self.device)
-        images = self.data.slices.batch_images(rows, knobs.input)
-        known = self.data.slices.batch_known(rows)
-        batch = (_channels_last(images).clone(), self.data.slices.batch_masks(rows), *known)
-        kept = (self.network, self.optimizer)
-        for fused in (True, False) if self.fuse else (False,):
-            step = partial(self._plain_step, compiled(self.network) if fused else self.network)
-            try:
-                self._captured = CapturedStep(step, batch, kept, name)
-                return
-            except torch.OutOfMemoryError:
-                break
-            except Exception as error:  # compilers and recorders raise many kinds
-                how = "fused" if fused else "captured"
-                _LOG.warning("the training step is not %s: %s", how, _first_line(error))
-        self.capture = False
+        images = self.data.slices.batch_images(rows, self.candidate.input)
+        slices = self.data.slices
+        self.step.record(images, slices.batch_masks(rows), *slices.batch_known(rows))
 
     def _start_epoch(self) -> StartedEpoch:
         """Where the epoch is; at its beginning, with its slices in a new order, if it is none."""
@@ -221,19 +197,15 @@ class Training:
             self.started = StartedEpoch(order, 0, nothing, time.perf_counter())
         return self.started
 
-    def forget_capture(self) -> None:
-        """Let the step be captured anew: the optimizer's moments are other tensors now."""
-        self._captured = None
-
     def _train(self, after_step: Callable[[], object] | None = None) -> float:
         self.network.train()
         now, size = self._start_epoch(), self.candidate.optimizer.batch_size
         order = sent(now.order, self.device)
         for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
             rows = order[prepared]
-            prepared_batch = self._augmented(rows)
+            changed = self._augmented(rows)
             for span in batches(len(rows), size):
-                loss = self._step(*(part[span] for part in prepared_batch))
+                loss = self.step(*(part[span] for part in changed))
                 now.loss_sum += loss * (span.stop - span.start)
             now.done = prepared.stop
             if after_step:
@@ -250,44 +222,6 @@ class Training:
         changed = augment.apply(sent(parameters, self.device), images, masks)
         return (*changed, *self.data.slices.batch_known(rows))
 
-    def _step(self, *batch: torch.Tensor) -> torch.Tensor:
-        """Move the weights by one batch (images, masks, what is known); its loss, detached."""
-        if self._captured is not None and self._captured.fits(batch[0]):
-            return self._captured(*batch)
-        loss = self._gradients_within_memory(*batch)
-        self.optimizer.step()
-        return loss
-
-    def _plain_step(self, network: nn.Module, *batch: torch.Tensor) -> torch.Tensor:
-        loss = self._gradients(*batch, network=network)
-        self.optimizer.step()
-        return loss
-
-    def _gradients_within_memory(self, *batch: torch.Tensor) -> torch.Tensor:
-        """As ``_gradients``; a batch that does not fit is done again in two parts, once a trial."""
-        try:
-            return self._gradients(*batch)
-        except RuntimeError as error:
-            whole = self.micro_batch == self.candidate.optimizer.batch_size > 1
-            if not (is_out_of_memory(error) and self.split and whole):
-                raise
-        # Outside of "except": a caught error keeps the memory of its frames.
-        self.micro_batch = (self.micro_batch + 1) // 2
-        return self._gradients(*batch)
-
-    def _gradients(self, *batch: torch.Tensor, network: nn.Module | None = None) -> torch.Tensor:
-        """Leave the gradients of a batch in the network; its loss, detached."""
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        images, *truth = batch
-        for span in batches(len(images), self.micro_batch):
-            share = (span.stop - span.start) / len(images)
-            logits = self._logits(images[span], network)
-            loss = self.loss(logits, *(part[span] for part in truth)) * share
-            loss.backward()
-            total += loss.detach()
-        return total
-
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
         self.network.eval()
@@ -300,19 +234,14 @@ class Training:
             chosen = rows[span]
             images = slices.batch_images(chosen, self.candidate.input)
             truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
-            logits = self.in_parts(self._logits, images)
+            logits = self.in_parts(self.step.trained.logits, images)
             share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
-            total += self.loss(logits, *truth) * share
+            total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share
             counts.update(logits, *truth)
-        mean = float(total) / float(weight) if weight else math.nan  # where nothing is known
+        slices_known = float(weight)
+        mean = float(total) / slices_known if slices_known else math.nan
         return mean, counts.compute()
-
-    def _logits(self, images: torch.Tensor, network: nn.Module | None = None) -> torch.Tensor:
-        with autocast(self.device, self.precision):
-            forward = self.network if network is None else network
-            logits: torch.Tensor = forward(_channels_last(images))
-        return logits
 
     def _set_learning_rate(self) -> float:
         knobs = self.candidate
@@ -340,12 +269,10 @@ def build_optimizer(
     )
 
 
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.200}"
+def _name(candidate: Candidate) -> str:
+    """Loss and network, as errors and the log call what is trained."""
+    net = candidate.network
+    return f"loss {candidate.loss}, network {net.family} {net.widths} of depth {net.depth}"
 
 
 def check_candidate(candidate: Candidate) -> None:

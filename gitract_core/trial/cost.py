@@ -24,7 +24,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from gitract_core.data.cache import mask_bits, native_images, network_images, organs_in_bits
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import (
-    DeviceSlices,
     Runtime,
     captures,
     peak_memory_bytes,
@@ -35,6 +34,7 @@ from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
 from gitract_core.metrics.competition import score_scan
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
+from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import write_oof
@@ -52,14 +52,14 @@ _ENOUGH_SECONDS = 1.0  # of measuring a shape, if three rounds fit
 _ROUNDS = (1, 7)  # fewest and most
 _STEPS = 4  # training steps a round, where they are quick
 _STEPS_A_VALIDATION_BATCH = 8  # as in an epoch of five folds with the usual batches
-_SAFE_RATE = 1e-6  # a probe must not diverge
+_SAFE_RATE = 1e-6  # a measurement must not diverge
 _ANY_ORGANS = 3  # their number hardly changes what a network costs beside others
 _SOFT_EDGE = 0.03  # of the side: how blurred the borders of typical probabilities are
 
 
 @dataclass(frozen=True, eq=False)
-class ProbeScan:
-    """A scan of the data set that probes work on, on a machine without the data too.
+class SampleScan:
+    """A scan of the data set to measure on, on a machine without the data too.
 
     Attributes:
         images: as they were taken, uint16 (slices, height, width).
@@ -72,7 +72,7 @@ class ProbeScan:
     organs: Organs
 
     @classmethod
-    def read(cls, root: Path, rows: pd.DataFrame, *, organs: Organs) -> ProbeScan:
+    def read(cls, root: Path, rows: pd.DataFrame, *, organs: Organs) -> SampleScan:
         """Of a data set's folder.
 
         Raises:
@@ -164,7 +164,7 @@ def _operations(network: NetworkKnobs, planes: int, size: int) -> int:
     return int(counter.get_total_flops())
 
 
-def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepCost:
+def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> StepCost:
     """Measure a candidate's shape: the median of a few rounds after a warm-up.
 
     Steps are captured where trials' are, but never fused: compiling takes longer than measuring, so
@@ -206,7 +206,7 @@ def probe_step(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> StepC
     )
 
 
-def begin_process(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> None:
+def begin_process(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> None:
     """Do what only a process's first trial waits for: modules that load late, a device's start.
 
     Without it the first shape that a process measures would seem to pay that in every trial.
@@ -216,27 +216,29 @@ def begin_process(candidate: Candidate, runtime: Runtime, scan: ProbeScan) -> No
     _writing(_training(shape, slices, device), _soft(scan, shape.input.size))
 
 
-def probe_rate(
+def measure_rate(
     candidate: Candidate,
     runtime: Runtime,
-    scan: ProbeScan,
+    scan: SampleScan,
+    *,
     cache_bytes: int,
-    crowd: tuple[Callable[[], object], float],
+    meet: Callable[[], object],
+    seconds: float,
 ) -> float:
     """Slices a second that a trial trains on while others do the same.
 
-    The process keeps the memory that this took until its next probe, so that it can be seen from
-    outside.
+    The process keeps the memory that this took until it measures again, so that it can be seen
+    from outside.
 
     Args:
         candidate: only its shape matters.
         runtime: device and threads that a trial will have.
         scan: any annotated scan of the data set.
         cache_bytes: of images and masks, which each process holds once.
-        crowd: what to call when ready, which waits for the others; and for how many seconds to
-            train from then on, one short epoch at least.
+        meet: called when ready; waits for the others.
+        seconds: how long to train from then on, one short epoch at least.
     """
-    device, (meet, seconds) = runtime.torch_device(), crowd
+    device = runtime.torch_device()
     start_measuring(device)
     shape = shape_of(candidate)
     cache = torch.empty(cache_bytes, dtype=torch.uint8, device=device)
@@ -253,7 +255,7 @@ def probe_rate(
     return epochs * len(training.data.training) / (now - start)
 
 
-def probe_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[ProbeScan]) -> float:
+def measure_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[SampleScan]) -> float:
     """Seconds that post-processing and scoring take, for each native pixel of a scan.
 
     The probabilities are the true masks with soft borders: those of a network that learned.
@@ -268,7 +270,7 @@ def probe_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[ProbeScan])
     return seconds / sum(scan.native_pixels for scan in scans)
 
 
-def _small_scan(scan: ProbeScan, size: int, device: torch.device) -> DeviceSlices:
+def _small_scan(scan: SampleScan, size: int, device: torch.device) -> DeviceSlices:
     """A scan's images and masks at network size."""
     images = torch.from_numpy(network_images(scan.images, size))
     bits = torch.from_numpy(mask_bits(scan.rows, size, organs=scan.organs))
@@ -276,7 +278,7 @@ def _small_scan(scan: ProbeScan, size: int, device: torch.device) -> DeviceSlice
     return replace(seen, masks=bits.to(device), n_organs=len(scan.organs))
 
 
-def _soft(scan: ProbeScan, size: int) -> np.ndarray:
+def _soft(scan: SampleScan, size: int) -> np.ndarray:
     """Probabilities as a network gives them, uint8 (organs, slices, size, size)."""
     there = organs_in_bits(mask_bits(scan.rows, size, organs=scan.organs), scan.organs)
     masks = there.swapaxes(0, 1) * np.uint8(255)
@@ -291,7 +293,7 @@ def _rows(slices: DeviceSlices, n_training: int) -> FoldSlices:
 
 
 def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> Training:
-    spec = TrialSpec(shape, 0, 2, 0, "probe", "probe")
+    spec = TrialSpec(shape, 0, 2, 0, "measuring", "measuring")
     rows = _rows(slices, shape.optimizer.batch_size)
     return Training(spec, rows, device, capture=captures(device))
 
@@ -303,7 +305,7 @@ def _writing(
 
     And bytes: of the probabilities, the weights and the checkpoint.
     """
-    with TemporaryDirectory(prefix="gitract-cv-probe-") as scratch:
+    with TemporaryDirectory(prefix="gitract-cv-measuring-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
         save = _seconds(Checkpoints(training, files, 0).after_epoch)

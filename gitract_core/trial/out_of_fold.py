@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +11,16 @@ import numpy as np
 import torch
 
 from gitract_core.data.cache import SliceCache
-from gitract_core.device import DeviceSlices, Runtime, resolve_precision, slices_on
+from gitract_core.device import Runtime, resolve_precision
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import InParts, load_network, predict_scan
 from gitract_core.prediction.probabilities import OofStore, write_oof
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import TrialSpec
+from gitract_core.trial.data import TrialData
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from gitract_core.trial.run import TrialData
 
 
 def held_out_scans(cache: SliceCache, validation: np.ndarray) -> list[str]:
@@ -30,8 +31,10 @@ def held_out_scans(cache: SliceCache, validation: np.ndarray) -> list[str]:
 def predict_held_out(
     network: nn.Module,
     spec: TrialSpec,
-    data: tuple[SliceCache, DeviceSlices, list[str]],
     *,
+    cache: SliceCache,
+    slices: DeviceSlices,
+    scans: Sequence[str],
     flip: bool = False,
     in_parts: InParts | None = None,
 ) -> dict[str, np.ndarray]:
@@ -40,11 +43,12 @@ def predict_held_out(
     Args:
         network: the trial's, with its best weights, in evaluation mode.
         spec: the trial.
-        data: the cache, its slices on the network's device, and the scans.
+        cache: of the data set, at the network's size.
+        slices: the cache on the network's device.
+        scans: names of the scans to predict.
         flip: see ``predict_scan``.
         in_parts: remembers how many slices fit the device.
     """
-    cache, slices, scans = data
     precision = resolve_precision(spec.candidate.training.precision, slices.images.device)
     predict = partial(predict_scan, flip=flip, in_parts=in_parts or InParts())
     predictions = {}
@@ -81,7 +85,7 @@ def open_oof(
         scans = held_out_scans(cache, rows)
         with torch.inference_mode():
             found = predict_held_out(
-                network, spec, (cache, slices_on(cache, device), scans), flip=flip
+                network, spec, cache=cache, slices=slices_on(cache, device), scans=scans, flip=flip
             )
         write_oof(path, found)
     return OofStore(path)

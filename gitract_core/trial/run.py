@@ -12,31 +12,22 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gitract_core.data.cache import CacheSource, SliceCache, open_cache
+from gitract_core.data.cache import SliceCache
 from gitract_core.data.folds import FoldPlan
-from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.slices import case_of_scan, known_shares
 from gitract_core.data.volumes import scan_masks
-from gitract_core.device import (
-    DeviceSlices,
-    Runtime,
-    captures,
-    device_name,
-    peak_memory_bytes,
-    slices_on,
-    start_measuring,
-)
+from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
 from gitract_core.networks import parameter_count
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import OofStore, write_oof
@@ -50,6 +41,7 @@ from gitract_core.results.trial_result import (
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.loop import FoldSlices, Training
+from gitract_core.trial.data import TrialData
 from gitract_core.trial.out_of_fold import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
@@ -57,66 +49,6 @@ FUSE_FROM_STEPS = 20_000
 """Where compiling a network has paid for itself: some 30 s against 1.4 ms a step on an H100."""
 
 _LOCK_PATIENCE_SECONDS = 60.0
-_OWN_DATA = "use the run's own data and folds, or start a new run"
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """Where a trial finds its data; small, so that it can be sent to any node.
-
-    Attributes:
-        directory: the contest folder; a node that sees it under this path can build its cache.
-        fingerprint: content hash that it must have, with ``exclude`` left out.
-        plan: the folds.
-        exclude: scans left out.
-        source: gives the cache to a node that does not see the folder.
-        repeats: the folds again, parted otherwise, for repeated cross-validation.
-        gray: name of the gray scaling of the images.
-    """
-
-    directory: Path
-    fingerprint: str
-    plan: FoldPlan
-    exclude: tuple[str, ...] = ()
-    source: CacheSource | None = None
-    repeats: tuple[FoldPlan, ...] = ()
-    gray: str = CURRENT_GRAY
-
-    def plan_of(self, spec: TrialSpec) -> FoldPlan:
-        """The plan that a trial's fold is of.
-
-        Raises:
-            RunError: none of them.
-        """
-        plans = (self.plan, *self.repeats)
-        for plan in plans:
-            if plan.fingerprint == spec.folds_fingerprint:
-                return plan
-        expected = f"fold plan {spec.folds_fingerprint}"
-        got = " and ".join(plan.fingerprint for plan in plans)
-        raise RunError(f"trial {spec.key}", expected, got, _OWN_DATA)
-
-    def cache(self, size: int) -> SliceCache:
-        """The node's cache at one size, built or fetched if need be."""
-        return open_cache(
-            self.directory,
-            self.fingerprint,
-            size,
-            exclude=self.exclude,
-            source=self.source,
-            gray=self.gray,
-        )
-
-    def check(self, spec: TrialSpec) -> None:
-        """Refuse a trial of other data or other folds.
-
-        Raises:
-            RunError: a fingerprint differs.
-        """
-        if spec.data_fingerprint != self.fingerprint:
-            expected = f"data set {spec.data_fingerprint}"
-            raise RunError(f"trial {spec.key}", expected, self.fingerprint, _OWN_DATA)
-        self.plan_of(spec)
 
 
 def run_trial(
@@ -182,7 +114,7 @@ def iterate_trial(
             record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
-        _finish(training, spec, cache, files, (runtime, start))
+        _finish(training, spec, cache, files, runtime=runtime, start=start)
         remember_training(spec, files)
 
 
@@ -215,14 +147,21 @@ def _finish(
     spec: TrialSpec,
     cache: SliceCache,
     files: TrialFiles,
-    run: tuple[Runtime, float],
+    *,
+    runtime: Runtime,
+    start: float,
 ) -> None:
     """Predict and score the held-out fold with the best weights; write the result last."""
-    runtime, start = run
     network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
     scans = held_out_scans(cache, training.data.validation.numpy())
-    held_out = (cache, training.data.slices, scans)
-    predictions = predict_held_out(network, spec, held_out, in_parts=training.in_parts)
+    predictions = predict_held_out(
+        network,
+        spec,
+        cache=cache,
+        slices=training.data.slices,
+        scans=scans,
+        in_parts=training.in_parts,
+    )
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
     scores = _scores(spec.candidate.postprocess, cache, predictions)
@@ -245,7 +184,7 @@ def _finish(
             "numpy": np.__version__,
             "device_type": device.type,
             "precision": training.precision,
-            "micro_batch": training.micro_batch,
+            "micro_batch": training.step.micro_batch,
             "validation_parts": training.in_parts.split,
             "parameters": parameter_count(training.network),
             "training_slices": len(training.data.training),

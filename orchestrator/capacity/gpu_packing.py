@@ -9,33 +9,29 @@ together in a second or two.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gitract_core.device import Runtime, free_memory
-from gitract_core.processes import end_with_parent
 from gitract_core.spec import Candidate
-from gitract_core.trial.cost import ProbeScan, probe_rate, shape_of
+from gitract_core.trial.cost import SampleScan, measure_rate, shape_of
 from orchestrator.capacity.measuring import Place, here, middle_scans
-from orchestrator.capacity.slots import MEMORY_SHARE, Node, useful_share
+from orchestrator.capacity.process_group import ProcessGroup, meet
+from orchestrator.capacity.slots import MEMORY_SHARE, Node, useful_packing
 
 if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
 
-CROWDS = (1, 2, 4, 8)
+TRIALS = (1, 2, 4, 8)  # side by side, whose speed is measured
 NEAR_BEST = 0.95  # fewer trials that train nearly as fast are better: less to lose, more memory
 _SECONDS = 1.5
-_PATIENCE_SECONDS = 300.0
-_PROCESSES = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Packing:
     """How many trials share a GPU.
 
     Attributes:
@@ -49,8 +45,8 @@ class Share:
     trial_bytes: int = 0
 
 
-class ShareMeter(Protocol):
-    """Measures what a share is chosen from."""
+class PackingMeter(Protocol):
+    """Measures what a packing is chosen from."""
 
     def room_bytes(self) -> tuple[int, int]:
         """Free bytes and all bytes of the GPU, before any trial."""
@@ -58,17 +54,18 @@ class ShareMeter(Protocol):
     def memory_bytes(self, shape: Candidate) -> int:
         """What a trial's process takes of the GPU."""
 
-    def rate(self, shape: Candidate, crowd: int) -> float:
+    def rate(self, shape: Candidate, count: int) -> float:
         """Slices a second that so many processes train on together."""
 
 
-def measured_share(
+def measure_packing(
     candidates: Sequence[Candidate],
     index: SliceIndex,
     nodes: Sequence[Node],
+    *,
     n_trials: int,
     place: Place = here,
-) -> Share:
+) -> Packing:
     """The best number of trials a GPU for a sweep.
 
     Args:
@@ -83,30 +80,31 @@ def measured_share(
         DataError: a scan of the data set cannot be read.
     """
     if not any(node.gpus for node in nodes):
-        return Share(None, "no GPU")
+        return Packing(None, "no GPU")
     scan = middle_scans(index)[0]
-    most, sizes = useful_share(nodes, n_trials), [n.gpu_memory_bytes for n in nodes if n.gpus]
+    most, sizes = useful_packing(nodes, n_trials), [n.gpu_memory_bytes for n in nodes if n.gpus]
     try:
-        return place(_share_there, candidates, (scan, len(index.table)), most, sizes)
+        meter = ProcessMeter(Runtime("cuda"), scan, len(index.table))
+        return place(_measure_there, candidates, meter, most, sizes)
     except Exception as error:  # CUDA and dying processes raise many kinds; a guess is no loss
         first = (str(error).splitlines() or [""])[0]
         got = f"{type(error).__name__}: {first:.120}"
-        return Share(None, f"trials a GPU by memory alone: measuring failed ({got})")
+        return Packing(None, f"trials a GPU by memory alone: measuring failed ({got})")
 
 
-def _share_there(
+def _measure_there(
     candidates: Sequence[Candidate],
-    data: tuple[ProbeScan, int],
+    meter: ProcessMeter,
     most: int,
     sizes_bytes: Sequence[int],
-) -> Share:
-    with ProcessMeter(Runtime("cuda"), *data) as meter:
-        return find_share(candidates, meter, most, sizes_bytes)
+) -> Packing:
+    with meter:
+        return find_packing(candidates, meter, most, sizes_bytes)
 
 
-def find_share(
-    candidates: Sequence[Candidate], meter: ShareMeter, most: int, sizes_bytes: Sequence[int] = ()
-) -> Share:
+def find_packing(
+    candidates: Sequence[Candidate], meter: PackingMeter, most: int, sizes_bytes: Sequence[int] = ()
+) -> Packing:
     """Measure what is needed, no more, and choose.
 
     Args:
@@ -121,20 +119,20 @@ def find_share(
     large = [size for size in sizes_bytes if MEMORY_SHARE * size >= memory]  # others get none
     room = int(min(free, MEMORY_SHARE * min([total, *large])))
     common = shapes.most_common(1)[0][0]
-    useful = [n for n in CROWDS if n == 1 or (n <= most and n * memory <= room)]
+    useful = [n for n in TRIALS if n == 1 or (n <= most and n * memory <= room)]
     rates = {n: meter.rate(common, n) for n in useful}
     told = ", ".join(f"{n}: {rate:,.0f}" for n, rate in rates.items())
     each = f"{memory / 2**30:.1f} GiB each"
-    best = best_share(rates, memory, room)
-    return Share(best, f"trials a GPU: {best} ({each}; slices/s measured for {told})", memory)
+    best = best_packing(rates, memory, room)
+    return Packing(best, f"trials a GPU: {best} ({each}; slices/s measured for {told})", memory)
 
 
-def best_share(rates: Mapping[int, float], memory_bytes: int, room_bytes: int) -> int:
+def best_packing(rates: Mapping[int, float], memory_bytes: int, room_bytes: int) -> int:
     """The smallest number of trials within 5 % of the best rate among those that fit; 1 if none do.
 
-    >>> best_share({1: 100.0, 2: 180.0, 4: 250.0, 8: 255.0}, 10, 1000)
+    >>> best_packing({1: 100.0, 2: 180.0, 4: 250.0, 8: 255.0}, 10, 1000)
     4
-    >>> best_share({1: 100.0, 2: 180.0, 4: 250.0, 8: 255.0}, 10, 39)
+    >>> best_packing({1: 100.0, 2: 180.0, 4: 250.0, 8: 255.0}, 10, 39)
     2
     """
     fitting = {n: rate for n, rate in rates.items() if n * memory_bytes <= room_bytes}
@@ -147,23 +145,22 @@ class ProcessMeter:
 
     Args:
         runtime: device and threads of a trial.
-        scan: what probes train on.
+        scan: what is trained on.
         slices: of the whole cache, which each process holds.
-        seconds: how long a crowd trains.
+        seconds: how long processes train side by side.
     """
 
     def __init__(
-        self, runtime: Runtime, scan: ProbeScan, slices: int, seconds: float = _SECONDS
+        self, runtime: Runtime, scan: SampleScan, slices: int, seconds: float = _SECONDS
     ) -> None:
         self._runtime, self._scan, self._slices = runtime, scan, slices
-        self._seconds, self._stack, self._before = seconds, ExitStack(), (0, 0)
+        self._seconds, self._before = seconds, (0, 0)
 
     def __enter__(self) -> ProcessMeter:
-        self._watcher = self._stack.enter_context(
-            ProcessPoolExecutor(1, _PROCESSES, end_with_parent)
-        )
+        self._stack = ExitStack()
+        self._watcher = self._stack.enter_context(ProcessGroup(1))
         self._before = self._free()
-        self._single = self._stack.enter_context(_pool(1))
+        self._single = self._stack.enter_context(ProcessGroup(1))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -175,49 +172,29 @@ class ProcessMeter:
 
     def memory_bytes(self, shape: Candidate) -> int:
         """What one process took away from what was free, context and all."""
-        self._submit(self._single, shape, 0.0).result()
+        self._rates(self._single, shape, 0.0)
         return max(0, self._before[0] - self._free()[0])
 
-    def rate(self, shape: Candidate, crowd: int) -> float:
+    def rate(self, shape: Candidate, count: int) -> float:
         """Of all processes together."""
-        self._single.shutdown()  # its memory is needed, and it would be one too many
-        with _pool(crowd) as pool:
-            waiting = [self._submit(pool, shape, self._seconds) for _ in range(crowd)]
-            return sum(float(future.result()) for future in waiting)
+        self._single.end()  # its memory is needed, and it would be one too many
+        with ProcessGroup(count) as group:
+            return sum(self._rates(group, shape, self._seconds))
 
     def _free(self) -> tuple[int, int]:
-        return self._watcher.submit(_free, self._runtime).result()
+        return self._watcher.run(_free, self._runtime)[0]
 
-    def _submit(self, pool: ProcessPoolExecutor, shape: Candidate, seconds: float) -> Any:
-        cache_bytes = 2 * self._slices * shape.input.size**2
-        return pool.submit(_rate, shape, self._runtime, self._scan, cache_bytes, seconds)
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    barrier = _PROCESSES.Barrier(processes)
-    return ProcessPoolExecutor(processes, _PROCESSES, _enter, (barrier,))
-
-
-_barrier: Any = None
-
-
-def _enter(barrier: Any) -> None:
-    global _barrier
-    end_with_parent()
-    _barrier = barrier
+    def _rates(self, group: ProcessGroup, shape: Candidate, seconds: float) -> list[float]:
+        return group.run(
+            measure_rate,
+            shape,
+            self._runtime,
+            self._scan,
+            cache_bytes=2 * self._slices * shape.input.size**2,
+            meet=meet,
+            seconds=seconds,
+        )
 
 
 def _free(runtime: Runtime) -> tuple[int, int]:
     return free_memory(runtime.torch_device())
-
-
-def _rate(
-    shape: Candidate, runtime: Runtime, scan: ProbeScan, cache_bytes: int, seconds: float
-) -> float:
-    """In a process of its own: train beside the others."""
-    crowd = (lambda: _barrier.wait(_PATIENCE_SECONDS), seconds)
-    try:
-        return probe_rate(shape, runtime, scan, cache_bytes, crowd)
-    except BaseException:
-        _barrier.abort()  # the others wait in vain
-        raise

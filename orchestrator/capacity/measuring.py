@@ -1,4 +1,4 @@
-"""Measuring what trials cost where they will run, as crowded as it will be during the sweep.
+"""Measuring what trials cost where they will run, side by side as during the sweep.
 
 As many processes as trials will share a machine measure the same shapes at the same time, with
 the threads that a trial will have: caches, memory and a GPU are then shared as they will be.
@@ -6,10 +6,8 @@ the threads that a trial will have: caches, memory and a GPU are then shared as 
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from statistics import mean
@@ -22,16 +20,16 @@ from gitract_core.data.cache import mask_bits, scan_images
 from gitract_core.device import Runtime
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.processes import end_with_parent
 from gitract_core.spec import Candidate
 from gitract_core.trial.cost import (
-    ProbeScan,
+    SampleScan,
     StepCost,
     begin_process,
-    probe_scoring,
-    probe_step,
+    measure_scoring,
+    measure_step,
     shape_of,
 )
+from orchestrator.capacity.process_group import ProcessGroup, meet
 from orchestrator.capacity.slots import Node, Slots
 
 if TYPE_CHECKING:
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 
     from gitract_core.data.slices import SliceIndex
 
-_PROCESSES = multiprocessing.get_context("spawn")  # as the trials' own
-_PATIENCE_SECONDS = 300.0
 _SCORED_SCANS = 2
 
 ScoringRule = tuple[int, PostprocessKnobs]
@@ -90,19 +86,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Task:
-    """What every probing process does."""
+    """What every measuring process does."""
 
     shapes: tuple[Candidate, ...]
     rules: tuple[ScoringRule, ...]
     runtime: Runtime
-    scans: tuple[ProbeScan, ...]
+    scans: tuple[SampleScan, ...]
 
 
-def probe(
+def measure_costs(
     candidates: Sequence[Candidate],
     index: SliceIndex,
     slots: Slots,
-    crowd: int,
+    *,
+    side_by_side: int,
     place: Place = here,
 ) -> Measured:
     """Measure all shapes of some candidates.
@@ -111,71 +108,67 @@ def probe(
         candidates: what is to be trained.
         index: the annotated data set; a few scans of middle length are read.
         slots: device and threads of a trial.
-        crowd: trials that will run on a machine, or on one GPU of it, at once; see ``crowd_on``.
+        side_by_side: trials that will run on a machine, or on one GPU of it, at once; see
+            ``trials_side_by_side``.
         place: where trials will run. Caches are built here, and timed here.
 
     Raises:
         DataError: a scan cannot be read.
-        TrialError: a probing process died.
-        GitractError: what a probe raised, a missing GPU for example.
+        TrialError: a measuring process died.
+        GitractError: what a measurement raised, a missing GPU for example.
     """
     largest = max((c.input.size for c in candidates), default=128)
     cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
     task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
-    found = place(_crowded, task, crowd)
+    found = place(_measure_side_by_side, task, side_by_side)
     return Measured(
-        steps={s: _together([f[0][i] for f in found]) for i, s in enumerate(shapes)},
-        scoring_seconds={r: mean(f[1][i] for f in found) for i, r in enumerate(rules)},
+        steps={s: _together([f.steps[i] for f in found]) for i, s in enumerate(shapes)},
+        scoring_seconds={r: mean(f.scoring[i] for f in found) for i, r in enumerate(rules)},
         cache_seconds=cache,
-        start_seconds=mean(f[2] for f in found),
+        start_seconds=mean(f.start_seconds for f in found),
     )
 
 
-def crowd_on(node: Node, slots: Slots) -> int:
+def trials_side_by_side(node: Node, slots: Slots) -> int:
     """How many trials will share a machine's processors, or one of its GPUs.
 
-    >>> crowd_on(Node(8), Slots(20, cpus=2)), crowd_on(Node(8), Slots(3, cpus=2))
-    (4, 3)
-    >>> crowd_on(Node(8, gpus=2), Slots(20, cpus=1, gpus=0.25))
+    >>> [trials_side_by_side(Node(8), Slots(count, cpus=2)) for count in (20, 3)]
+    [4, 3]
+    >>> trials_side_by_side(Node(8, gpus=2), Slots(20, cpus=1, gpus=0.25))
     4
     """
     return max(1, min(slots.count, slots.per_gpu or node.cpus // slots.cpus))
 
 
-Found = tuple[list[StepCost], list[float], float]
+@dataclass(frozen=True)
+class _Found:
+    """What one process measured: costs of the shapes, scoring by the rules, and its start."""
+
+    steps: list[StepCost]
+    scoring: list[float]
+    start_seconds: float
 
 
-def _crowded(task: _Task, crowd: int) -> list[Found]:
-    barrier = _PROCESSES.Barrier(crowd)
+def _measure_side_by_side(task: _Task, count: int) -> list[_Found]:
     try:
-        with ProcessPoolExecutor(crowd, _PROCESSES, _enter, (barrier,)) as pool:
-            waiting = [pool.submit(_measure, task, time.time()) for _ in range(crowd)]
-            return [future.result() for future in waiting]
+        with ProcessGroup(count) as group:
+            return group.run(_measure, task, time.time())
     except (BrokenProcessPool, BrokenBarrierError):
         remedy = "lower --trials-per-gpu, optimizer.batch_size or input.size"
         got = "a process that died, for lack of memory perhaps"
-        raise TrialError("probe", "one step of each network", got, remedy) from None
+        raise TrialError("measuring", "one step of each network", got, remedy) from None
 
 
-def _enter(barrier: Any) -> None:
-    global _barrier
-    end_with_parent()
-    _barrier = barrier
-
-
-_barrier: Any = None
-
-
-def _measure(task: _Task, asked: float) -> Found:
+def _measure(task: _Task, asked: float) -> _Found:
     """In a process of its own: everything once, beside all other processes."""
     begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
-    _barrier.wait(_PATIENCE_SECONDS)
-    steps = [probe_step(shape, task.runtime, task.scans[0]) for shape in task.shapes]
-    scoring = [probe_scoring(rule, size, task.scans) for size, rule in task.rules]
-    return steps, scoring, started
+    meet()
+    steps = [measure_step(shape, task.runtime, task.scans[0]) for shape in task.shapes]
+    scoring = [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
+    return _Found(steps, scoring, started)
 
 
 def _together(costs: Sequence[StepCost]) -> StepCost:
@@ -188,7 +181,7 @@ def _together(costs: Sequence[StepCost]) -> StepCost:
     return StepCost(**values)
 
 
-def middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
+def middle_scans(index: SliceIndex) -> tuple[SampleScan, ...]:
     """Scans of middle length with masks on a middle share of their slices.
 
     Raises:
@@ -196,7 +189,7 @@ def middle_scans(index: SliceIndex) -> tuple[ProbeScan, ...]:
         DataError: a scan cannot be read.
     """
     rows = _middle_rows(index)
-    return tuple(ProbeScan.read(index.root, some, organs=index.organs) for some in rows)
+    return tuple(SampleScan.read(index.root, some, organs=index.organs) for some in rows)
 
 
 def _middle_rows(index: SliceIndex) -> list[pd.DataFrame]:

@@ -7,7 +7,6 @@ The time is that of the most epochs; early stopping may end trials sooner, at th
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitract_core.data.cache import cache_directory
 from gitract_core.errors import GitractError
+from gitract_core.processors import usable_processors
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.trial.reuse import epochs_ready
 from orchestrator.capacity.slots import Slots
@@ -309,7 +309,7 @@ def _missing_caches(outlook: Outlook, kept: Collection[Candidate]) -> list[int]:
 
 def _cache_seconds(outlook: Outlook, sizes: Sequence[int]) -> float:
     slices = len(outlook.checked.index.table) * len(sizes)
-    return slices * outlook.measured.cache_seconds / (os.cpu_count() or 1)
+    return slices * outlook.measured.cache_seconds / usable_processors()
 
 
 def _disk(

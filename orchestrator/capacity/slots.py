@@ -82,12 +82,12 @@ def choose_slots(
     *,
     trials_per_gpu: int | None = None,
     cpus_per_trial: int | None = None,
-    measured_share: int | None = None,
+    measured_packing: int | None = None,
     trial_bytes: int = 0,
 ) -> Slots:
     """The default packing, unless flags say otherwise.
 
-    With GPUs, several trials share each: as many as a probe found best (``measured_share``) or,
+    With GPUs, several trials share each: as many as measuring found best (``measured_packing``) or,
     without one, as memory holds, eight at most; and no more than spread the trials over all GPUs
     and have a processor each, however many are asked for. Without, one trial a processor: on two
     cores two trials with a thread each are 1.1 to 1.5 times as fast as one with two threads;
@@ -110,8 +110,8 @@ def choose_slots(
         raise GitractError("slots", "a machine with a processor", "none", "add one to the cluster")
     if any(node.gpus for node in nodes):
         large = _large_enough(nodes, trial_bytes)
-        asked = trials_per_gpu or _share(large, measured_share)
-        share = min(asked, useful_share(large, n_trials))
+        asked = trials_per_gpu or _packing(large, measured_packing)
+        share = min(asked, useful_packing(large, n_trials))
         slots = _on_gpus(large, n_trials, share, cpus_per_trial)
         avoid = tuple(n.name for n in nodes if n.gpus and n not in large and n.name)
         return dataclasses.replace(slots, avoid=avoid)
@@ -191,7 +191,7 @@ def _gib(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.1f}"
 
 
-def useful_share(nodes: Sequence[Node], n_trials: int) -> int:
+def useful_packing(nodes: Sequence[Node], n_trials: int) -> int:
     """Trials a GPU beyond which another GPU would have less to do."""
     return math.ceil(max(n_trials, 1) / sum(node.gpus for node in nodes))
 
@@ -201,7 +201,7 @@ def smallest_gpu_bytes(nodes: Sequence[Node]) -> int:
     return min((n.gpu_memory_bytes for n in nodes if n.gpus and n.gpu_memory_bytes), default=0)
 
 
-def _share(nodes: Sequence[Node], measured: int | None) -> int:
+def _packing(nodes: Sequence[Node], measured: int | None) -> int:
     memory = smallest_gpu_bytes(nodes)
     fits = memory // _MEMORY_PER_TRIAL_BYTES if memory else 2
     return max(1, measured or min(fits, _MOST_TRIALS_PER_GPU))

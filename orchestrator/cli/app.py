@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.capacity.slots import Node
     from orchestrator.execution.executor import Executor
-    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.storage.run_storage import RunStorage
     from orchestrator.sweeps.run_directory import SweepDirectory
 
 app = typer.Typer(
@@ -113,26 +113,16 @@ def reach(stack: ExitStack, *, local: bool, address: str | None) -> tuple[Execut
     return RayExecutor(), nodes
 
 
-def take_run(out: Path | None) -> RemoteRun | None:
-    """Hold a run in an object store for the rest of the command; None for a local directory.
+def take_run(out: Path) -> RunStorage:
+    """Hold a run for the rest of the command; what is new in it is stored when the command ends."""
+    from orchestrator.storage.opening import storage_at
 
-    Its mirror is brought up to date; what is new in it is stored when the command ends.
-    """
-    from orchestrator.storage.lease import lease
-    from orchestrator.storage.object_store import RemoteRun
+    def say_stored(name: str) -> None:
+        print(f"stored in {name}", file=sys.stderr)
 
-    store = RemoteRun.of(out)
-    if store:
-        store.check()
-        _AT_END.enter_context(lease(store))
-        store.pull()
-        _AT_END.callback(_store, store)
-    return store
-
-
-def _store(store: RemoteRun) -> None:
-    store.push_rest()
-    print(f"stored in {store.uri}", file=sys.stderr)
+    storage = storage_at(out)
+    _AT_END.enter_context(storage.held(say_stored))
+    return storage
 
 
 def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
@@ -145,25 +135,21 @@ def open_run(run: Path | None, *, bulky: bool = True) -> SweepDirectory:
     Raises:
         RunError: there is none.
     """
-    from gitract_core.errors import RunError
-    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.storage.opening import existing_run, storage_at
     from orchestrator.sweeps.run_directory import SweepDirectory
 
-    store = RemoteRun.of(run)
-    if store is None:
-        return SweepDirectory.existing(run)
-    path = store.pull(bulky=bulky)
-    if not (path / "sweep.json").is_file():
-        remedy = "pass the --out of a gitract-cv sweep"
-        raise RunError(store.uri, "a run directory (with sweep.json)", "none", remedy)
+    if run is None:
+        return SweepDirectory.existing(None)
+    storage = storage_at(run)
+    directory = existing_run(storage, bulky=bulky)
 
     def push() -> None:
         for name in ("report", "ensembles"):
-            if (path / name).is_dir():
-                store.push(name)
+            if (directory.path / name).is_dir():
+                storage.push(name)
 
     _AT_END.callback(push)
-    return SweepDirectory(path)
+    return directory
 
 
 def print_json(value: object) -> None:

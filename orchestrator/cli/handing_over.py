@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,10 +33,11 @@ def verify(
     from gitract_core.errors import RunError
     from gitract_core.prediction.members import Predictor
     from gitract_core.prediction.provenance import verify as follow
+    from gitract_core.processors import usable_processors
 
     if scans and images is None:
         raise RunError("--scans", "--images too", "none", "pass the folder of scans")
-    runtime = Runtime(device, len(os.sched_getaffinity(0)))
+    runtime = Runtime(device, usable_processors())
     links = follow(
         submission,
         images=SliceIndex.from_directory(images) if images else None,
@@ -72,13 +72,12 @@ def export(
     """Write all that `predict` needs on a machine without Ray and without a network."""
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
+    from gitract_core.processors import usable_processors
     from orchestrator.ensembles.bundle import LIMIT_SECONDS, bundle_json, write_bundle
     from orchestrator.storage.stored_members import local_members
 
     index = SliceIndex.from_directory(images) if images else None
-    made = write_bundle(
-        local_members(members), out, index, Runtime(device, len(os.sched_getaffinity(0)))
-    )
+    made = write_bundle(local_members(members), out, index, Runtime(device, usable_processors()))
     if as_json:
         print_json(bundle_json(made))
         return

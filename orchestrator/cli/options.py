@@ -182,16 +182,16 @@ def choose_packing(
         return choose_slots(nodes, len(specs), trials_per_gpu=int(per_gpu), cpus_per_trial=cpus)
     found = None
     if specs and any(node.gpus for node in nodes):
-        from orchestrator.capacity.gpu_packing import measured_share
+        from orchestrator.capacity.gpu_packing import measure_packing
 
         with say.status("measuring how many trials a GPU does best with"):
             asked, there = [spec.candidate for spec in specs], place(machine_to_measure(nodes))
-            found = measured_share(asked, index(), nodes, len(specs), there)
+            found = measure_packing(asked, index(), nodes, n_trials=len(specs), place=there)
         _say_all(say, [found.reason])
     share, size = (found.trials, found.trial_bytes) if found else (None, 0)
     _say_all(say, left_out(nodes, size))
     return choose_slots(
-        nodes, len(specs), cpus_per_trial=cpus, measured_share=share, trial_bytes=size
+        nodes, len(specs), cpus_per_trial=cpus, measured_packing=share, trial_bytes=size
     )
 
 

@@ -101,11 +101,10 @@ def _checked(request: SweepRequest, choices: dict[str, object]) -> CheckedSweep:
 
 
 def _here(out: Path | None) -> Path | None:
-    """The run directory; of one in an object store its mirror, as the store is now."""
-    from orchestrator.storage.object_store import RemoteRun
+    """The run directory on this machine, as its storage is now."""
+    from orchestrator.storage.opening import storage_at
 
-    store = RemoteRun.of(out)
-    return store.pull(bulky=False) if store else out
+    return out and storage_at(out).pull(bulky=False)
 
 
 @contextmanager
@@ -133,7 +132,7 @@ def _outlook(
     kept: tuple[bool, bool],
 ) -> Outlook:
     """Slots as the sweep will have them, and every shape measured."""
-    from orchestrator.capacity.measuring import crowd_on, probe
+    from orchestrator.capacity.measuring import measure_costs, trials_side_by_side
     from orchestrator.capacity.plan import Outlook
     from orchestrator.capacity.slots import machine_to_measure
 
@@ -145,8 +144,10 @@ def _outlook(
         candidates = list(dict.fromkeys(spec.candidate for spec in checked.specs))
         node = machine_to_measure(nodes, slots.avoid)
         with say.status("measuring a few steps of each network"):
-            crowd = crowd_on(node, slots)
-            measured = probe(candidates, checked.index, slots, crowd, place(node))
+            count = trials_side_by_side(node, slots)
+            measured = measure_costs(
+                candidates, checked.index, slots, side_by_side=count, place=place(node)
+            )
     extra_seconds += 0.0 if local else _RAY_START_SECONDS
     return Outlook(checked, slots, measured, extra_seconds, *kept)
 

@@ -294,6 +294,6 @@ def _print_ensemble_json(made: Ensemble, submission: Path | None, faults: list[F
 
 
 def _cores() -> int:
-    import os
+    from gitract_core.processors import usable_processors
 
-    return len(os.sched_getaffinity(0))
+    return usable_processors()

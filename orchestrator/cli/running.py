@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.results.leaderboard import Leaderboard
     from orchestrator.results.verdict import Verdict
     from orchestrator.steering.race import Race
-    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.storage.run_storage import RunStorage
     from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest
     from orchestrator.sweeps.run_directory import SweepDirectory
     from orchestrator.tracking import Trackers
@@ -65,16 +65,17 @@ def sweep(
 
     changes = (exclude or [], set_knob or [], precision)
     folder = (options.DEMO_DATA if data is None else data, data is None)
-    store = take_run(out)
-    where = store.mirror if store else out
-    request = options.sweep_request(folder, space, where, (folds, repeats), changes)
+    request = options.sweep_request(folder, space, out, (folds, repeats), changes)
+    storage = take_run(request.out)
+    request = replace(request, out=storage.directory)
     context.with_resource(sole_sweep(request.out))
     check_trackers(mlflow)
     prepared = _prepared(request, is_demo=data is None)
     how = _How(
         (local, address),
         (trials_per_gpu, cpus_per_trial),
-        (retries, oof == "keep", checkpoint_minutes, keep_state, store),
+        (retries, oof == "keep", checkpoint_minutes, keep_state),
+        storage,
         (tensorboard, mlflow),
         race_keep if race else None,
     )
@@ -89,14 +90,16 @@ class _How:
     Attributes:
         where: ``--local`` and ``--address``.
         packing: ``--trials-per-gpu`` and ``--cpus-per-trial``.
-        jobs: the last fields of ``Jobs``: attempts, what is kept and how often, the store.
+        jobs: the last fields of ``Jobs``: attempts, what is kept and how often.
+        storage: where the run lives.
         trackers: ``--tensorboard`` and ``--mlflow``.
         race_keep: how many a race shall find; None: no race.
     """
 
     where: tuple[bool, str | None]
     packing: tuple[str, int | None]
-    jobs: tuple[int, bool, float, bool, RemoteRun | None]
+    jobs: tuple[int, bool, float, bool]
+    storage: RunStorage
     trackers: tuple[bool, str | None]
     race_keep: int | None
 
@@ -192,8 +195,7 @@ def _run(
     from orchestrator.steering.search import Searching
 
     failed: set[str] = set()
-    (slots, trackers), store = begun, how.jobs[-1]
-    trials = prepared.directory.trials.resolve()  # workers have other working directories
+    (slots, trackers), storage = begun, how.storage
     shown = (prepared.directory, prepared.specs, prepared.trials_to_come)
     with SweepProgress(console(stderr=True), *shown) as progress:
         race = _race(prepared, how.race_keep, progress)
@@ -202,8 +204,7 @@ def _run(
         def on_propose(specs: Sequence[TrialSpec]) -> None:
             progress.add(specs)
             trackers.add(specs)
-            if store:
-                store.collect_file("sweep.json")  # to which the search has added
+            storage.collect_file("sweep.json")  # to which the search has added
 
         course = Searching(prepared, race, on_propose) if prepared.search else race
 
@@ -212,16 +213,15 @@ def _run(
             trackers(event)
             if event.kind == "failed":
                 failed.add(event.key)
-            if store and event.kind in ("finished", "failed"):
-                store.collect(event.key)
+            if event.kind in ("finished", "failed"):
+                storage.collect(event.key)
             if course:
                 course(event)
-            if store and race and event.kind in ("finished", "failed"):
-                store.collect_file("racing.json")
+            if race and event.kind in ("finished", "failed"):
+                storage.collect_file("racing.json")
 
-        if store:
-            store.push_rest()
-        jobs = Jobs(pending, prepared.data, trials, slots, *how.jobs)
+        storage.push_rest()
+        jobs = Jobs(pending, prepared.data, storage, slots, *how.jobs)
         try:
             executor.run(jobs, on_event, course or Everything())
         except KeyboardInterrupt:

@@ -15,22 +15,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from gitract_core.errors import GitractError
 from gitract_core.files.atomic import write_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
+from orchestrator.storage.run_storage import StoreError
 
 if TYPE_CHECKING:
     from gitract_core.data.cache import CacheSource
-    from gitract_core.trial.run import TrialData
+    from gitract_core.trial.data import TrialData
     from orchestrator.capacity.slots import Slots
-    from orchestrator.storage.object_store import RemoteRun
+    from orchestrator.storage.run_storage import RunStorage
 
 
-Fault = Literal["diverged", "refused", "memory", "crowded", "disk", "lost", "error"]
+Fault = Literal["diverged", "refused", "memory", "memory_shared", "disk", "lost", "error"]
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -41,24 +41,22 @@ class Jobs:
     Attributes:
         specs: trials without a result, in the order in which they should start.
         data: where their data is.
-        trials: the directory that holds one directory a trial.
+        storage: where the run lives.
         slots: how trials share a machine.
         retries: further attempts after a failure that may pass.
         keep_oof: whether trials leave their out-of-fold probabilities behind.
         checkpoint_minutes, keep_state: when trials save their state, and whether they leave it; see
             ``gitract_core.device.Runtime``.
-        store: where the run lives if that is an object store; ``trials`` is then in its mirror.
     """
 
     specs: Sequence[TrialSpec]
     data: TrialData
-    trials: Path
+    storage: RunStorage
     slots: Slots
     retries: int = 1
     keep_oof: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
-    store: RemoteRun | None = None
 
     def reading_from(self, source: CacheSource) -> Jobs:
         """The same jobs; nodes without the data fetch the cache from a source."""
@@ -69,9 +67,8 @@ class Jobs:
         return dataclasses.replace(self, slots=self.slots.alone())
 
     def files(self, key: str) -> TrialFiles:
-        """The files of the trial with this key."""
-        trials = self.store.mirror / "trials" if self.store else self.trials
-        return TrialFiles(trials / key)
+        """The files of the trial with this key, on the machine where this is asked."""
+        return TrialFiles(self.storage.directory / "trials" / key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class TrialEvent:
             ``diverged``: the loss is no longer finite;
             ``refused``: something given to us is wrong, or another process runs the trial;
             ``memory``: the device's or the machine's is full;
-            ``crowded``: the device's is full, and other trials share it: to be run again alone;
+            ``memory_shared``: the device's is full, and others share it: to be run again alone;
             ``disk``: no space left to write;
             ``lost``: the process or its node ended, or the store of the run does not answer;
             ``error``: anything else. Empty where nothing is wrong.
@@ -118,7 +115,7 @@ class TrialEvent:
         """
         fault = _fault(error)
         if shared and _of_device_memory(error):
-            fault = "crowded"
+            fault = "memory_shared"
         ours = isinstance(error, GitractError) and fault != "lost"
         detail = "".join(traceback.format_exception(error))
         return cls(key, "error", None, _message(error, fault), detail, not ours, fault)
@@ -130,7 +127,7 @@ class TrialEvent:
 
 
 def _fault(error: BaseException) -> Fault:
-    if type(error).__name__ == "StoreError":
+    if isinstance(error, StoreError):
         return "lost"
     if isinstance(error, GitractError):
         return "diverged" if getattr(error, "kind", "") == "diverged" else "refused"
@@ -156,7 +153,7 @@ def _message(error: BaseException, fault: Fault) -> str:
     if fault == "disk" and isinstance(error, OSError):
         where = error.filename or "the run directory or the cache"
         return f"{where}: expected room to write, got {error.strerror}; free some space"
-    if fault == "crowded":
+    if fault == "memory_shared":
         return f"out of memory beside other trials: {first}; runs again alone on a whole GPU"
     if fault == "memory":
         return f"out of memory, in smaller parts too: {first}; run fewer trials at a time"
@@ -263,20 +260,13 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
         keep_state=jobs.keep_state,
         split_batches=not jobs.slots.shared,
     )
-    stored = None
-    if jobs.store:
-        from orchestrator.storage.stored_trial import StoredTrial
-
-        stored = StoredTrial(jobs.store, spec)
+    stored = jobs.storage.trial(spec)
     try:
-        if stored:
-            stored.begin()
+        stored.begin()
         for record in iterate_trial(spec, jobs.data, jobs.files(spec.key).directory, runtime):
-            if stored:
-                stored.save()
-            yield TrialEvent(spec.key, "epoch", record)
-        if stored:
             stored.save()
+            yield TrialEvent(spec.key, "epoch", record)
+        stored.save()
     except Exception as error:
         yield TrialEvent.from_exception(spec.key, error, shared=jobs.slots.shared)
     else:

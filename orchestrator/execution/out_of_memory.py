@@ -12,7 +12,7 @@ from gitract_core.files.atomic import write_json
 from orchestrator.execution.executor import Jobs, TrialEvent
 
 
-class Crowded:
+class ToRunAlone:
     """The keys of such trials, also those of earlier sweeps into the same run.
 
     Args:
@@ -26,10 +26,11 @@ class Crowded:
         """Remember a trial, in its directory too if the disk has room for it."""
         self._noted.add(event.key)
         with contextlib.suppress(OSError):
-            write_json(self._jobs.files(event.key).crowded, {"message": event.message})
-            if self._jobs.store:  # now: whoever runs the trial next has what the store has
-                self._jobs.store.collect_file(f"trials/{event.key}/crowded.json")
+            note = self._jobs.files(event.key).to_run_alone
+            write_json(note, {"message": event.message})
+            # Now: whoever runs the trial next has what the store has.
+            self._jobs.storage.collect_file(f"trials/{event.key}/{note.name}")
 
     def __contains__(self, key: str) -> bool:
         shared = self._jobs.slots.shared
-        return shared and (key in self._noted or self._jobs.files(key).crowded.is_file())
+        return shared and (key in self._noted or self._jobs.files(key).to_run_alone.is_file())

@@ -20,10 +20,9 @@ from pathlib import Path
 
 from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Jobs, TrialEvent, attempt
+from orchestrator.sweeps.trial_log import MARK, NAME, tail
 
-NAME = "trial.log"
 LARGEST_BYTES = 2**20  # looked at after every epoch; the older half goes
-_MARK = "=== "
 _NUMBER = re.compile(rb"^=== attempt (\d+) ", re.MULTILINE)
 _STREAMS = (1, 2)  # descriptors of standard output and error
 
@@ -31,8 +30,7 @@ _STREAMS = (1, 2)  # descriptors of standard output and error
 def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
     """As ``attempt``, in a worker process: what it prints goes to the trial's log."""
     log = jobs.files(spec.key).directory / NAME
-    if jobs.store:
-        jobs.store.fetch_longer(f"trials/{spec.key}/{NAME}")  # after attempts elsewhere
+    jobs.storage.fetch_longer(f"trials/{spec.key}/{NAME}")  # after attempts elsewhere
     with captured(log, jobs.slots.device):
         for event in attempt(spec, jobs):
             if event.kind == "epoch":
@@ -40,8 +38,7 @@ def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, N
                 yield event
         _say_how_it_ended(event)
         shorten(log)
-    if jobs.store:
-        jobs.store.collect_file(f"trials/{spec.key}/{NAME}")
+    jobs.storage.collect_file(f"trials/{spec.key}/{NAME}")
     yield event  # outside: what the executor prints from here on is not the trial's
 
 
@@ -78,35 +75,25 @@ def captured(log: Path, device: str) -> Iterator[None]:
             os.close(before)
 
 
-def last_lines(log: Path, count: int = 4) -> tuple[str, ...]:
-    """The end of the last attempt, without our own marks; nothing where there is no log."""
-    with contextlib.suppress(OSError):
-        text = _tail(log, 2**16).decode(errors="replace")
-        last = f"\n{text}".rpartition(f"\n{_MARK}attempt ")[2].splitlines()[1:]
-        said = [line.rstrip() for line in last if line.strip() and not line.startswith(_MARK)]
-        return tuple(said[-count:])
-    return ()
-
-
 def shorten(log: Path, largest: int = LARGEST_BYTES) -> None:
     """Keep the newer half of a log that has grown beyond ``largest`` bytes."""
     with contextlib.suppress(OSError):
         if log.stat().st_size <= largest:
             return
         _flush()
-        kept = _tail(log, largest // 2).partition(b"\n")[2]
+        kept = tail(log, largest // 2).partition(b"\n")[2]
         with log.open("r+b") as file:  # in place: descriptors that append stay valid
-            file.write(f"{_MARK}the lines before were removed\n".encode() + kept)
+            file.write(f"{MARK}the lines before were removed\n".encode() + kept)
             file.truncate()
 
 
 def _header(log: Path, device: str) -> str:
-    before = [0, *map(int, _NUMBER.findall(_tail(log, LARGEST_BYTES)))]
+    before = [0, *map(int, _NUMBER.findall(tail(log, LARGEST_BYTES)))]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None
     where = device if visible is None else f"{device} {visible}"
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     place = f"host {socket.gethostname()}, pid {os.getpid()}, {where}"
-    return f"{_MARK}attempt {before[-1] + 1} {now}, {place}\n"
+    return f"{MARK}attempt {before[-1] + 1} {now}, {place}\n"
 
 
 def _say_how_it_ended(event: TrialEvent) -> None:
@@ -114,18 +101,8 @@ def _say_how_it_ended(event: TrialEvent) -> None:
     with contextlib.suppress(OSError):
         _flush()
         detail = "" if event.fault in ("", "diverged", "refused") else event.detail
-        text = f"{detail}{_MARK}{event.kind}{': ' * bool(event.message)}{event.message}\n"
+        text = f"{detail}{MARK}{event.kind}{': ' * bool(event.message)}{event.message}\n"
         os.write(_STREAMS[1], text.encode())
-
-
-def _tail(log: Path, size: int) -> bytes:
-    """The last bytes of a file; nothing if it is not there."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(log.stat().st_size - size, 0))
-            return file.read()
-    except FileNotFoundError:
-        return b""
 
 
 def _flush() -> None:

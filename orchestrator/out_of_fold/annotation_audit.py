@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from gitract_core.metrics.annotation_audit import (
 )
 from gitract_core.metrics.borders import BorderCounts, border_counts
 from gitract_core.prediction.postprocess import native_masks
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofScan
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
@@ -83,7 +83,7 @@ def audit_run(
     organs = average.organs
     borders = dict.fromkeys(organs, BorderCounts())
     tables = []
-    threads = min(os.cpu_count() or 1, max(1, _MOST_ORGANS_AT_ONCE // len(organs)))
+    threads = min(usable_processors(), max(1, _MOST_ORGANS_AT_ONCE // len(organs)))
     with ThreadPoolExecutor(threads) as pool:
         parts = pool.map(lambda name: _examine(average, name), average.scans)
         for done, (name, part) in enumerate(zip(average.scans, parts, strict=True), 1):

@@ -7,7 +7,6 @@ kept, and scores of any set of cases follow from them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +16,7 @@ from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.hausdorff import normalized_hausdorff
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
+from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofParts, OofScan
 from orchestrator.results.leaderboard import CandidateScores
@@ -48,8 +48,9 @@ class OofMeter:
     ) -> None:
         self.lines, self.rules, self.progress = tuple(lines), tuple(rules), progress
         self.source = OofAverage(run, self.lines, flip=flip)
-        found = sorted(self.source.plan.fold_of_case)
+        found = list(self.source.plan.fold_of_case)  # patients in natural order
         self.cases = np.array(found)
+        self._places = {case: place for place, case in enumerate(found)}
         self.folds = np.array([self.source.plan.fold_of_case[case] for case in found])
         self._known: dict[tuple[Bag, int], np.ndarray] = {}
         for place, line in enumerate(self.lines):
@@ -90,11 +91,11 @@ class OofMeter:
         fresh = {(bag, rule): np.zeros(blank) for bag, rules in by_bag.items() for rule in rules}
         names = self.source.scans
         self.source.predict_missing()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_processors()) as pool:
             passes = pool.map(lambda name: self._scan(name, by_bag), names)
             for done, (case, found) in enumerate(passes, 1):
                 for key, values in found.items():
-                    fresh[key][np.searchsorted(self.cases, case)] += values
+                    fresh[key][self._places[case]] += values
                 self.progress(done, len(names))
         self._known.update(fresh)
 

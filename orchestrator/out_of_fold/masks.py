@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from gitract_core.organs import Organs
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import OofStore
+from gitract_core.processors import usable_processors
 from gitract_core.spec import TrialSpec
 from gitract_core.trial.out_of_fold import open_oof
 from orchestrator.results.leaderboard import CandidateScores
@@ -154,7 +154,7 @@ class OofAverage:
 
     def _store(self, spec: TrialSpec) -> OofStore:
         if spec.key not in self._stores:
-            runtime = Runtime(threads=len(os.sched_getaffinity(0)))
+            runtime = Runtime(threads=usable_processors())
             files = self.run.trial(spec)
             self._stores[spec.key] = open_oof(spec, files, self.data, runtime, flip=self.flip)
         return self._stores[spec.key]

@@ -17,10 +17,10 @@ from rich.text import Text
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.execution.executor import TrialEvent
-from orchestrator.execution.trial_output import NAME, last_lines
 from orchestrator.steering.race_rule import Decision
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.trial_log import NAME, last_lines
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class SweepProgress:
         self.total = len(specs) + to_come
         for spec in specs:
             self._read_score(spec)
-            self.cells[spec.key].alone = directory.trial(spec).crowded.is_file()
+            self.cells[spec.key].alone = directory.trial(spec).to_run_alone.is_file()
         self.start, self.work_at_start = time.monotonic(), self._work_done()
         self.live = Live(get_renderable=self._table, console=console, refresh_per_second=4)
 
@@ -82,7 +82,7 @@ class SweepProgress:
             cell.epochs, cell.dice = event.record.epoch, event.record.dice
         if event.kind == "finished":
             self._read_score(spec)
-        cell.alone = cell.alone or event.fault == "crowded"
+        cell.alone = cell.alone or event.fault == "memory_shared"
         if event.kind == "failed":
             cell.failed = "diverged" if event.fault == "diverged" else "failed"
         if event.kind in ("error", "failed") or not self.console.is_terminal:

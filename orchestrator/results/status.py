@@ -9,7 +9,6 @@ Nothing here loads torch or Ray.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,10 +20,11 @@ from gitract_core.errors import RunError, one_line, printable
 from gitract_core.files.atomic import read_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.execution import trial_output as trial_log
 from orchestrator.steering.race_rule import dropped
+from orchestrator.sweeps import trial_log
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.run_lock import is_locked
 
 State = Literal[
     "waiting", "running", "stopped", "finished", "failed", "diverged", "dropped", "damaged"
@@ -169,7 +169,7 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     trials = tuple(
         dataclasses.replace(
             _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now),
-            alone=directory.trial(spec).crowded.is_file(),
+            alone=directory.trial(spec).to_run_alone.is_file(),
         )
         for spec in record.specs()
     )
@@ -246,18 +246,6 @@ def _read_failure(file: Path) -> dict[str, Any] | None:
         return read_json(file)
     except RunError as error:
         return {"message": str(error)} if file.is_file() else None
-
-
-def is_locked(lock: Path) -> bool:
-    """Whether a process runs the trial of this lock; asked without keeping anyone from it."""
-    try:
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _training(spec: TrialSpec) -> tuple[Candidate, str, int]:

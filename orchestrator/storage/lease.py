@@ -14,20 +14,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitract_core.errors import RunError
-from orchestrator.storage.object_store import LEASE, StoreError
+from orchestrator.storage.object_store import ObjectStore
+from orchestrator.storage.run_storage import StoreError
 
-if TYPE_CHECKING:
-    from orchestrator.storage.object_store import RemoteRun
-
+LEASE = "sweep.lease.json"
 _RENEW_SECONDS, _LEASE_SECONDS, _SETTLE_SECONDS = 20.0, 90.0, 1.0
 _ORPHANS_SECONDS = 8.0  # workers of a killed sweep end within these, and store nothing after
 
 
 @contextmanager
-def lease(run: RemoteRun) -> Iterator[None]:
+def lease(run: ObjectStore) -> Iterator[None]:
     """Hold the run alone.
 
     Raises:
@@ -61,7 +60,7 @@ def lease(run: RemoteRun) -> Iterator[None]:
                 run.delete(LEASE, patient=False)
 
 
-def _is_ours(run: RemoteRun, mine: dict[str, Any]) -> bool:
+def _is_ours(run: ObjectStore, mine: dict[str, Any]) -> bool:
     """Whether nobody took the run while this machine slept, or could not reach the store."""
     try:
         return bool(json.loads(run.read_text(LEASE, patient=False)).get("token") == mine["token"])
@@ -69,7 +68,7 @@ def _is_ours(run: RemoteRun, mine: dict[str, Any]) -> bool:
         return True
 
 
-def _refuse_second(run: RemoteRun, mine: dict[str, Any]) -> None:
+def _refuse_second(run: ObjectStore, mine: dict[str, Any]) -> None:
     lease, age = _lease(run)
     if not lease or age > _LEASE_SECONDS:
         return
@@ -81,12 +80,12 @@ def _refuse_second(run: RemoteRun, mine: dict[str, Any]) -> None:
     raise _held(run, lease, f"wait for it to end; if it was killed, wait {left:.0f} s")
 
 
-def _held(run: RemoteRun, lease: dict[str, Any], remedy: str) -> RunError:
+def _held(run: ObjectStore, lease: dict[str, Any], remedy: str) -> RunError:
     got = f"the one of process {lease.get('pid')} on {lease.get('host')}"
     return RunError(run.uri, "no other sweep into this run", got, remedy)
 
 
-def _lease(run: RemoteRun) -> tuple[dict[str, Any], float]:
+def _lease(run: ObjectStore) -> tuple[dict[str, Any], float]:
     """What the lease says, and its age in seconds by the store's own clock."""
     try:
         lease = json.loads(run.read_text(LEASE))

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_json
-from orchestrator.storage.object_store import RemoteRun
+from orchestrator.storage.remote_run import RemoteRun
 
 
 class _Member(TypedDict):
@@ -46,11 +46,11 @@ def local_members(path: Path) -> Path:
         raise RunError(RemoteRun.of(path), expected, "neither", "pass one of them")
     run, folder = parts
     run.fetch(run.listing(folder))
-    manifest = run.mirror / folder / "members.json"
+    manifest = run.directory / folder / "members.json"
     if manifest.is_file():
         for member in read_json(manifest, _Members)["members"]:
             place = os.path.normpath(f"{folder}/{member['weights']}")
             if place.startswith("trials/"):
                 found = run.listing(os.path.dirname(place))
                 run.fetch({name: stamp for name, stamp in found.items() if name == place})
-    return run.mirror / folder
+    return run.directory / folder

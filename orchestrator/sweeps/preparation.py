@@ -21,7 +21,7 @@ from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
 from gitract_core.trial.cost import relative_cost
-from gitract_core.trial.run import TrialData
+from gitract_core.trial.data import TrialData
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces import SearchSpace

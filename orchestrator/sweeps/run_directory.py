@@ -24,11 +24,11 @@ from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
-from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
 
 if TYPE_CHECKING:
     from gitract_core.data.folds import FoldPlan
-    from gitract_core.trial.run import TrialData
+    from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
 MOST_REPEATS = 100
@@ -140,7 +140,7 @@ class SweepRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""
         values = {**self.__dict__, "data_directory": str(self.data_directory)}
-        candidates = [c.knobs() for c in self.candidates]
+        candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
         lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
         return {"format": _FORMAT, **values, **lists}
@@ -211,6 +211,8 @@ class SweepDirectory:
         """
         remedy = "restore the file or start a new run directory"
         values = read_json(self.record_file, _Record, remedy)
+        for knobs in values["candidates"]:
+            refuse_newer_knobs(self.record_file, knobs)
         try:
             return SweepRecord.from_json(dict(values))
         except (TypeError, GitractError) as error:
@@ -259,7 +261,7 @@ class SweepDirectory:
 
     def data(self, record: SweepRecord) -> TrialData:
         """Where this run's trials find their data."""
-        from gitract_core.trial.run import TrialData
+        from gitract_core.trial.data import TrialData
 
         plan, *repeats = self.plans(record)
         where = (record.data_directory, record.data_fingerprint)

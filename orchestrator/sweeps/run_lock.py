@@ -1,7 +1,8 @@
-"""One sweep at a time into a run directory; for object stores see ``remote_lease``.
+"""Locks of a run: one sweep at a time into it; for object stores see ``storage.lease``.
 
 The kernel holds the lock (``flock``) and lets go of it when the process ends, however it ends: a
-sweep that was killed keeps nobody out. The file says who holds it, and goes with the lock.
+sweep that was killed keeps nobody out. The file says who holds it, and goes with the lock. Each
+trial has a lock of its own, held by the process that runs it; others may ask for it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,18 @@ def sole_sweep(run: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether a process runs the trial of this lock; asked without keeping anyone from it."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _locked(run: Path) -> TextIO:

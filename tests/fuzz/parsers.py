@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data import rle
-from gitract_core.data.slices import SliceKey, read_annotations
+from gitract_core.data.ids import SliceKey
+from gitract_core.data.mask_rows import read_annotations
 from gitract_core.errors import DataError, RleError, SpaceError, SubmissionError
 from gitract_core.losses.expression import parse
 from gitract_core.prediction.submission import check_submission
@@ -66,10 +67,10 @@ def fuzz_slice_id(content: bytes) -> None:
 
 
 def fuzz_train_csv(content: bytes) -> None:
-    """``train-csv``: three texts an id."""
+    """``train-csv``: a text an id and class."""
     with _file(content, ".csv") as path:
         try:
-            table = read_annotations(path)
+            table = read_annotations(path).masks
         except DataError:
             return
     assert table.index.is_unique

@@ -1,4 +1,4 @@
-"""A killed parent leaves no process behind: workers, probes of `plan`, probes of a GPU."""
+"""A killed parent leaves no process behind: workers, and processes that measure."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ if __name__ == "__main__":
     ("module", "name", "arguments"),
     [
         ("gitract_core.processes", "end_with_parent", "()"),
-        ("orchestrator.capacity.measuring", "_enter", "(context.Barrier(1),)"),
-        ("orchestrator.capacity.gpu_packing", "_enter", "(context.Barrier(1),)"),
+        ("orchestrator.capacity.process_group", "_enter", "(context.Barrier(1),)"),
     ],
 )
 def test_children_end_with_a_killed_parent(

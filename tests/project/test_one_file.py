@@ -12,6 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gitract_core.errors import RunError
+from gitract_core.results.trial_result import TrialFiles, TrialResult
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("gitract_core", "orchestrator", "search_spaces")
 SPACE = """
@@ -94,3 +97,7 @@ def test_a_loss_a_network_and_a_knob_are_one_file_each(tiny: Path, copy: Path) -
     for file in sorted((copy / "runs/mine/trials").glob("*/history.csv")):
         rates[tuple(pd.read_csv(file)["learning_rate"].round(6))] = file
     assert set(rates) == {(0.01, 0.01), (0.005, 0.01)}
+    unused, used = (TrialFiles(rates[r].parent).result for r in ((0.01, 0.01), (0.005, 0.01)))
+    assert TrialResult.load(unused).spec.key == unused.parent.name, "as if there were no such knob"
+    with pytest.raises(RunError, match=r"got knob optimizer\.warmup; update gitract-cv"):
+        TrialResult.load(used)

@@ -19,6 +19,7 @@ from orchestrator.execution.ray import cache as ray_cache
 from orchestrator.execution.ray import executor as ray_executor
 from orchestrator.execution.ray.cache import RayCacheSource
 from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from orchestrator.storage.local_folder import LocalRun
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import prepare_tiny
 
@@ -75,7 +76,9 @@ def test_trials_of_a_node_without_data_share_one_cache(two_nodes: Path, tmp_path
         patch.setattr(ray_executor, "start_feed", start)
         slots = choose_slots([Node(2)], len(sweep.pending))
         assert slots == Slots(2)
-        RayExecutor().run(Jobs(sweep.pending, sweep.data, sweep.directory.trials, slots), on_event)
+        RayExecutor().run(
+            Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), slots), on_event
+        )
     finished = sorted(event.key for event in events if event.kind == "finished")
     assert finished == sorted(spec.key for spec in sweep.specs), events
     here = cache_directory(sweep.record.data_fingerprint, 32)

@@ -15,6 +15,7 @@ from gitract_core.files.atomic import read_json
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from tests.orchestrator.execution.test_faults import half_written, lock_holder
 from tests.support.tiny_sweep import prepare_tiny
@@ -46,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 
 def jobs_of(sweep: PreparedSweep) -> Jobs:
-    return Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2), retries=1)
+    return Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(2), retries=1)
 
 
 def no_epoch_twice(events: list[TrialEvent]) -> bool:

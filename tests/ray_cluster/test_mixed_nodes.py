@@ -12,6 +12,7 @@ import pytest
 from orchestrator.capacity.slots import Node, choose_slots, left_out
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from orchestrator.storage.local_folder import LocalRun
 from tests.support.small_gpus import SmallGpuData
 from tests.support.tiny_sweep import prepare_tiny
 
@@ -62,12 +63,12 @@ def test_a_large_gpu_that_is_told_as_two_takes_twice_the_trials(
     told_as_two: list[Node], tiny: Path, tmp_path: Path
 ) -> None:
     """docs/clusters.md, "Unlike machines"."""
-    slots = choose_slots(told_as_two, 3, measured_share=4)
+    slots = choose_slots(told_as_two, 3, measured_packing=4)
     assert (slots.count, slots.gpus) == (3, 1.0)
     losses = [{"loss": loss, "training.epochs": 1} for loss in ("bce", "dice")]
     sweep = prepare_tiny(tiny, tmp_path / "run", *losses)
     data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=3)
-    jobs = Jobs(sweep.pending[:3], data, sweep.directory.trials, slots)
+    jobs = Jobs(sweep.pending[:3], data, LocalRun(sweep.directory.path), slots)
     events: list[TrialEvent] = []
     RayExecutor().run(jobs, events.append)
     assert sum(event.kind == "finished" for event in events) == 3
@@ -90,12 +91,14 @@ def test_every_large_gpu_takes_its_share_and_the_others_none(
     sizes = sorted((node.gpus, node.gpu_memory_bytes) for node in mixed)
     assert sizes == [(0, 0), (1, 8 * GIB), (1, 80 * GIB), (1, 80 * GIB)]
     assert len(left_out(mixed, 10 * GIB)) == 2
-    slots = choose_slots(mixed, 4, measured_share=2, trial_bytes=10 * GIB)
+    slots = choose_slots(mixed, 4, measured_packing=2, trial_bytes=10 * GIB)
     assert (slots.count, slots.gpus, len(slots.avoid)) == (4, 0.5, 1)
     sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1}, {"loss": "dice"})
     data = SmallGpuData.of(sweep.data, tmp_path / "notes", holds=100, meeting=4)
     events: list[TrialEvent] = []
-    RayExecutor().run(Jobs(sweep.pending, data, sweep.directory.trials, slots), events.append)
+    RayExecutor().run(
+        Jobs(sweep.pending, data, LocalRun(sweep.directory.path), slots), events.append
+    )
     assert sum(event.kind == "finished" for event in events) == 4
     where = {step.process: step.gpu for step in data.steps()}
     assert Counter(where.values()) == {"A0": 2, "B0": 2}

@@ -15,8 +15,8 @@ import pytest
 
 from gitract_core.results.trial_result import TrialResult, read_history
 from gitract_core.trial.run import run_trial
-from orchestrator.results.status import is_locked
 from orchestrator.sweeps.preparation import SweepRequest, prepare
+from orchestrator.sweeps.run_lock import is_locked
 from search_spaces import load_space
 from tests.orchestrator.execution.test_faults import (
     SPACE,

@@ -10,18 +10,11 @@ import pytest
 
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.run import run_trial
-from orchestrator.storage.object_store import RemoteRun
+from orchestrator.storage.remote_run import RemoteRun
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.orchestrator.execution.test_faults import same_but_for_cost
-from tests.orchestrator.storage.test_remote_run import (
-    Server,
-    names,
-    run,
-    server,
-    started_sweep,
-    sweep,
-    wait_for,
-)
+from tests.orchestrator.storage.test_remote_run import run, started_sweep, sweep, wait_for
+from tests.support.s3_server import Server, names, server
 from tests.support.waiting import LONG_SECONDS
 
 __all__ = ["server"]  # a fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,7 +23,7 @@ optimizer: {learning_rate: 0.01, batch_size: 4}
 
 
 def jobs_of(sweep: PreparedSweep, retries: int = 0) -> Jobs:
-    return Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(1), retries)
+    return Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(1), retries)
 
 
 def half_written(run: Path) -> list[Path]:

@@ -23,7 +23,7 @@ import gitract_core.training.loop
 from gitract_core.device import Runtime
 from gitract_core.networks import build_network
 from gitract_core.spec import TrialSpec
-from gitract_core.trial.run import TrialData
+from gitract_core.trial.data import TrialData
 from tests.support.waiting import LONG_SECONDS
 
 _STEP_SECONDS = 0.03

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ScanPlan:
     slips: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for organ, (start, stop) in zip(ORGANS, self.ranges, strict=True):
+        for organ, (start, stop) in zip(CONTEST, self.ranges, strict=True):
             if not 0 <= start < stop <= self.n_slices:
                 where = f"{self.name} {organ}"
                 got = f"{start} to {stop}"
@@ -62,7 +62,7 @@ class ScanPlan:
 
     def combinations(self) -> np.ndarray:
         """Integer (slices,): the organs of each slice as a sum of bits 1, 2, 4."""
-        bits: np.ndarray = (1 << np.arange(len(ORGANS))) @ self.present()
+        bits: np.ndarray = (1 << np.arange(len(CONTEST))) @ self.present()
         return bits
 
 
@@ -90,7 +90,7 @@ def combination_counts(scans: tuple[ScanPlan, ...]) -> np.ndarray:
 
 def position_profile(scans: tuple[ScanPlan, ...], n_slices: int = 144) -> np.ndarray:
     """Scans that hold each organ at each slice position, integer (3, n_slices)."""
-    profile = np.zeros((len(ORGANS), n_slices), dtype=np.int64)
+    profile = np.zeros((len(CONTEST), n_slices), dtype=np.int64)
     for scan in scans:
         profile[:, : scan.n_slices] += scan.present()
     return profile

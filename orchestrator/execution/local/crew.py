@@ -10,7 +10,7 @@ from gitract_core.device import gpu_memory_sizes
 from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Course, Jobs, TrialEvent, Waiting, note_failure
 from orchestrator.execution.local.worker import Worker
-from orchestrator.execution.out_of_memory import Crowded
+from orchestrator.execution.out_of_memory import ToRunAlone
 
 
 class Crew:
@@ -24,14 +24,14 @@ class Crew:
         self._waiting, self._attempts = Waiting(jobs.specs, course), Counter[str]()
         self._workers: list[Worker] = []
         self._gpus = max(1, len(gpu_memory_sizes())) if jobs.slots.shared else 1
-        self._crowded = Crowded(jobs)
+        self._to_run_alone = ToRunAlone(jobs)
         self._kept: dict[int, deque[TrialSpec]] = {}  # GPU -> what is to run on it alone
 
     def start(self) -> bool:
         """Start what there is room for; whether anything runs now."""
         self._let_go_of_gpus()
         while (place := self._free_place()) is not None and (spec := self._waiting.next()):
-            if spec.key in self._crowded:
+            if spec.key in self._to_run_alone:
                 self._keep_a_gpu(spec)
             else:
                 self._worker_at(place).start(spec)
@@ -61,8 +61,8 @@ class Crew:
         spec, worker.spec = cast(TrialSpec, worker.spec), None
         if worker.jobs is not self._jobs and worker in self._workers:
             self._dismiss(worker)  # it was alone; who comes next is not
-        if event.fault == "crowded":
-            self._crowded.note(event)
+        if event.fault == "memory_shared":
+            self._to_run_alone.note(event)
             self._keep_a_gpu(spec, worker.place % self._gpus)
         elif event.kind == "error":
             self._attempts[spec.key] += 1

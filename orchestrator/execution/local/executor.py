@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from gitract_core.device import gpu_memory_sizes
 from gitract_core.errors import TrialError
+from gitract_core.processors import usable_processors
 from orchestrator.capacity.slots import Node, Slots
 from orchestrator.execution.executor import Course, Everything, Jobs, OnEvent, Work
 from orchestrator.execution.local.crew import Crew
@@ -86,4 +86,4 @@ def _begun() -> Callable[[str], Any]:
 def this_machine() -> Node:
     """What this machine has."""
     gpus = gpu_memory_sizes()
-    return Node(len(os.sched_getaffinity(0)), len(gpus), min(gpus, default=0))
+    return Node(usable_processors(), len(gpus), min(gpus, default=0))

@@ -11,6 +11,7 @@ from typing import cast
 
 from gitract_core.device import see_one_gpu
 from gitract_core.processes import end_with_parent
+from gitract_core.processors import allot
 from gitract_core.spec import TrialSpec
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
@@ -96,5 +97,6 @@ def settle(slots: Slots, place: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
     end_with_parent()
+    allot(slots.cpus)
     if slots.device == "cuda":
         see_one_gpu(place)

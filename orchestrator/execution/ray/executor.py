@@ -25,6 +25,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.util import ActorPool
 
 from gitract_core.errors import TrialError
+from gitract_core.processors import allot
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Course, Everything, Jobs, OnEvent, Waiting, Work
 from orchestrator.execution.ray.cache import RayCacheSource, start_feed
@@ -85,7 +86,9 @@ class RayExecutor:
             scheduling_strategy="SPREAD",
         )
         shared = ray.put(work)
-        workers: list[Any] = [actor.remote(shared) for _ in range(min(slots.count, len(names)))]
+        workers: list[Any] = [
+            actor.remote(shared, slots.cpus) for _ in range(min(slots.count, len(names)))
+        ]
         try:
             yield from ActorPool(workers).map(_MapActor.ask, list(names))
         except RayTaskError as error:
@@ -109,8 +112,9 @@ def _resources(slots: Slots, config: dict[str, Any]) -> tune.PlacementGroupFacto
 class _MapActor:
     """One worker process of ``map``."""
 
-    def __init__(self, work: Work[Any]) -> None:
+    def __init__(self, work: Work[Any], processors: int) -> None:
         self.work = work
+        allot(processors)
 
     @cached_property
     def _begun(self) -> Callable[[str], Any]:

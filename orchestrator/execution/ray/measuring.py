@@ -27,15 +27,15 @@ def on_machine(node: Node) -> Place:
     """That machine, in a process that holds one of its GPUs if it has any, and a processor."""
 
     def there(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
-        actor: Any = ray.remote(_Prober).options(
+        actor: Any = ray.remote(_Measurer).options(
             num_cpus=1,
             num_gpus=min(node.gpus, 1),
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
         )
-        prober = actor.remote()
+        measurer = actor.remote()
         try:
-            ray.get(prober.ready.remote(), timeout=_PATIENCE_SECONDS)
-            found: T = ray.get(prober.do.remote(work, arguments, named))
+            ray.get(measurer.ready.remote(), timeout=_PATIENCE_SECONDS)
+            found: T = ray.get(measurer.do.remote(work, arguments, named))
         except RayTaskError as error:
             raise error.cause from None
         except GetTimeoutError:
@@ -44,15 +44,15 @@ def on_machine(node: Node) -> Place:
             raise GitractError(f"machine {node.name[:8]}", expected, "none", remedy) from None
         except (RayActorError, ActorUnschedulableError):  # the latter: the machine has left
             remedy = "look for the reason (memory?) and run again"
-            raise TrialError("probe", "a process that lives", "one lost", remedy) from None
+            raise TrialError("measuring", "a process that lives", "one lost", remedy) from None
         finally:
-            ray.kill(prober)
+            ray.kill(measurer)
         return found
 
     return there
 
 
-class _Prober:
+class _Measurer:
     def ready(self) -> None:
         """Answers once the process is there."""
 

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Course, Jobs, TrialEvent, Waiting
-from orchestrator.execution.out_of_memory import Crowded
+from orchestrator.execution.out_of_memory import ToRunAlone
 
 
 class InOrder(Searcher):
@@ -28,7 +28,7 @@ class InOrder(Searcher):
     def __init__(self, waiting: Waiting, jobs: Jobs) -> None:
         super().__init__()
         self.waiting, self.slots = waiting, jobs.slots
-        self.crowded, self.alone = Crowded(jobs), deque[TrialSpec]()
+        self.to_run_alone, self.alone = ToRunAlone(jobs), deque[TrialSpec]()
         self.whole = jobs.slots.whole  # of the first trials, still to be given a GPU each
         self.open: dict[str, bool] = {}  # whether alone
         self.started: set[str] = set()
@@ -59,7 +59,7 @@ class InOrder(Searcher):
             spec = self.waiting.next(further=further) if self._has_room() else None
             if spec is None:
                 return None
-            if spec.key not in self.crowded:
+            if spec.key not in self.to_run_alone:
                 return spec, False
             self.alone.append(spec)
 
@@ -81,7 +81,7 @@ class InOrder(Searcher):
 
     def again_alone(self, event: TrialEvent, spec: TrialSpec) -> None:
         """Another attempt at a trial that ran out of memory beside others."""
-        self.crowded.note(event)
+        self.to_run_alone.note(event)
         self.waiting.again(spec)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gitract_core.device import gpu_memory_sizes
 from gitract_core.errors import GitractError
+from gitract_core.processors import usable_processors
 from orchestrator.capacity.gpu_memory import driver_memory_sizes
 from orchestrator.capacity.slots import Node
 
@@ -38,6 +39,7 @@ def connect(address: str | None = None) -> list[Node]:
     try:
         session = ray.init(
             address="local" if own else address,
+            num_cpus=usable_processors() if own else None,
             include_dashboard=False if own else None,
             object_store_memory=_OBJECT_STORE_BYTES if own else None,
             log_to_driver=False,

@@ -14,6 +14,7 @@ import orchestrator.execution.ray.settings  # noqa: F401
 from ray import tune
 from ray.tune.experiment import Trial
 
+from gitract_core.processors import allot
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Jobs, OnEvent, TrialEvent, note_failure
@@ -26,6 +27,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any], **parameters: Any) -> None:
         self.jobs: Jobs = parameters["jobs"]
+        allot(self.jobs.slots.cpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -42,7 +44,7 @@ class TrialActor(tune.Trainable):
             self.events = logged_attempt(self.spec, self.now)
             return {"event": None}  # time to say that it is no longer wanted
         event = next(self.events)
-        self.failed = event.kind == "error" and event.may_pass and event.fault != "crowded"
+        self.failed = event.kind == "error" and event.may_pass and event.fault != "memory_shared"
         values = asdict(event)
         values["record"] = event.record and asdict(event.record)
         return {"event": values, "done": event.kind != "epoch" and not self.failed}
@@ -79,7 +81,7 @@ class Relay(tune.Callback):
         values["record"] = EpochRecord(**record) if record else None
         event = TrialEvent(**values)
         self.on_event(event)
-        if event.fault == "crowded":
+        if event.fault == "memory_shared":
             self.order.again_alone(event, _spec_of(trial.config))
         elif event.kind == "error":
             self.attempts[event.key] += 1

@@ -16,11 +16,11 @@ from pydicom.uid import JPEGLosslessSV1, RLELossless
 from gitract_core.clinic.contours import outlines
 from gitract_core.clinic.dicom import read_dicom
 from gitract_core.clinic.nifti import write_nifti
-from gitract_core.clinic.rtstruct import COLORS, write_rtstruct
+from gitract_core.clinic.rtstruct import write_rtstruct
 from gitract_core.clinic.scan import Scan
 from gitract_core.data.sources import find_sources
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from tests.support.clinic_files import (
     axial_series,
     block,
@@ -69,7 +69,7 @@ def test_any_plane_and_order_of_files_is_one_scan(tmp_path: Path, kind: str) -> 
 def test_nifti_of_a_series_lies_where_the_series_does(tmp_path: Path) -> None:
     scan = read_dicom(write_series(tmp_path / "s", axial_series(block())), "s")
     masks = np.stack([scan.images == 1000] * 3)
-    image = nib.load(write_nifti(scan, masks, tmp_path)[0])
+    image = nib.load(write_nifti(scan, masks, tmp_path, organs=CONTEST)[0])
     found = np.argwhere(np.asanyarray(image.dataobj)) @ image.affine[:3, :3].T + image.affine[:3, 3]
     affine = oriented_affine((0, 1, 2), (1, 1, 1))
     places = np.argwhere(block() == 1000) @ affine[:3, :3].T + affine[:3, 3]
@@ -95,16 +95,17 @@ def test_contours_drawn_again_are_the_masks(tmp_path: Path, kind: str) -> None:
     folder = write_series(tmp_path / "s", SERIES[kind](volume))
     scan = read_dicom(folder, "s")
     masks = organs_with_holes(scan)
-    file = write_rtstruct(scan, masks, tmp_path / "out")[0]
+    file = write_rtstruct(scan, masks, tmp_path / "out", organs=CONTEST)[0]
     made = dcmread(file)
-    assert [str(r.ROIName) for r in made.StructureSetROISequence] == list(ORGANS)
-    assert [tuple(c.ROIDisplayColor) for c in made.ROIContourSequence] == list(COLORS)
+    assert [str(r.ROIName) for r in made.StructureSetROISequence] == list(CONTEST)
+    colors = ["#" + bytes(c.ROIDisplayColor).hex().upper() for c in made.ROIContourSequence]
+    assert colors == list(CONTEST.colors.values())
     for mask, region in zip(masks, made.ROIContourSequence, strict=True):
         truth = scan.placing.turned_back(mask)
         drawn, area_mm2 = drawn_again(region, scan, truth.shape)
         np.testing.assert_array_equal(drawn, truth)
         gap_mm = 3.0
-        assert area_mm2 * gap_mm == pytest.approx(mask.sum() * scan.grid.voxel_mm3, rel=0.03)
+        assert area_mm2 * gap_mm == pytest.approx(mask.sum() * scan.placing.voxel_mm3, rel=0.03)
 
 
 def organs_with_holes(scan: Scan) -> np.ndarray:
@@ -153,7 +154,7 @@ def drawn_again(region: object, scan: Scan, shape: tuple[int, ...]) -> tuple[np.
 def test_rtstruct_belongs_to_its_series(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "s", axial_series(block(BIG)))
     scan = read_dicom(folder, "s")
-    file = write_rtstruct(scan, organs_with_holes(scan), tmp_path / "out")[0]
+    file = write_rtstruct(scan, organs_with_holes(scan), tmp_path / "out", organs=CONTEST)[0]
     made, source = dcmread(file), scan.series[0]
     assert file.name == "s_rtstruct.dcm"
     for name in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
@@ -263,6 +264,6 @@ def test_rtstruct_needs_a_series(tmp_path: Path) -> None:
     scan = read_dicom(write_series(tmp_path / "s", slices), "s")
     masks = np.zeros((3, *scan.images.shape), dtype=bool)
     with pytest.raises(DataError, match="FrameOfReferenceUID"):
-        write_rtstruct(scan, masks, tmp_path)
+        write_rtstruct(scan, masks, tmp_path, organs=CONTEST)
     with pytest.raises(DataError, match="pass --format nifti"):
-        write_rtstruct(Scan("s", scan.images, scan.placing), masks, tmp_path)
+        write_rtstruct(Scan("s", scan.images, scan.placing), masks, tmp_path, organs=CONTEST)

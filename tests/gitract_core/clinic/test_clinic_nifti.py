@@ -16,7 +16,8 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.data.sources import read_contest
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
+from gitract_core.prediction.clinical import doubts_about, native_grid
 from tests.support.clinic_files import SHAPE, block, oriented, oriented_affine
 
 ORIENTATIONS = list(product(permutations(range(3)), product((1, -1), repeat=3)))
@@ -51,9 +52,9 @@ def test_all_48_orientations_are_one_scan_and_masks_return(
     scan = read_nifti(write(tmp_path / "a.nii.gz", stored, affine))
     np.testing.assert_array_equal(scan.images, inside(volume))
     assert scan.placing.spacing_mm == pytest.approx((3.0, 2.0, 1.5))
-    assert scan.grid.voxel_mm3 == pytest.approx(9.0)
-    files = write_nifti(scan, marker_masks(scan), tmp_path / "out")
-    assert [f.name for f in files] == [f"a_{organ}.nii.gz" for organ in ORGANS]
+    assert native_grid(scan).voxel_mm3 == pytest.approx(9.0)
+    files = write_nifti(scan, marker_masks(scan), tmp_path / "out", organs=CONTEST)
+    assert [f.name for f in files] == [f"a_{organ}.nii.gz" for organ in CONTEST]
     image = nib.load(files[0])
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), stored == 1000)
     np.testing.assert_allclose(image.affine, affine, atol=1e-5)
@@ -69,7 +70,7 @@ def test_tilted_slices_go_to_the_nearest_axes(tmp_path: Path, degrees: float) ->
     stored = oriented(block(), (1, 2, 0), (1, -1, 1))
     scan = read_nifti(write(tmp_path / "a.nii", stored, affine))
     np.testing.assert_array_equal(scan.images, inside(block()))
-    image = nib.load(write_nifti(scan, marker_masks(scan), tmp_path)[0])
+    image = nib.load(write_nifti(scan, marker_masks(scan), tmp_path, organs=CONTEST)[0])
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), stored == 1000)
     np.testing.assert_allclose(image.affine, affine, atol=1e-5)
 
@@ -82,12 +83,12 @@ def test_masks_keep_both_forms_and_nothing_of_the_patient(tmp_path: Path) -> Non
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Doe^Jane"))
     nib.save(image, tmp_path / "a.nii")
     scan = read_nifti(tmp_path / "a.nii")
-    file = write_nifti(scan, marker_masks(scan), tmp_path)[2]
+    file = write_nifti(scan, marker_masks(scan), tmp_path, organs=CONTEST)[2]
     header = nib.load(file).header
     assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
     assert header.get_data_dtype() == np.uint8
     assert b"Doe" not in gzip.decompress(file.read_bytes())
-    again = write_nifti(scan, marker_masks(scan), tmp_path / "again")[2]
+    again = write_nifti(scan, marker_masks(scan), tmp_path / "again", organs=CONTEST)[2]
     assert again.read_bytes() == file.read_bytes()
 
 
@@ -100,7 +101,7 @@ def test_second_version_and_scaled_values(tmp_path: Path) -> None:
     share = scan.images / 65535
     np.testing.assert_allclose(share, inside(stored) / stored.max(), atol=1e-5)
     masks = np.zeros((3, *scan.images.shape), dtype=bool)
-    file = write_nifti(scan, masks, tmp_path)[0]
+    file = write_nifti(scan, masks, tmp_path, organs=CONTEST)[0]
     assert isinstance(nib.load(file), nib.Nifti2Image)
     assert not np.asanyarray(nib.load(file).dataobj).any()
 
@@ -111,7 +112,7 @@ def test_contest_scans_get_the_radiological_orientation(tiny: Path, tmp_path: Pa
     np.testing.assert_array_equal(scan.images, volume.images)
     assert scan.placing.spacing_mm == (3.0, 1.5, 1.5)
     assert volume.masks is not None
-    image = nib.load(write_nifti(scan, volume.masks, tmp_path)[1])
+    image = nib.load(write_nifti(scan, volume.masks, tmp_path, organs=volume.organs)[1])
     assert nib.aff2axcodes(image.affine) == ("L", "P", "I")
     assert image.header.get_zooms() == (1.5, 1.5, 3.0)
     assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 1)
@@ -139,7 +140,7 @@ def test_intensities_of_any_kind_end_alike() -> None:
 def test_unusual_scans_are_doubted(tmp_path: Path) -> None:
     def doubts(spacing: tuple[float, float, float]) -> str:
         affine = oriented_affine((0, 1, 2), (1, 1, 1), spacing)
-        return " ".join(read_nifti(write(tmp_path / "a.nii", block(), affine)).doubts)
+        return " ".join(doubts_about(read_nifti(write(tmp_path / "a.nii", block(), affine))))
 
     x, y = 400 / SHAPE[0], 400 / SHAPE[1]
     assert doubts((x, y, 3.0)) == ""

@@ -20,7 +20,7 @@ from tests.support.tiny_contest import disc
 def test_cache_holds_every_slice_as_a_plain_loop_makes_it(tiny: Path) -> None:
     index = SliceIndex.from_directory(tiny)
     cache = build_cache(index, 32)
-    assert cache.images.shape == cache.masks.shape == (len(index.table), 32, 32)
+    assert cache.images.shape == cache.masks.shape == (len(index.table), 1, 32, 32)
     for scan in index.scans:
         volume = load_scan(index, scan)
         assert volume.masks is not None
@@ -28,11 +28,11 @@ def test_cache_holds_every_slice_as_a_plain_loop_makes_it(tiny: Path) -> None:
         small = [cv2.resize(i, (32, 32), interpolation=cv2.INTER_AREA) for i in volume.images]
         bright = np.quantile(np.stack(small), 0.995, method="inverted_cdf")
         expected = np.minimum(np.stack(small) * (255.0 / bright) + 0.5, 255).astype(np.uint8)
-        assert np.abs(cache.images[rows].astype(int) - expected).max() <= 1
+        assert np.abs(cache.images[rows, 0].astype(int) - expected).max() <= 1
         for channel in range(3):
             for place, row in enumerate(rows):
                 covered = resize_mask(volume.masks[channel, place], 32)
-                assert np.array_equal(cache.masks[row] >> channel & 1, covered)
+                assert np.array_equal(cache.masks[row, 0] >> channel & 1, covered)
     assert set(np.unique(cache.masks)) == {0, 1, 2, 4, 6}  # the second and third organ overlap
 
 
@@ -49,7 +49,7 @@ def test_masks_of_a_scan_are_those_of_its_texts_one_by_one(tiny: Path) -> None:
                     native.astype(np.uint8) * 255, (24, 24), interpolation=cv2.INTER_AREA
                 )
                 expected[place] += (gray > 127).astype(np.uint8) * 2**channel
-        assert np.array_equal(mask_bits(rows, 24), expected)
+        assert np.array_equal(mask_bits(rows, 24, organs=index.organs)[:, 0], expected)
 
 
 def test_masks_survive_the_way_to_the_cache(tiny: Path) -> None:

@@ -10,9 +10,9 @@ import torch
 
 from gitract_core.data.cache import build_cache
 from gitract_core.data.slices import SliceIndex
-from gitract_core.device import slices_on
 from gitract_core.errors import SpaceError
 from gitract_core.knobs import InputKnobs
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.inference import predict_scan
 from gitract_core.spec import Candidate
 from gitract_core.trial.run import run_trial
@@ -34,7 +34,7 @@ def test_channels_are_neighbors_of_the_same_scan_and_nothing_else(
         for channel in range(context):
             wanted = row + stride * (channel - context // 2)
             nearest = min(own, key=lambda r, w=wanted: abs(r - w))  # type: ignore[misc]
-            expected = np.float32(1 / 255) * cache.images[nearest].astype(np.float32)
+            expected = np.float32(1 / 255) * cache.images[nearest, 0].astype(np.float32)
             assert np.array_equal(picture[channel].numpy(), expected), (row, channel)
 
 

@@ -70,7 +70,7 @@ def test_scans_can_be_left_out(tiny: Path) -> None:
     ("old", "new", "message"),
     [
         ("id,class,segmentation", "id,class,rle", "column 'segmentation'"),
-        ("large_bowel", "colon", "row 2: expected a known class, got 'colon'"),
+        ("large_bowel", "colon", "row 2: expected one row a class, got 'colon'"),
         ("stomach", "stomac", "did you mean 'stomach'"),
         ("case1_day0_slice_0001,stomach,\n", "", "three rows"),
         ("case1_day0_slice_0001,stomach", "case1_day0_slice_0001,small_bowel", "again"),

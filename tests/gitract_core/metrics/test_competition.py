@@ -310,7 +310,9 @@ def test_unknown_rules(all_classes: Any) -> None:
 
 
 def test_arrays_of_wrong_shape() -> None:
-    with pytest.raises(DataError, match=r"expected \(3, slices, height, width\), got \(2, 2\)"):
+    with pytest.raises(
+        DataError, match=r"expected \(organs, slices, height, width\), got \(2, 2\)"
+    ):
         score_scan(np.ones((2, 2)), np.ones((2, 2)))
     with pytest.raises(DataError, match="expected the truth's shape"):
         score_scan(np.ones((3, 2, 4, 4)), np.ones((3, 2, 4, 5)))

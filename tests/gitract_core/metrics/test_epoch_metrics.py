@@ -186,3 +186,26 @@ def test_json_round_trip():
 def test_wrong_shapes_are_refused(logits, masks):
     with pytest.raises(SpaceError, match="of one shape"):
         EpochCounts().update(torch.zeros(logits), torch.zeros(masks))
+
+
+def test_what_is_not_known_is_not_counted() -> None:
+    """Each class against the counts of its known slices alone."""
+    random = torch.Generator().manual_seed(3)
+    logits = torch.randn(6, 4, 8, 8, generator=random)
+    truth = (torch.rand(6, 4, 8, 8, generator=random) > 0.5).float()
+    known = (torch.rand(6, 4, generator=random) > 0.4).float()
+    known[:, 3] = 0
+    counts = EpochCounts(classes=4)
+    for span in (slice(0, 4), slice(4, 6)):
+        counts.update(logits[span], truth[span], known[span])
+    found = counts.compute()
+    for place in range(3):
+        rows = known[:, place] > 0
+        alone = EpochCounts(classes=1)
+        alone.update(logits[rows][:, [place]], truth[rows][:, [place]])
+        expected = alone.compute()
+        for name in ("dice", "iou", "accuracy", "balanced_accuracy", "row_dice"):
+            figure = getattr(found, f"{name}_per_class")[place]
+            assert figure == pytest.approx(getattr(expected, name)), (name, place)
+    assert math.isnan(found.dice_per_class[3])
+    assert found.dice == pytest.approx(sum(found.dice_per_class[:3]) / 3)

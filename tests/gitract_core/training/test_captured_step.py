@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gitract_core.device import Replayed, slices_ahead, slices_on
+from gitract_core.device import Replayed, slices_ahead
 from gitract_core.errors import RunError, TrialError
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training import loop as training_module
+from gitract_core.training import step as step_module
 from gitract_core.training.captured_step import CapturedStep, unchanged
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.loop import FoldSlices, Training
@@ -107,7 +109,7 @@ def test_a_resumed_trial_may_change_its_mind_about_capture(
     again = make(sweep, capture=captured[1])
     again.prepare()
     restore(again, files.checkpoint)
-    assert again._captured is None, "a graph would move the moments of before the checkpoint"
+    assert again.step.captured is None, "a graph would move the moments of before the checkpoint"
     assert figures(run(again, 2)) == figures(whole)
 
 
@@ -183,11 +185,11 @@ def test_the_network_of_captured_steps_alone_is_compiled(
     def traced(network: torch.nn.Module) -> object:
         return torch.compile(network, dynamic=False, fullgraph=True, backend=backend)
 
-    monkeypatch.setattr(training_module, "compiled", traced)
+    monkeypatch.setattr(step_module, "compiled", traced)
     changes = {"network.widths": "4,8,8", "network.depth": 2, "training.precision": "fp32"}
     sweep = prepare_tiny(tiny, tmp_path / "run", changes)
     training = make(sweep, capture=True)
-    training.fuse = True
+    training.step.fuse = True
     ended, plain = run(training, 2), run(make(sweep), 2)
     assert batches == [(True, 4)] * 4  # two whole batches an epoch; no part, no validation
     for ours, theirs in zip(ended.records, plain.records, strict=True):
@@ -203,7 +205,7 @@ def test_trials_long_enough_for_it_are_fused_where_steps_are_captured(
     slices = len(fold_of(sweep, spec).training)
     monkeypatch.setattr("gitract_core.trial.run.captures", lambda device: True)
     monkeypatch.setattr("gitract_core.trial.run.FUSE_FROM_STEPS", 3 * slices // 4 + more)
-    monkeypatch.setattr(training_module, "compiled", lambda net: made.append(net) or net)
+    monkeypatch.setattr(step_module, "compiled", lambda net: made.append(net) or net)
     run_trial(spec, sweep.data, tmp_path / "trial")
     assert len(made) == fused
 
@@ -217,13 +219,13 @@ def test_a_network_that_cannot_be_compiled_is_captured_as_it_is(
 
         return fail
 
-    monkeypatch.setattr(training_module, "compiled", no_compiler)
+    monkeypatch.setattr(step_module, "compiled", no_compiler)
     monkeypatch.setattr("gitract_core.training.captured_step.Replayed", Rehearsed)
     sweep = prepare_tiny(tiny, tmp_path / "run")
     training = make(sweep, capture=True)
-    training.fuse = True
+    training.step.fuse = True
     assert figures(run(training, 2)) == figures(run(make(sweep), 2))
-    assert training._captured is not None
+    assert training.step.captured is not None
     assert caplog.messages == ["the training step is not fused: RuntimeError: no C compiler"]
 
 
@@ -290,7 +292,7 @@ def test_a_warm_up_that_does_not_fit_leaves_the_splitting_of_batches(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gitract_core.training.captured_step.Replayed", Rehearsed)
         training.run_epoch()
-    assert (training.micro_batch, asked) == (2, [4, 4])  # the warm-up, then the first batch
+    assert (training.step.micro_batch, asked) == (2, [4, 4])  # the warm-up, then the first batch
 
 
 class FakeCuda:
@@ -367,7 +369,7 @@ def test_few_slices_are_never_captured(tiny: Path, tmp_path: Path) -> None:
     training = make(prepare_tiny(tiny, tmp_path / "run"), capture=True)
     training.data = replace(training.data, training=training.data.training[:3])
     training.run_epoch()
-    assert training._captured is None
+    assert training.step.captured is None
 
 
 @pytest.mark.gpu

@@ -17,11 +17,13 @@ from gitract_core.device import Runtime
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.training.checkpoint import Checkpoints, restore
-from gitract_core.training.loop import Training
-from gitract_core.trial.run import TrialData, iterate_trial, run_trial
+from gitract_core.training.step import TrainingStep
+from gitract_core.trial.data import TrialData
+from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
+from orchestrator.storage.local_folder import LocalRun
 from tests.gitract_core.training.test_captured_step import Rehearsed, figures, make, run
 from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
 from tests.orchestrator.execution.test_faults import same_but_for_cost
@@ -53,17 +55,17 @@ class Steps:
 
     @contextmanager
     def counted(self) -> Iterator[Steps]:
-        step = Training._step
+        step = TrainingStep.__call__
 
-        def noted(training: Training, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-            loss = step(training, images, masks)
+        def noted(moved: TrainingStep, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+            loss = step(moved, images, masks)
             self.count += 1
             if self.count == self.killed_after:
                 raise Killed
             return loss
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Training, "_step", noted)
+            patch.setattr(TrainingStep, "__call__", noted)
             patch.setattr(
                 "gitract_core.trial.run.Checkpoints", partial(Checkpoints, clock=self.clock)
             )
@@ -204,17 +206,17 @@ class DeadlyData(TrialData):
     killed_after: int = 5
 
     def check(self, spec: object) -> None:
-        step, log = Training._step, self.log
+        step, log = TrainingStep.__call__, self.log
 
-        def noted(training: Training, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-            loss = step(training, images, masks)
+        def noted(moved: TrainingStep, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+            loss = step(moved, images, masks)
             with log.open("a") as file:
                 print(os.getpid(), file=file)
             if len(log.read_text().splitlines()) == self.killed_after:
                 os.kill(os.getpid(), signal.SIGKILL)
             return loss
 
-        Training._step = noted  # type: ignore[method-assign]  # in the worker alone
+        TrainingStep.__call__ = noted  # type: ignore[method-assign]  # in the worker alone
 
 
 def test_a_worker_killed_in_mid_epoch_goes_on_from_there(tiny: Path, tmp_path: Path) -> None:
@@ -224,8 +226,8 @@ def test_a_worker_killed_in_mid_epoch_goes_on_from_there(tiny: Path, tmp_path: P
     expected = run_trial(spec, sweep.data, tmp_path / "whole")
     fields = {f.name: getattr(sweep.data, f.name) for f in dataclasses.fields(sweep.data)}
     log = tmp_path / "steps"
-    data, trials = DeadlyData(**fields, log=log), sweep.directory.trials
-    jobs = Jobs([spec], data, trials, Slots(1), retries=1, checkpoint_minutes=1e-9)
+    data, run = DeadlyData(**fields, log=log), LocalRun(sweep.directory.path)
+    jobs = Jobs([spec], data, run, Slots(1), retries=1, checkpoint_minutes=1e-9)
     events: list[TrialEvent] = []
     LocalExecutor().run(jobs, events.append)
     assert [e.kind for e in events] == ["error", "epoch", "epoch", "epoch", "finished"]

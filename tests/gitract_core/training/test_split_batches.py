@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from gitract_core.device import slices_on
 from gitract_core.networks import build_network
+from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.training.loop import Training
@@ -86,8 +86,8 @@ def test_split_batches_have_the_gradient_of_whole_ones(tiny: Path, tmp_path: Pat
     images = data.slices.batch_images(rows, spec.candidate.input)
     masks = data.slices.batch_masks(rows)
     found = []
-    for training.micro_batch in (7, 3):  # 3 + 3 + 1
-        loss = float(training._gradients(images, masks))
+    for training.step.micro_batch in (7, 3):  # 3 + 3 + 1
+        loss = float(training.step.gradients(images, masks))
         weights = dict(training.network.named_parameters())
         found.append((loss, {n: w.grad.numpy() for n, w in weights.items() if w.grad is not None}))
     (whole_loss, whole), (split_loss, split) = found

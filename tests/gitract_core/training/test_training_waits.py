@@ -18,10 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gitract_core import augment
-from gitract_core.device import DeviceSlices, sent, slices_on
+from gitract_core.device import sent
+from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.spec import Candidate
 from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices
+from tests.support.organ_squares import write_organ_squares
 from tests.support.tiny_sweep import prepare_tiny
 
 aten = torch.ops.aten
@@ -112,8 +114,8 @@ def make_training(data: Path, run: Path, changes: dict[str, object]) -> Training
 
 def waits_of_an_epoch(training: Training) -> list[str]:
     slices, state = training.data.slices, training.network.state_dict(keep_vars=True)
-    tensors = [slices.images, slices.masks, slices.first, slices.last, *state.values()]
-    with Watch([t for t in tensors if t is not None]) as watch:
+    tensors = [*vars(slices).values(), *state.values()]
+    with Watch([t for t in tensors if isinstance(t, torch.Tensor)]) as watch:
         training.run_epoch()
     return watch.waits
 
@@ -138,7 +140,7 @@ def test_the_device_is_read_at_the_end_of_the_halves_of_an_epoch_alone(
     changes: dict[str, object], capture: bool, tiny: Path, tmp_path: Path
 ) -> None:
     training = make_training(tiny, tmp_path / "run", changes)
-    training.capture = capture
+    training.step.capture = capture
     training.prepare()
     whole = training.data
     training.data = replace(whole, training=whole.training[:4])
@@ -147,6 +149,19 @@ def test_the_device_is_read_at_the_end_of_the_halves_of_an_epoch_alone(
     nine_batches = waits_of_an_epoch(training)
     # Two losses and three tables of counts, however many batches there are.
     assert one_batch == nine_batches == ["read"] * 5
+
+
+@pytest.mark.parametrize("loss", ["bce + soft_dice", "focal + iou", "lovasz_hinge"])
+def test_unknown_annotation_is_masked_without_waiting(loss: str, tmp_path: Path) -> None:
+    data = write_organ_squares(tmp_path / "data", ("a", "b"), unknown=lambda _, organ: organ == "b")
+    training = make_training(data, tmp_path / "run", {"loss": loss})
+    assert training.data.slices.known is not None
+    whole = training.data
+    training.data = replace(whole, training=whole.training[:4])
+    one_batch = waits_of_an_epoch(training)
+    training.data = replace(whole, training=whole.training.repeat(3)[:35])
+    # As with known annotation, and the number of entries that the loss is a mean over.
+    assert one_batch == waits_of_an_epoch(training) == ["read"] * 6
 
 
 @pytest.mark.parametrize(
@@ -206,7 +221,7 @@ def _tensors(kind: Any) -> list[torch.Tensor]:
 def test_planes_are_those_of_a_loop_over_slices(context: int) -> None:
     images = torch.arange(6 * 4, dtype=torch.uint8).view(6, 2, 2)
     first, last = torch.tensor([0, 0, 0, 3, 3, 3]), torch.tensor([2, 2, 2, 5, 5, 5])
-    slices = DeviceSlices(images, None, first, last)
+    slices = DeviceSlices(images[:, None], None, first, last)
     knobs = Candidate.from_knobs({"input.context": context, "input.stride": 2}).input
     rows = torch.tensor([5, 0, 2, 3])
     seen = slices.batch_images(rows, knobs)

@@ -19,7 +19,7 @@ from orchestrator.report.progress import SweepProgress
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.start import Trackers
 from tests.orchestrator.storage import test_remote_run as remote
-from tests.orchestrator.storage.test_remote_run import Server, server  # noqa: F401 (a fixture)
+from tests.support.s3_server import Server, server  # noqa: F401 (a fixture)
 from tests.support.tiny_sweep import KNOBS, prepare_tiny
 from tests.support.waiting import LONG_SECONDS, wait_until
 

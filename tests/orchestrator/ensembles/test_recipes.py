@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics import pool_scores, score_scan
+from gitract_core.organs import CONTEST
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import native_masks
 from gitract_core.trial.run import run_trial
@@ -42,6 +44,7 @@ class FakeMeter:
     def __init__(self, seed: int, *, spread: float = 0.0, n_cases: int = 40, n_rules: int = 1):
         random = np.random.default_rng(seed)
         self.lines, self.rules = (None,) * 6, (None,) * n_rules
+        self.source = SimpleNamespace(organs=CONTEST)
         self.cases, self.folds = np.arange(n_cases), np.arange(n_cases) % 5
         self.quality = 0.7 + random.normal(0, spread, len(self.lines))
         case = random.normal(0, 0.05, (n_cases, 3))
@@ -207,7 +210,7 @@ def test_measured_sums_give_the_scores_of_the_averaged_masks(finished: Any) -> N
         PostprocessKnobs(threshold=0.2, z_sigma=1.0, fill_gaps=2, smallest_mm3=60.0),
     )
     made = OofMeter(finished, board.ranked, rules)
-    assert made.cases.tolist() == [1, 7, 12, 20]
+    assert made.cases.tolist() == ["1", "7", "12", "20"]
     for bag, rule in itertools.product([(1, 0), (1, 2)], range(2)):
         scores = []
         for name in made.source.scans:

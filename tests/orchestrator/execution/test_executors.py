@@ -21,6 +21,7 @@ from gitract_core.spec import TrialSpec
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Executor, Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import prepare_tiny
@@ -47,7 +48,7 @@ def executor(request: pytest.FixtureRequest) -> Executor:
 
 def _run(executor: Executor, sweep: PreparedSweep, retries: int = 0) -> list[TrialEvent]:
     events: list[TrialEvent] = []
-    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2), retries)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(2), retries)
     executor.run(jobs, events.append)
     return events
 
@@ -174,7 +175,7 @@ def test_attempts_that_may_pass_are_repeated(
     blocked = sweep.directory.trial(sweep.specs[0])
     blocked.directory.parent.mkdir(exist_ok=True)
     blocked.directory.write_text("a file where a directory should be")
-    jobs = Jobs(sweep.pending[:1], sweep.data, sweep.directory.trials, Slots(1), 2)
+    jobs = Jobs(sweep.pending[:1], sweep.data, LocalRun(sweep.directory.path), Slots(1), 2)
     events: list[TrialEvent] = []
 
     def on_event(event: TrialEvent) -> None:
@@ -220,7 +221,9 @@ def test_unwanted_trials_stop_after_an_epoch_or_never_start(
     long = [s for s in sweep.specs if s.candidate.training.epochs == 400]
     short = [s for s in sweep.specs if s.candidate.training.epochs == 2]
     course = Stopping({s.key for s in long}, short[1:])
-    jobs = Jobs([*long[:1], short[0], *long[1:]], sweep.data, sweep.directory.trials, Slots(1))
+    jobs = Jobs(
+        [*long[:1], short[0], *long[1:]], sweep.data, LocalRun(sweep.directory.path), Slots(1)
+    )
     executor.run(jobs, course, course)
     kinds = course.kinds(long[0])
     assert kinds[-1] == "stopped"
@@ -271,7 +274,7 @@ def test_a_course_is_asked_again_while_others_run_and_only_for_a_free_slot(
     sweep = prepare_tiny(tiny, tmp_path / "run", *changes)
     of = {s.candidate.training.epochs: s for s in sweep.specs if s.fold == 0}
     course = Holding(of[3], (of[150], 20))
-    jobs = Jobs([of[150], of[2]], sweep.data, sweep.directory.trials, Slots(2))
+    jobs = Jobs([of[150], of[2]], sweep.data, LocalRun(sweep.directory.path), Slots(2))
     executor.run(jobs, course, course)
     assert course.ended == [of[2].key, of[3].key, of[150].key]
     assert max(course.asked) == 1, "one of two slots was free whenever it was asked"
@@ -283,7 +286,7 @@ def test_a_stopped_trial_goes_on_where_it_stopped(
     sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 40, "training.patience": 40})
     spec = sweep.specs[0]
     course = Stopping({spec.key}, [])
-    executor.run(Jobs([spec], sweep.data, sweep.directory.trials, Slots(1)), course, course)
+    executor.run(Jobs([spec], sweep.data, LocalRun(sweep.directory.path), Slots(1)), course, course)
     assert course.kinds(spec)[-1] == "stopped"
     events = _run(executor, dataclasses.replace(sweep, pending=[spec]))
     epochs = [e.record.epoch for e in (*course.events, *events) if e.record]
@@ -293,7 +296,7 @@ def test_a_stopped_trial_goes_on_where_it_stopped(
 
 def test_killed_worker_costs_one_attempt(tiny: Path, tmp_path: Path) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 40})
-    jobs = Jobs(sweep.pending[:1], sweep.data, sweep.directory.trials, Slots(1), 1)
+    jobs = Jobs(sweep.pending[:1], sweep.data, LocalRun(sweep.directory.path), Slots(1), 1)
     events: list[TrialEvent] = []
 
     def on_event(event: TrialEvent) -> None:

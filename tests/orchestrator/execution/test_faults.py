@@ -30,7 +30,8 @@ from orchestrator.execution.executor import TrialEvent, attempt
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.report.progress import SweepProgress
 from orchestrator.results.leaderboard import build_leaderboard
-from orchestrator.results.status import is_locked, read_status
+from orchestrator.results.status import read_status
+from orchestrator.sweeps.run_lock import is_locked
 from tests.support.faulty_sweep import SPACE, ended, half_written, jobs_of, sweep_command
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import wait_until

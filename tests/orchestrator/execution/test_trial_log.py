@@ -15,9 +15,11 @@ from rich.console import Console
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs
 from orchestrator.execution.local.executor import LocalExecutor
-from orchestrator.execution.trial_output import NAME, captured, last_lines, shorten
+from orchestrator.execution.trial_output import captured, shorten
 from orchestrator.report.progress import SweepProgress
 from orchestrator.results.status import read_status
+from orchestrator.storage.local_folder import LocalRun
+from orchestrator.sweeps.trial_log import NAME, last_lines
 from tests.support.tiny_sweep import prepare_tiny
 
 
@@ -63,7 +65,7 @@ def test_a_failing_trial_shows_its_last_lines(tiny: Path, tmp_path: Path, ray: b
     (files.directory / "checkpoint.pt").mkdir(parents=True)  # cannot be written
     text = StringIO()
     progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
-    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials.resolve(), Slots(1), retries=1)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(1), retries=1)
     if ray:
         from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
 

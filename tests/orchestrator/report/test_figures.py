@@ -26,6 +26,7 @@ from orchestrator.report.paper.curves import CURVE_FIGURES, MOST_CANDIDATES, dra
 from orchestrator.report.paper.predictions import choose_slices
 from orchestrator.report.run_slices import fullest_slice, gray_scan, run_index
 from orchestrator.results.histories import METRICS, read_histories
+from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.orchestrator.report.test_paper_tables import candidate, history
 from tests.support.tiny_sweep import prepare_tiny
@@ -44,7 +45,7 @@ def swept(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("GITRACT_CACHE", str(tmp_path_factory.getbasetemp() / "gitract-cache"))
         changes = ({"loss": loss, "training.epochs": 4} for loss in ("bce", "bce + dice"))
         sweep = prepare_tiny(tiny, out, *changes)
-        jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2), 0)
+        jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(2), 0)
         LocalExecutor().run(jobs, lambda event: None)
     assert len(list(out.glob("trials/*/result.json"))) == 4
     return out

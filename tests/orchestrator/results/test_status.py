@@ -21,8 +21,9 @@ from gitract_core.errors import RunError
 from gitract_core.files.atomic import write_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, write_history
 from gitract_core.spec import TrialSpec
-from orchestrator.results.status import is_locked, read_status
+from orchestrator.results.status import read_status
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from orchestrator.sweeps.run_lock import is_locked
 from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "focal", "iou")

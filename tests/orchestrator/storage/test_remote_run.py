@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -25,87 +21,22 @@ import pytest
 from gitract_core.errors import RunError
 from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs, attempt
-from orchestrator.execution.out_of_memory import Crowded
+from orchestrator.execution.out_of_memory import ToRunAlone
 from orchestrator.results.status import read_status
-from orchestrator.storage.lease import lease
-from orchestrator.storage.object_store import LEASE, RemoteRun, StoreError, _open
+from orchestrator.storage.lease import LEASE, lease
+from orchestrator.storage.object_store import opened
+from orchestrator.storage.remote_run import RemoteRun
+from orchestrator.storage.run_storage import StoreError
 from orchestrator.storage.stored_members import local_members, split_members
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
 from tests.support import tiny_sweep
+from tests.support.s3_server import Server, names, system
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import free_port, wait_until
 
 SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
-
-
-@dataclass
-class Server:
-    """An S3 server that can be stopped; what it holds is then lost."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-def start_server(port: int = 0) -> Server:
-    tool = shutil.which("moto_server", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if tool is None:
-        pytest.skip("moto_server is not installed")
-    port = port or free_port()
-    quiet = subprocess.DEVNULL
-    command = [tool, "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
-
-    def answers() -> bool:
-        assert process.poll() is None, "no server"
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    wait_until(answers)
-    return Server(port, process)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    started = start_server()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": "hidden",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{started.port}",
-        "GITRACT_CACHE": str(tmp_path / "cache"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    make_bucket(started)
-    yield started
-    started.stop()
-
-
-def system(server: Server) -> Any:
-    from pyarrow.fs import S3FileSystem
-
-    where = f"127.0.0.1:{server.port}"
-    return S3FileSystem(scheme="http", endpoint_override=where, allow_bucket_creation=True)
-
-
-def make_bucket(server: Server) -> None:
-    system(server).create_dir("bucket")
-
-
-def names(server: Server, folder: str) -> list[str]:
-    from pyarrow.fs import FileSelector
-
-    found = system(server).get_file_info(FileSelector(f"bucket/{folder}", recursive=True))
-    return sorted(info.path.removeprefix(f"bucket/{folder}/") for info in found if info.is_file)
 
 
 def command(*arguments: str) -> list[str]:
@@ -141,7 +72,7 @@ def test_uris_survive_pathlib() -> None:
     found = RemoteRun.of(Path("s3://bucket/runs/a?scheme=http&endpoint_override=127.0.0.1:9"))
     assert found
     assert found.uri == "s3://bucket/runs/a?scheme=http&endpoint_override=127.0.0.1:9"
-    assert found.mirror.name == "a"
+    assert found.directory.name == "a"
     for local in (None, Path("runs/a"), Path("/s3/a"), Path("c:/a")):
         assert RemoteRun.of(local) is None
     parts = split_members(Path("s3://bucket/runs/a/ensembles/top1-equal/members.json?scheme=http"))
@@ -178,7 +109,7 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert len(results) == 4
     assert {"sweep.json", "folds.json", "report/report.html"} <= set(stored)
     assert not [name for name in stored if "checkpoint" in name or "lease" in name]
-    mirror = RemoteRun("s3://bucket/runs/a").mirror
+    mirror = RemoteRun("s3://bucket/runs/a").directory
     assert len([name for name in stored if name.endswith("/trial.log")]) == 4
     for name in stored:
         with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
@@ -296,28 +227,28 @@ def test_killed_race_goes_on_elsewhere_with_its_decisions(
     assert len(dropped) == sum(decision["dropped"] for decision in after)
 
 
-def test_who_was_crowded_is_known_to_other_machines(
+def test_who_is_to_run_alone_is_known_to_other_machines(
     server: Server, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial that runs out of memory beside others, then alone, then is looked at elsewhere."""
     store = RemoteRun("s3://bucket/runs/crowded")
-    sweep = prepare_tiny(tiny, store.mirror, {"training.epochs": 1})
+    sweep = prepare_tiny(tiny, store.directory, {"training.epochs": 1})
     store.push()
-    jobs = Jobs(sweep.pending, sweep.data, sweep.directory.trials, Slots(2, gpus=0.5), store=store)
+    jobs = Jobs(sweep.pending, sweep.data, store, Slots(2, gpus=0.5))
     spec, name = sweep.specs[0], f"trials/{sweep.specs[0].key}/crowded.json"
     with device_of(SmallDevice(2)):
         (event,) = attempt(spec, jobs)
-        assert event.fault == "crowded"
-        Crowded(jobs).note(event)
+        assert event.fault == "memory_shared"
+        ToRunAlone(jobs).note(event)
         assert name in store.listing()
         ended = [event.kind for event in attempt(spec, jobs.alone())]
     assert ended == ["epoch", "finished"]
     assert name in store.listing(), "not removed with what the trial itself leaves behind"
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "another machine"))
-    assert spec.key not in Crowded(jobs)
+    assert spec.key not in ToRunAlone(jobs)
     store.pull()
-    assert spec.key in Crowded(jobs)
-    assert read_status(SweepDirectory(store.mirror)).trials[0].alone
+    assert spec.key in ToRunAlone(jobs)
+    assert read_status(SweepDirectory(store.directory)).trials[0].alone
 
 
 class Cable:
@@ -470,7 +401,7 @@ def test_objects_are_stored_in_order_and_only_if_changed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_ = RemoteRun("s3://bucket/runs/b")
-    folder = run_.mirror / "trials" / "k"
+    folder = run_.directory / "trials" / "k"
     folder.mkdir(parents=True)
     kinds = ("result.json", "checkpoint.pt", "oof.npz", "history.csv", "best.safetensors")
     for name in (*kinds, ".lock"):
@@ -495,7 +426,7 @@ def test_objects_are_stored_in_order_and_only_if_changed(
 def test_times_of_listings_may_be_finer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """As some servers tell them: nothing is stored or fetched again for that."""
     run_ = RemoteRun("s3://bucket/runs/fine")
-    system_, root = _open(run_.uri)
+    system_, root = opened(run_.uri)
 
     class Fine:
         def get_file_info(self, what: Any) -> Any:
@@ -509,9 +440,10 @@ def test_times_of_listings_may_be_finer(server: Server, monkeypatch: pytest.Monk
         def __getattr__(self, name: str) -> Any:
             return getattr(system_, name)
 
-    monkeypatch.setattr("orchestrator.storage.object_store._open", lambda uri: (Fine(), root))
-    (run_.mirror / "trials").mkdir(parents=True)
-    (run_.mirror / "trials/a").write_text("a")
+    for module in ("object_store", "remote_run"):
+        monkeypatch.setattr(f"orchestrator.storage.{module}.opened", lambda uri: (Fine(), root))
+    (run_.directory / "trials").mkdir(parents=True)
+    (run_.directory / "trials/a").write_text("a")
     run_.push()
     moved: list[str] = []
     monkeypatch.setattr(RemoteRun, "_put", lambda self, name: moved.append(name))
@@ -526,14 +458,14 @@ def test_mirror_follows_the_store(server: Server) -> None:
     for name in ("sweep.json", "trials/k/result.json", "trials/k/checkpoint.pt"):
         run_.write_text(name, name)
     run_.pull()
-    assert (run_.mirror / "trials/k/result.json").read_text() == "trials/k/result.json"
-    assert not (run_.mirror / "trials/k/checkpoint.pt").exists(), "a worker's"
+    assert (run_.directory / "trials/k/result.json").read_text() == "trials/k/result.json"
+    assert not (run_.directory / "trials/k/checkpoint.pt").exists(), "a worker's"
     run_.write_text("sweep.json", "another")
     run_.pull()
-    assert (run_.mirror / "sweep.json").read_text() == "another"
+    assert (run_.directory / "sweep.json").read_text() == "another"
     run_.delete("sweep.json")
     run_.pull()
-    assert not (run_.mirror / "trials").exists(), "that run is there no longer"
+    assert not (run_.directory / "trials").exists(), "that run is there no longer"
 
 
 def test_what_changes_while_it_is_read_is_read_anew(
@@ -553,8 +485,8 @@ def test_what_changes_while_it_is_read_is_read_anew(
 
     monkeypatch.setattr(RemoteRun, "listing", then_changed)
     run_.pull()
-    assert (run_.mirror / grown).read_text() == "longer than before"
-    assert not (run_.mirror / gone).exists()
+    assert (run_.directory / grown).read_text() == "longer than before"
+    assert not (run_.directory / gone).exists()
 
 
 def test_a_result_that_is_deleted_in_the_store_stays_deleted(
@@ -566,11 +498,11 @@ def test_a_result_that_is_deleted_in_the_store_stays_deleted(
         run_.write_text(name, name)
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "reader"))
     run_.pull()
-    assert (run_.mirror / result).is_file()
+    assert (run_.directory / result).is_file()
     run_.delete(result)
     run_.pull()
     run_.push_rest()
-    assert not (run_.mirror / result).exists()
+    assert not (run_.directory / result).exists()
     assert result not in run_.listing()
 
 

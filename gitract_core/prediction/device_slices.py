@@ -1,0 +1,91 @@
+"""Slices of a data set as tensors on a device, and what a network sees of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from gitract_core.data.cache import SliceCache
+from gitract_core.knobs import InputKnobs
+
+
+@dataclass(frozen=True)
+class DeviceSlices:
+    """Slices as tensors on the device: one copy a process, shared by all its trials.
+
+    Attributes:
+        images: uint8 (slices, channels, size, size).
+        masks: uint8 (slices, planes, size, size), one bit an organ; None without annotations.
+        first, last: int64 (slices,), rows of the outermost slices of each slice's own scan.
+        n_organs: how many organs the masks hold.
+        known: float (slices, organs), 1 where the annotation is known, else 0; None where it is
+            throughout.
+    """
+
+    images: torch.Tensor
+    masks: torch.Tensor | None
+    first: torch.Tensor
+    last: torch.Tensor
+    n_organs: int = 0
+    known: torch.Tensor | None = None
+
+    @classmethod
+    def of_scan(cls, images: torch.Tensor) -> DeviceSlices:
+        """The images of one scan without masks.
+
+        Args:
+            images: uint8 (slices, channels, size, size), or (slices, size, size) of one channel.
+        """
+        first = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        seen = images.unsqueeze(1) if images.ndim == 3 else images
+        return cls(seen, None, first, first + (len(images) - 1))
+
+    def batch_images(self, rows: torch.Tensor, knobs: InputKnobs) -> torch.Tensor:
+        """What the network sees of some slices: float (batch, planes, size, size) in 0..1."""
+        if knobs.context == 1:
+            gray = self.images.index_select(0, rows).to(torch.float32).mul_(1 / 255)
+            # The gray slice repeated; several channels as they are.
+            return gray.expand(-1, knobs.planes, -1, -1) if gray.shape[1] == 1 else gray
+        low, high = self.first[rows], self.last[rows]
+        # Not a tensor of offsets: to copy one from the host is to wait for the device.
+        planes_of = [(rows + offset).clamp(low, high) for offset in knobs.offsets]
+        seen = torch.stack(planes_of, 1)  # (batch, planes)
+        planes = self.images.index_select(0, seen.flatten()).to(torch.float32).mul_(1 / 255)
+        return planes.view(len(rows), -1, *planes.shape[2:])  # (batch, planes, size, size)
+
+    def batch_masks(self, rows: torch.Tensor) -> torch.Tensor:
+        """Masks of some annotated slices, float (batch, organs, size, size), 0 or 1."""
+        assert self.masks is not None
+        return organ_masks(self.masks.index_select(0, rows), self.n_organs)
+
+    def batch_known(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What is known of some slices: one float (batch, organs), or nothing where all is."""
+        return () if self.known is None else (self.known.index_select(0, rows),)
+
+
+def organ_masks(bits: torch.Tensor, n_organs: int) -> torch.Tensor:
+    """Masks from packed bits, float (batch, organs, size, size), 0 or 1.
+
+    Args:
+        bits: uint8 (batch, planes, size, size); see ``data.cache``.
+        n_organs: how many organs there are.
+    """
+    organ = torch.arange(n_organs, device=bits.device, dtype=torch.uint8)
+    if bits.shape[1] > 1:
+        place = torch.arange(n_organs, device=bits.device)
+        bits, organ = bits.index_select(1, place // 8), (place % 8).to(torch.uint8)
+    shift = organ.view(1, -1, 1, 1)
+    masks = bits.bitwise_right_shift(shift).bitwise_and_(1)  # (batch, organs, size, size)
+    return masks.to(torch.float32)
+
+
+@lru_cache(maxsize=2)
+def slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
+    """The whole cache on a device, once a process; on the CPU the mapped files, not a copy."""
+    images, masks = torch.from_numpy(cache.images), torch.from_numpy(cache.masks)
+    first, last = (torch.from_numpy(ends).to(device) for ends in cache.scan_ends)
+    known = cache.index.known
+    given = None if known is None else torch.from_numpy(known).to(device, torch.float32)
+    return DeviceSlices(images.to(device), masks.to(device), first, last, len(cache.organs), given)

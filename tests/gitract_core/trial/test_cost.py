@@ -1,0 +1,129 @@
+"""Costs that are measured, and the order that is not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gitract_core.data.slices import SliceIndex
+from gitract_core.device import Runtime
+from gitract_core.knobs import PostprocessKnobs
+from gitract_core.networks import build_network
+from gitract_core.spec import Candidate
+from gitract_core.trial.cost import (
+    SampleScan,
+    StepCost,
+    measure_scoring,
+    measure_step,
+    relative_cost,
+    shape_of,
+)
+from orchestrator.capacity import measuring
+from tests.support.tiny_sweep import KNOBS
+
+
+def tiny_candidate(**changes: object) -> Candidate:
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    return Candidate.from_knobs({**KNOBS, **dotted})
+
+
+def scan_of(data: Path) -> SampleScan:
+    index = SliceIndex.from_directory(data)
+    return SampleScan.read(data, index.rows_of_scan(index.scans[0]), organs=index.organs)
+
+
+def test_operations_of_a_network_of_two_levels_are_those_counted_by_hand() -> None:
+    network = torch.nn.Conv2d(1, 4, 3, padding=1)  # the rule: 2 x weights x pixels
+    one = 2 * network.weight.numel() * 32 * 32
+    small = relative_cost(tiny_candidate(training__epochs=1))
+    assert small > one
+    assert relative_cost(tiny_candidate(training__epochs=7)) == 7 * small
+    larger = relative_cost(tiny_candidate(training__epochs=1, input__size=64))
+    assert larger == pytest.approx(4 * small)
+
+
+@pytest.mark.parametrize("family", ["unet", "unetpp", "unet2015"])
+def test_wider_networks_cost_more_in_every_family(family: str) -> None:
+    narrow = {"network.family": family, "network.widths": "4,8,16", "network.depth": 2}
+    costs = [
+        relative_cost(Candidate.from_knobs({**KNOBS, **narrow, "network.widths": widths}))
+        for widths in ("4,8,16", "8,16,32")
+    ]
+    assert 2 < costs[1] / costs[0] < 4  # all but the first layer take four times as many
+
+
+def test_shapes_leave_out_what_costs_nothing_and_nothing_else() -> None:
+    plain = shape_of(tiny_candidate())
+    for same in (
+        {"optimizer__learning_rate": 0.5, "optimizer__schedule": "cosine"},
+        {"training__epochs": 9, "training__patience": 1, "training__monitor": "dice"},
+        {"postprocess__threshold": 0.2},
+    ):
+        assert shape_of(tiny_candidate(**same)) == plain
+    for other in (
+        {"loss": "bce"},
+        {"optimizer__batch_size": 5},
+        {"optimizer__name": "adamw"},
+        {"training__precision": "bf16"},
+        {"input__size": 64},
+        {"augmentation__kinds": "none"},
+        {"network__widths": "4,9"},
+    ):
+        assert shape_of(tiny_candidate(**other)) != plain
+
+
+def test_an_epoch_is_made_of_steps_batches_and_saving() -> None:
+    cost = StepCost(0, 2.0, 3.0, 0.5, 0, 0, 0, 0, 0, 0)
+    assert cost.epoch_seconds(40, 64, batch_size=4) == 10 * 2.0 + 2 * 3.0 + 0.5
+
+
+@pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_measuring_sees_what_grows_with_the_work(tiny: Path, kind: str) -> None:
+    if kind == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    scan, runtime = scan_of(tiny), Runtime(kind, 1)
+    small = measure_step(tiny_candidate(), runtime, scan)
+    # A GPU takes as long for launching a few small kernels as for doing them.
+    widths, size = ("32,64", 64) if kind == "cpu" else ("128,256", 256)
+    wide = {"network__widths": widths, "input__size": size, "optimizer__batch_size": 16}
+    large = measure_step(tiny_candidate(**wide), runtime, scan)
+    assert 0 < small.step_seconds < large.step_seconds
+    assert 0 < small.validation_seconds < large.validation_seconds
+    assert small.weights_bytes < large.weights_bytes < large.checkpoint_bytes
+    assert large.peak_memory_bytes >= small.peak_memory_bytes > 0
+    assert 0 < large.oof_bytes <= 3 * size * size + 200
+
+
+def test_what_a_process_does_once_is_no_part_of_its_first_shape(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, pause = [], 0.5
+
+    def first_slow(*arguments: object) -> torch.nn.Module:
+        if not started:
+            time.sleep(pause)
+        started.append(None)
+        return build_network(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gitract_core.training.loop.build_network", first_slow)
+    monkeypatch.setattr(measuring, "meet", lambda: None)
+    shape = shape_of(tiny_candidate())
+    task = measuring._Task((shape,), (), Runtime("cpu", 1), (scan_of(tiny),))
+    found = measuring._measure(task, time.time())
+    assert found.steps[0].setup_seconds < pause <= found.start_seconds
+
+
+def test_measuring_leaves_the_order_of_chance_alone(tiny: Path) -> None:
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    measure_step(tiny_candidate(), Runtime("cpu", 1), scan_of(tiny))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_scoring_is_timed_for_each_native_pixel(tiny: Path) -> None:
+    scan = scan_of(tiny)
+    assert scan.native_pixels == 6 * 40 * 48
+    assert 0 < measure_scoring(PostprocessKnobs(), 32, [scan, scan]) < 1e-2
