@@ -309,7 +309,7 @@ class _Writing:
     checkpoint_bytes: int
 
 
-def _writing(training: Training, bits: torch.Tensor) -> _Writing:
+def _writing(training: Training, probabilities: np.ndarray) -> _Writing:
     with TemporaryDirectory(prefix="gitract-cv-measuring-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
