@@ -39,7 +39,7 @@ def work_of(widths: str, depth: int, size: int = 128, batch: int = 16) -> tuple[
         network = build_network(NetworkKnobs(widths=widths, depth=depth), 3, len(CONTEST))
         network.to(torch.bfloat16)
         images = torch.empty(batch, 3, size, size, dtype=torch.bfloat16)
-        masks = torch.empty(batch, N_ORGANS, size, size)
+        masks = torch.empty(batch, len(CONTEST), size, size)
         with FlopCounterMode(display=False) as operations, Traffic() as traffic:
             logits = network(images).float()
             F.binary_cross_entropy_with_logits(logits, masks).backward()
