@@ -101,7 +101,7 @@ class OofMeter:
 
     def _scan(
         self, name: str, by_bag: dict[Bag, list[int]]
-    ) -> tuple[int, dict[tuple[Bag, int], np.ndarray]]:
+    ) -> tuple[str, dict[tuple[Bag, int], np.ndarray]]:
         parts = self.source.parts(name)
         found: dict[tuple[Bag, int], np.ndarray] = {}
         truth: np.ndarray | None = None
