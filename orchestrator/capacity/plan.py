@@ -19,7 +19,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.trial.reuse import epochs_ready
 from orchestrator.capacity.slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
-from orchestrator.sweeps.preparation import CheckedSweep, reusing, start_order
+from orchestrator.sweeps.preparation import PreparedSweep, reusing, start_order
 
 if TYPE_CHECKING:
     from gitract_core.data.folds import FoldPlan
@@ -130,7 +130,7 @@ class Outlook:
             that run out of epochs.
     """
 
-    checked: CheckedSweep
+    checked: PreparedSweep
     slots: Slots
     measured: Measured
     extra_seconds: float = 0.0
