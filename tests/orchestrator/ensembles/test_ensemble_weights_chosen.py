@@ -330,7 +330,12 @@ class Source:
     def parts(self, name: str) -> Any:
         def scan_of(probabilities: np.ndarray) -> Any:
             grid = SimpleNamespace(height=16, width=16, voxel_mm3=1.0)
-            return SimpleNamespace(probabilities=probabilities, grid=grid, truth=self.truth[name])
+            return SimpleNamespace(
+                probabilities=probabilities,
+                grid=grid,
+                truth=self.truth[name],
+                known=np.ones((3, 3), bool),
+            )
 
         each = tuple(255 * said.astype(np.float32) for said in self.said[name])
         case = name.removeprefix("case").partition("_")[0]
