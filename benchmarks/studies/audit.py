@@ -21,8 +21,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from gitract_core.data.slices import SliceIndex
 from gitract_core.metrics.annotation_audit import examine_scan, rank_scans, top_share
 from gitract_core.phantom import PhantomSpec, write_phantom_of
@@ -71,15 +69,15 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
         (copy / "train").symlink_to((clean / "train").resolve())
         planted = {f.scan: f.kind for f in plant_faults(copy, SHARE, seed)}
         spoiled = SliceIndex.from_directory(copy)
-    from gitract_core.data.cache import mask_bits
+    from gitract_core.data.cache import mask_bits, organs_in_bits
 
     evidence = {}
     for name in average.scans:
         scan = average.scan(name)
         truth = truth_at(average, scan)
         if name in planted:
-            bits = mask_bits(spoiled.rows_of_scan(name), average.size)
-            truth = np.stack([bits >> channel & 1 for channel in range(3)]) > 0
+            bits = mask_bits(spoiled.rows_of_scan(name), average.size, organs=average.organs)
+            truth = organs_in_bits(bits, average.organs).swapaxes(0, 1)
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
     return count(
         planted, top_share(rank_scans(evidence, average.size, organs=average.organs), FIRST)
