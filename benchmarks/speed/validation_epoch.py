@@ -68,7 +68,7 @@ class Parts:
     @torch.inference_mode()
     def loss(self) -> float:
         pairs = zip(self.logits, self.masks, strict=True)
-        total = sum(float(self.state.loss(logits, m)) * len(m) for logits, m in pairs)
+        total = sum(float(self.state.step.trained.loss(logits, m)) * len(m) for logits, m in pairs)
         return total / len(self.state.data.validation)
 
     @torch.inference_mode()

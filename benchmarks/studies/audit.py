@@ -76,9 +76,8 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
         scan = average.scan(name)
         truth = truth_at(average, scan)
         if name in planted:
-            rows, organs = spoiled.rows_of_scan(name), spoiled.organs
-            bits = mask_bits(rows, average.size, organs=organs)
-            truth = organs_in_bits(bits, organs).swapaxes(0, 1)
+            bits = mask_bits(spoiled.rows_of_scan(name), average.size, organs=average.organs)
+            truth = organs_in_bits(bits, average.organs).swapaxes(0, 1)
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
     return count(
         planted, top_share(rank_scans(evidence, average.size, organs=average.organs), FIRST)

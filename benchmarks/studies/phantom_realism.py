@@ -236,7 +236,8 @@ def scored(training: Training, cache: SliceCache, scan: str) -> CompetitionScore
     images = slices_on(cache, training.device).images[int(rows.index[0]) : int(rows.index[-1]) + 1]
     found = predict_scan(training.network, images, training.candidate, training.precision)
     masks = native_masks(found, NativeGrid.of_scan(rows), PostprocessKnobs())
-    return pool_scores([score_scan(masks, scan_masks(rows, organs=cache.organs), "diagonal")])
+    truth = scan_masks(rows, organs=cache.organs)
+    return pool_scores([score_scan(masks, truth, "diagonal")])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from gitract_core.results.trial_result import read_history
-from orchestrator.cli.app import tell_dashboard
+from orchestrator.api.machines import dashboard_lines
 from tests.support.tiny_sweep import SPACE
 from tests.support.waiting import wait_until
 
@@ -274,11 +274,8 @@ def test_help_and_report_load_neither_torch_nor_ray(swept: Path) -> None:
         ("http://head.cluster:8265", 2),
     ],
 )
-def test_a_dashboard_that_others_may_reach_is_warned_of(
-    url: str, lines: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tell_dashboard(url)
-    said = capsys.readouterr().err.splitlines()
+def test_a_dashboard_that_others_may_reach_is_warned_of(url: str, lines: int) -> None:
+    said = dashboard_lines(url)
     assert len(said) == lines
     assert all(url in line for line in said[:1])
     assert all("whoever reaches it can run code" in line for line in said[1:])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gitract_core.errors import RunError
+from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.ensembles.ensemble import Announcement
@@ -59,6 +60,7 @@ def line(
 def board_of(*lines: CandidateScores) -> Leaderboard:
     class Record:
         n_folds, candidates, folds_in_words = 2, tuple(c.candidate for c in lines), "2 folds"
+        organs = CONTEST
 
     return Leaderboard(Record(), lines, ())  # type: ignore[arg-type]
 
