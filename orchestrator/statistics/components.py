@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from gitract_core.errors import RunError
-from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE, CaseSums, Floats
+from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.luck import Moderated, moderated_variances
 
 _ROUNDING = 1e-24  # of a sum of squared scores
@@ -85,23 +85,14 @@ def linearized_scores(sums: CaseSums) -> Floats:
     """Each case's share in its fold's pooled score, (candidates, cases).
 
     The mean over a fold's cases is exactly the fold's score, and their variance over their number
-    estimates its sampling variance (Taylor linearization of a ratio: Cochran, Sampling Techniques,
-    1977, section 6.3). A case with more slices and scans weighs more, as in the score itself.
+    estimates its sampling variance (``Score.shares``). A case with more slices and scans weighs
+    more, as in the score itself.
     """
     shares = np.empty(sums.pooled.shape[:2])
     for fold in sums.fold_labels:
         members = sums.folds == fold
-        inside = sums.pooled[:, members]  # (candidates, cases of the fold, 4)
-        totals = inside.sum(axis=1, keepdims=True)
-        size = inside.shape[1]
-        shares[:, members] = DICE_SHARE * _ratio_share(inside[..., :2], totals[..., :2], size)
-        shares[:, members] += HAUSDORFF_SHARE * _ratio_share(inside[..., 2:], totals[..., 2:], size)
+        shares[:, members] = sums.score.shares(sums.pooled[:, members])
     return shares
-
-
-def _ratio_share(parts: Floats, totals: Floats, size: int) -> Floats:
-    ratio, mean_count = totals[..., 0] / totals[..., 1], totals[..., 1] / size
-    return np.asarray(ratio + (parts[..., 0] - ratio * parts[..., 1]) / mean_count)
 
 
 def merge_seeds(seeds: Sequence[CaseSums]) -> CaseSums:
