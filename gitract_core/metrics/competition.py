@@ -36,7 +36,7 @@ class CompetitionScore:
         dice: mean over rows, 0 to 1.
         hausdorff: mean over volumes of 1 - normalized distance, 0 to 1: the Hausdorff *score*,
             higher is better.
-        score: the two mixed; see ``metrics.score``.
+        score: the mixture of both; see ``metrics.score``.
         per_class: class -> the three figures.
         rows: number of (slice, class) rows counted.
         volumes: number of (scan, class) volumes counted.
@@ -119,8 +119,8 @@ def competition_score(
         prediction: columns ``id``, ``class`` and ``predicted`` (or ``segmentation``); the rows of
             the truth in any order. Missing text is an empty mask.
         truth: columns ``id``, ``class``, ``segmentation``, ``height``, ``width``; ids such as
-            ``case123_day20_slice_0065``, and every id with the same classes. Classes that are not
-            there are not counted.
+            ``case123_day20_slice_0065``, and every id with the same classes. The classes are
+            the organs (``mask_table.organs_of``); those that are not there are not counted.
         empty: see ``pool_scores``.
         hausdorff_norm: see ``normalized_hausdorff``.
 
@@ -132,14 +132,15 @@ def competition_score(
     """
     check_empty_rule(empty)
     expected = MaskTable.of(truth, "truth", ("segmentation",))
-    given = MaskTable.of(prediction, "prediction", ("predicted", "segmentation"))
+    columns = ("predicted", "segmentation")
+    given = MaskTable.of(prediction, "prediction", columns, organs=expected.organs)
     expected.check_complete()
     given.check_rows_are_those_of(expected)
     scores = []
     for scan in scans_of(truth):
         masks, true_masks = scan_volume(given, scan), scan_volume(expected, scan)
         scores.append(score_scan(masks, true_masks, hausdorff_norm))
-    return pool_scores(scores, empty, expected.classes)
+    return pool_scores(scores, empty, expected.classes, organs=expected.organs)
 
 
 def _known(scan: ScanScore) -> np.ndarray:

@@ -75,7 +75,7 @@ def score_scan(
         if known.shape != p.shape[:2]:
             raise DataError("known", f"shape {p.shape[:2]}", known.shape, "say it of every slice")
         p, t = (mask & known[:, :, None, None] for mask in (p, t))
-        whole = known.all(axis=1)
+        whole = np.all(known, axis=1, keepdims=False)
     distances = [
         normalized_hausdorff(p[c], t[c], hausdorff_norm) if whole[c] else np.nan
         for c in range(len(p))

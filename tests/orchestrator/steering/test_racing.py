@@ -17,11 +17,12 @@ from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import TrialEvent, Waiting
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
-from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.statistics import CaseSums
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule, decide, dropped, log_file, revive
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from tests.support.simulated_sweeps import World, simulate
 from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "bce + dice", "soft_dice", "focal")
