@@ -22,8 +22,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from gitract_core.data.slices import SliceIndex
 from gitract_core.metrics.annotation_audit import Suspect, examine_scan, rank_scans
 from gitract_core.phantom import PhantomSpec, write_phantom_of
