@@ -10,11 +10,12 @@ runs on every fold.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,18 @@ def space_names() -> list[str]:
     return sorted(p.stem for p in _DIRECTORY.glob("*.yaml"))
 
 
-def load_space(name: str | Path) -> SearchSpace:
-    """Load a space by its name or by the path of a YAML file.
+def load_space(name: str | Path | Mapping[str, Any]) -> SearchSpace:
+    """Load a space by its name or by the path of a YAML file, or take it as a dictionary.
+
+    A dictionary holds what a file would; its key ``name`` names the space, ``custom`` without it.
 
     Raises:
         SpaceError: no such space, no YAML, an unknown or repeated key, a value of another type or
             out of range, a random knob without ``samples`` or ``search``.
     """
+    if isinstance(name, Mapping):
+        given = copy.deepcopy(dict(name))
+        return _space(str(given.pop("name", "custom")), given)
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _DIRECTORY / f"{name}.yaml"
     if not path.is_file():
         known = space_names()

@@ -84,7 +84,7 @@ def main() -> None:
         images = slices.images[int(of_scan.index[0]) : int(of_scan.index[-1]) + 1]
         plain = probabilities(training, images)
         stored[scan] = to_bytes(plain / 255)
-        truth, grid = scan_masks(of_scan), NativeGrid.of_scan(of_scan)
+        truth, grid = scan_masks(of_scan, organs=cache.organs), NativeGrid.of_scan(of_scan)
         for name, values in (("as stored", stored[scan]), ("as predicted", plain)):
             masks = native_masks(values, grid, training.candidate.postprocess)
             scores[name].append(score_scan(masks, truth, "diagonal"))

@@ -82,9 +82,9 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
         scan = average.scan(name)
         truth = truth_at(average, scan)
         if name in planted:
-            rows = spoiled.rows_of_scan(name)
-            bits = mask_bits(rows, average.size, organs=spoiled.organs)
-            truth = organs_in_bits(bits, spoiled.organs).swapaxes(0, 1)
+            rows, organs = spoiled.rows_of_scan(name), spoiled.organs
+            bits = mask_bits(rows, average.size, organs=organs)
+            truth = organs_in_bits(bits, organs).swapaxes(0, 1)
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
     return count(planted, first(rank_scans(evidence, average.size, organs=average.organs)))
 

@@ -187,7 +187,7 @@ def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> St
     training = _training(shape, slices, device)
     setup = time.perf_counter() - start
     rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
-    (save, write), sizes = _writing(training, _soft(scan, shape.input.size))
+    writing = _writing(training, _soft(scan, shape.input.size))
     network = training.network.eval()
     precision = resolve_precision(shape.training.precision, device)
     predict = _seconds(lambda: predict_scan(network, slices.images, shape, precision))
@@ -196,12 +196,12 @@ def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> St
         setup_seconds=setup,
         step_seconds=median(step for step, _ in rounds),
         validation_seconds=median(batch for _, batch in rounds),
-        save_seconds=save,
+        save_seconds=writing.save_seconds,
         predict_seconds=predict / n_slices,
-        oof_seconds=write / n_slices,
-        oof_bytes=sizes[0] / n_slices,
-        weights_bytes=sizes[1],
-        checkpoint_bytes=sizes[2],
+        oof_seconds=writing.oof_seconds / n_slices,
+        oof_bytes=writing.oof_bytes / n_slices,
+        weights_bytes=writing.weights_bytes,
+        checkpoint_bytes=writing.checkpoint_bytes,
         peak_memory_bytes=peak_memory_bytes(device),
     )
 
@@ -298,23 +298,26 @@ def _training(shape: Candidate, slices: DeviceSlices, device: torch.device) -> T
     return Training(spec, rows, device, capture=captures(device))
 
 
-def _writing(
-    training: Training, probabilities: np.ndarray
-) -> tuple[tuple[float, float], tuple[int, int, int]]:
-    """Seconds that an epoch's files and a scan's probabilities take.
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What the files of an epoch and the probabilities of a scan take."""
 
-    And bytes: of the probabilities, the weights and the checkpoint.
-    """
+    save_seconds: float
+    oof_seconds: float
+    oof_bytes: int
+    weights_bytes: int
+    checkpoint_bytes: int
+
+
+def _writing(training: Training, probabilities: np.ndarray) -> _Writing:
     with TemporaryDirectory(prefix="gitract-cv-measuring-") as scratch:
         files = TrialFiles(Path(scratch))
         training.best_epoch = len(training.records)  # so that the weights are written too
         save = _seconds(Checkpoints(training, files, 0).after_epoch)
         oof = {"scan": probabilities}
         write = _seconds(lambda: write_oof(files.oof, oof))
-        oof_bytes, weights, state = (
-            f.stat().st_size for f in (files.oof, files.best, files.checkpoint)
-        )
-    return (save, write), (oof_bytes, weights, state)
+        sizes = (f.stat().st_size for f in (files.oof, files.best, files.checkpoint))
+        return _Writing(save, write, *sizes)
 
 
 def _timed_rounds(

@@ -7,7 +7,7 @@ The time is that of the most epochs; early stopping may end trials sooner, at th
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.trial.reuse import epochs_ready
 from orchestrator.capacity.slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
-from orchestrator.sweeps.preparation import CheckedSweep, reusing, start_order
+from orchestrator.sweeps.preparation import PreparedSweep, reusing, start_order
 
 if TYPE_CHECKING:
     from gitract_core.data.folds import FoldPlan
@@ -130,7 +130,7 @@ class Outlook:
             that run out of epochs.
     """
 
-    checked: CheckedSweep
+    checked: PreparedSweep
     slots: Slots
     measured: Measured
     extra_seconds: float = 0.0
@@ -201,21 +201,20 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
     if budget_seconds is not None:
         kept = fitting(outlook, budget_seconds)
     labels = candidate_labels(outlook.candidates)
-    pending, costs = _pending(outlook, kept)
-    total = sum(cost.seconds for cost in costs)
+    pending = _pending(outlook, kept)
+    total = sum(cost.seconds for cost in pending.costs)
     slots = outlook.slots
     caches = _missing_caches(outlook, kept)
     return Plan(
         candidates=tuple(labels[c] for c in kept),
         candidate_seconds=tuple(
-            sum(cost.seconds for s, cost in zip(pending, costs, strict=True) if s.candidate == c)
-            for c in kept
+            sum(cost.seconds for spec, cost in pending if spec.candidate == c) for c in kept
         ),
         folds=outlook.checked.record.n_folds,
         repeats=len(outlook.checked.plans),
         trials=len(kept) * outlook.checked.record.total_folds,
-        finished=len(kept) * outlook.checked.record.total_folds - len(pending),
-        shared=sum(not cost.trained for cost in costs),
+        finished=len(kept) * outlook.checked.record.total_folds - len(pending.specs),
+        shared=sum(not cost.trained for cost in pending.costs),
         slots=slots,
         seconds=_seconds(outlook, kept),
         least_seconds=_seconds(outlook, kept, least=True),
@@ -223,7 +222,7 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
         gpu_hours=total * slots.gpus / 3600,
         cpu_hours=total * slots.cpus / 3600,
         memory_bytes=max((outlook.measured.step(c).peak_memory_bytes for c in kept), default=0),
-        disk=_disk(outlook, (pending, costs), caches),
+        disk=_disk(outlook, pending, caches),
         budget_seconds=budget_seconds,
         left_out=tuple(labels[c] for c in outlook.candidates if c not in kept),
     )
@@ -277,21 +276,30 @@ def _alone(outlook: Outlook, candidate: Candidate) -> float:
     return outlook.cost(spec, trains=True).seconds
 
 
-def _pending(
-    outlook: Outlook, kept: Collection[Candidate]
-) -> tuple[list[TrialSpec], list[TrialCost]]:
-    """What is left to run of some candidates, in the order of starting, and what it takes."""
+@dataclass(frozen=True)
+class _Pending:
+    """What is left to run, in the order of starting, and what each trial takes."""
+
+    specs: Sequence[TrialSpec]
+    costs: Sequence[TrialCost]
+
+    def __iter__(self) -> Iterator[tuple[TrialSpec, TrialCost]]:
+        return zip(self.specs, self.costs, strict=True)
+
+
+def _pending(outlook: Outlook, kept: Collection[Candidate]) -> _Pending:
+    """What is left to run of some candidates."""
     checked, wanted = outlook.checked, set(kept)
     specs = [s for s in checked.specs if s.candidate in wanted]
     left = set(checked.pending)
     pending = start_order(specs, [s for s in specs if s not in left])
     again = reusing(specs)
-    return pending, [outlook.cost(s, trains=s not in again) for s in pending]
+    return _Pending(pending, [outlook.cost(s, trains=s not in again) for s in pending])
 
 
 def _seconds(outlook: Outlook, kept: Collection[Candidate], *, least: bool = False) -> float:
     """From start to end: the command itself, caches, start of the workers, trials."""
-    costs = _pending(outlook, kept)[1]
+    costs = _pending(outlook, kept).costs
     if not costs:
         return 0.0
     slots = min(outlook.slots.count, len(costs))
@@ -312,16 +320,14 @@ def _cache_seconds(outlook: Outlook, sizes: Sequence[int]) -> float:
     return slices * outlook.measured.cache_seconds / usable_processors()
 
 
-def _disk(
-    outlook: Outlook, trials: tuple[list[TrialSpec], list[TrialCost]], caches: Sequence[int]
-) -> Disk:
+def _disk(outlook: Outlook, pending: _Pending, caches: Sequence[int]) -> Disk:
     """Weights and probabilities of trials that share a training are the same file.
 
     With the last states, as if every trial that can leave one did: patience may end some before.
     """
     n_slices, kept = len(outlook.checked.index.table), 0.0
     checkpoints: list[int] = []
-    for spec, cost in zip(*trials, strict=True):
+    for spec, cost in pending:
         kept += _SMALL_FILES_BYTES
         if cost.trained:
             step = outlook.measured.step(spec.candidate)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from orchestrator.out_of_fold.annotation_audit import Audit
@@ -31,15 +32,13 @@ def audit(
 
     Predictions are out of fold, so no model has learned the annotation that it contradicts.
     """
-    from orchestrator.out_of_fold.annotation_audit import audit_run, write_audit
+    from orchestrator.out_of_fold.annotation_audit import write_audit
     from orchestrator.out_of_fold.masks import OofAverage
-    from orchestrator.results.leaderboard import build_leaderboard
 
-    directory = open_run(run)
-    board = build_leaderboard(directory)
-    bar, progress = progress_bar("scans")
-    with bar:
-        found = audit_run(directory, board, top, progress)
+    opened = open_run(run)
+    directory = opened.directory
+    with progress_bar("scans") as progress:
+        found = opened.audit(top, progress)
     folder = out or directory.path / "report" / "audit"
     files = write_audit(found, folder)
     if pictures:

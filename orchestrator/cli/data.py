@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json, progress_bar
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, print_json, progress_bar
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
@@ -35,8 +36,7 @@ def phantom(
     if like not in (None, "paper"):
         raise DataError("--like", "'paper'", repr(like), "leave it out or write paper")
     spec = PhantomSpec.like_paper(seed) if like else PhantomSpec.small(cases, seed, slices)
-    bar, progress = progress_bar("phantom")
-    with bar:
+    with progress_bar("phantom") as progress:
         write_phantom_of(directory, spec, progress=progress)
     out = console()
     out.print(f"phantom data set  {directory}")
@@ -57,8 +57,7 @@ def validate(
     from gitract_core.data.validation import data_faults
 
     index = SliceIndex.from_directory(data)
-    bar, progress = progress_bar("images and masks")
-    with bar:
+    with progress_bar("images and masks") as progress:
         faults = data_faults(index, progress)
     if as_json:
         print_json({"slices": len(index.table), "scans": len(index.scans), "faults": faults})

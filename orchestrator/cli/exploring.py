@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, print_json
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, print_json
 
 
 @app.command(epilog="Example: gitract-cv eda --data uw-madison --html eda.html --figures figures")

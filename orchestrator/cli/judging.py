@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,33 +32,17 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Rank the candidates of a run: mean, standard deviation and every fold."""
-    from orchestrator.report import leaderboard_view, table_rows, write_csv, write_markdown
-    from orchestrator.results.leaderboard import build_leaderboard
-    from orchestrator.results.verdict import judge
+    from orchestrator.report import leaderboard_view
 
-    directory = open_run(run, bulky=html is not None)
-    board = build_leaderboard(directory)
-    verdict = judge(board)
-    written = [path for path in (csv, markdown, html) if path]
-    if csv:
-        write_csv(board, csv, verdict)
-    if markdown:
-        write_markdown(board, markdown, verdict)
-    if html:
-        from orchestrator.report.page import write_page
-
-        bar, progress = progress_bar("page")
-        with bar:
-            write_page(directory, board, verdict, html, progress)
+    found = open_run(run, bulky=html is not None)
+    with progress_bar("page") as progress:
+        written = found.report(csv=csv, markdown=markdown, html=html, progress=progress)
     if as_json:
-        rows = table_rows(board, verdict)
-        statistics = verdict and verdict.to_json()
-        values = {"run": str(directory.path), "leaderboard": rows, "statistics": statistics}
-        print_json(values)
+        print_json(found.to_json())
         return
     out = console()
-    out.print(leaderboard_view(board, verdict))
-    out.print(f"\nrun directory  {directory.path}")
+    out.print(leaderboard_view(found.board, found.verdict))
+    out.print(f"\nrun directory  {found.path}")
     for path in written:
         out.print(f"written        {path}")
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rich.console import Console
-
-    from gitract_core.data.slices import SliceIndex
-    from gitract_core.spec import TrialSpec
-    from orchestrator.capacity.measuring import Place
-    from orchestrator.capacity.slots import Node, Slots
-    from orchestrator.sweeps.preparation import SweepRequest
-
-DEMO_DATA = Path("data/phantom-demo")
-DEMO_CASES, DEMO_SLICES = 11, 16  # two cases in every fold, so that there are intervals
+from orchestrator.api.options import SweepOptions, knobs_of_texts
 
 Data = Annotated[
     Path | None,
@@ -90,126 +81,61 @@ Mlflow = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
-def sweep_request(
-    data: tuple[Path, bool],
-    space_name: str | None,
-    out: Path | None,
-    folds: tuple[int | None, int | None],
-    changes: tuple[list[str], list[str], str | None],
-) -> SweepRequest:
-    """What the options ask for.
+_ANNOTATIONS: dict[str, Any] = {
+    "data": Data,
+    "space": Space,
+    "out": Out,
+    "folds": Folds,
+    "repeats": Repeats,
+    "exclude": Exclude,
+    "knobs": SetKnob,
+    "precision": Precision,
+    "address": Address,
+    "local": Local,
+    "trials_per_gpu": TrialsPerGpu,
+    "cpus_per_trial": CpusPerTrial,
+    "oof": Oof,
+    "checkpoint_minutes": CheckpointMinutes,
+    "keep_state": KeepState,
+    "race": Race,
+    "race_keep": RaceKeep,
+    "retries": Retries,
+    "tensorboard": TensorBoard,
+    "mlflow": Mlflow,
+}
+"""How the command line declares each field of ``SweepOptions``."""
 
-    Args:
-        data: the contest folder, and whether it is the phantom that stands in for one.
-        space_name: ``--space``.
-        out: ``--out``.
-        folds: ``--folds`` and ``--repeats``.
-        changes: ``--exclude``, ``--set`` and ``--precision``.
 
-    Raises:
-        SpaceError: no such space, or a bad ``--set``.
+def sweep_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter takes ``SweepOptions``, with one option a field.
+
+    Its other parameters follow as they are declared.
     """
-    import dataclasses
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    fields = dataclasses.fields(SweepOptions)
+    shared = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None if field.name in ("exclude", "knobs") else field.default,
+            annotation=_ANNOTATIONS[field.name],
+        )
+        for field in fields
+    ]
 
-    from gitract_core.data.folds import ORGANIZERS_BLACKLIST
-    from orchestrator.sweeps.preparation import SweepRequest
-    from search_spaces import load_space
+    def with_options(**given: Any) -> None:
+        values = {field.name: given.pop(field.name) for field in fields}
+        values["exclude"] = tuple(values["exclude"] or ())
+        values["knobs"] = knobs_of_texts(values["knobs"] or [])
+        command(SweepOptions(**values), **given)
 
-    exclude, settings, precision = changes
-    path, is_demo = data
-    space = load_space(default_space(space_name, is_demo=is_demo))
-    n_folds, repeats = folds
-    if n_folds is not None:
-        space = dataclasses.replace(space, folds=n_folds)
-    overrides = [_override(text) for text in settings]
-    if precision is not None:
-        overrides.append(("training.precision", precision))
-    names = [s for s in exclude if s != "faulty"]
-    if "faulty" in exclude:
-        names += [s for s in ORGANIZERS_BLACKLIST if any((path / "train").glob(f"*/{s}"))]
-    return SweepRequest(
-        data=path,
-        space=space,
-        out=out or Path("runs") / space.name,
-        exclude=tuple(dict.fromkeys(names)),
-        overrides=tuple(overrides),
-        command=shlex.join(["gitract-cv", *sys.argv[1:]]),
-        repeats=repeats,
-    )
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    parameters = [*shared, *own]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_options
 
 
-def measuring(*, local: bool, address: str | None) -> Callable[[Node], Place]:
-    """Where a machine's costs are measured: on it, in a cluster; in this process without one."""
-    from orchestrator.capacity.measuring import here
-
-    if local or address is None:
-        return lambda _: here
-    from orchestrator.execution.ray.measuring import on_machine
-
-    return on_machine
-
-
-def choose_packing(
-    nodes: Sequence[Node],
-    specs: Sequence[TrialSpec],
-    index: Callable[[], SliceIndex],
-    flags: tuple[str, int | None],
-    say: Console,
-    place: Callable[[Node], Place],
-) -> Slots:
-    """Slots by the flags ``--trials-per-gpu`` and ``--cpus-per-trial``; ``auto`` is measured.
-
-    Args:
-        nodes: the sweep's machines.
-        specs: what is to run.
-        index: reads the data set, if something is measured.
-        flags: their values.
-        say: where lines about the choice are written.
-        place: see ``measuring``.
-
-    Raises:
-        GitractError: neither ``auto`` nor a number above 0.
-    """
-    from gitract_core.errors import GitractError
-    from orchestrator.capacity.slots import choose_slots, left_out, machine_to_measure
-
-    per_gpu, cpus = flags
-    if per_gpu != "auto":
-        if not per_gpu.isdecimal() or int(per_gpu) == 0:
-            expected = "auto or a number above 0"
-            raise GitractError("--trials-per-gpu", expected, repr(per_gpu), "leave it out")
-        _say_all(say, left_out(nodes))
-        return choose_slots(nodes, len(specs), trials_per_gpu=int(per_gpu), cpus_per_trial=cpus)
-    found = None
-    if specs and any(node.gpus for node in nodes):
-        from orchestrator.capacity.gpu_packing import measure_packing
-
-        with say.status("measuring how many trials a GPU does best with"):
-            asked, there = [spec.candidate for spec in specs], place(machine_to_measure(nodes))
-            found = measure_packing(asked, index(), nodes, n_trials=len(specs), place=there)
-        _say_all(say, [found.reason])
-    share, size = (found.trials, found.trial_bytes) if found else (None, 0)
-    _say_all(say, left_out(nodes, size))
-    return choose_slots(
-        nodes, len(specs), cpus_per_trial=cpus, measured_packing=share, trial_bytes=size
-    )
-
-
-def _say_all(say: Console, lines: Sequence[str]) -> None:
-    for line in lines:
-        say.print(line, soft_wrap=True)
-
-
-def default_space(name: str | None, *, is_demo: bool) -> str:
-    """The space asked for; ``demo`` for the phantom and ``paper`` for other data if none is."""
-    return name or ("demo" if is_demo else "paper")
-
-
-def _override(text: str) -> tuple[str, Any]:
-    from gitract_core.errors import SpaceError
-    from search_spaces.loader import plain_value
-
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise SpaceError("--set", "KNOB=VALUE", repr(text), "write training.epochs=10, for example")
-    return name.strip(), plain_value(value)
+def command_line() -> str:
+    """The command as it was typed, for a run's record."""
+    return shlex.join(["gitract-cv", *sys.argv[1:]])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, open_run, print_json, progress_bar
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,10 +32,9 @@ def figures(
 
     An unfinished run is shown as far as its finished trials go.
     """
-    directory = open_run(run)
+    directory = open_run(run).directory
     folder = out or directory.path / "report" / "figures"
-    bar, progress = progress_bar("figures")
-    with bar:
+    with progress_bar("figures") as progress:
         from orchestrator.report.paper.figures import write_paper_figures
 
         made = write_paper_figures(directory, folder, progress)

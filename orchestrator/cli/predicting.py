@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.app import app, console, open_run, print_json, progress_bar, reach
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
+    from gitract_core.clinic.kinds import Kind
     from gitract_core.data.slices import SliceIndex
+    from gitract_core.device import Runtime
     from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
     from gitract_core.prediction.submission import Fault
     from orchestrator.ensembles.ensemble import Ensemble
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+FileFormat = Literal["nifti", "rtstruct"]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
@@ -57,22 +61,19 @@ def ensemble(
     gitract-cv export makes a bundle that predicts where they are.
     """
     from gitract_core.prediction.submission import Fault
-    from orchestrator.ensembles.ensemble import make_ensemble
-    from orchestrator.ensembles.selection import Method
-    from orchestrator.results.leaderboard import build_leaderboard
 
     _check_target(out or Path("submission.csv"), device)
-    directory = open_run(run)
-    board = build_leaderboard(directory)
-    method = Method(top, weights, tune, flip)
-    index = _index(images, board.record.data_directory / "test", asked=out is not None)
-    bar, progress = progress_bar("out-of-fold score")
-    with bar:
-        made = make_ensemble(directory, board, method, progress)
+    found = open_run(run)
+    test_images = found.board.record.data_directory / "test"
+    index = _index(images, test_images, asked=out is not None)
+    with progress_bar("out-of-fold score") as progress:
+        averaged = found.ensemble(top, weights=weights, tune=tune, flip=flip, progress=progress)
+    made = averaged.made
     submission = (out or made.directory / "submission.csv") if index else None
-    manifest, faults = made.directory / "members.json", list[Fault]()
+    faults = list[Fault]()
     if submission:
-        faults = _predict(manifest, index, submission, (device, workers, address))
+        where = _Where(device, workers, address)
+        faults = _predict(averaged.manifest, index, submission, where)
     if as_json:
         _print_ensemble_json(made, submission, faults)
         raise typer.Exit(1 if faults else 0)
@@ -80,7 +81,7 @@ def ensemble(
     if submission:
         _print_submission(submission, index, made.members.organs, faults)
     else:
-        said = f"submission  none, for want of scans in {board.record.data_directory / 'test'}: "
+        said = f"submission  none, for want of scans in {test_images}: "
         remedy = f"pass --images DIR, or take it to them: gitract-cv export {made.directory}"
         console().print(said + remedy, soft_wrap=True)
     if faults:
@@ -124,12 +125,16 @@ def predict(
     kind = kind_of(images)
     wanted = format_of(images, kind, file_format)
     if wanted != "csv":
-        _predict_files((manifest, runtime), (images, kind), (out, wanted), as_json=as_json)
+        folder, written_as = out or Path("predictions"), cast("FileFormat", wanted)
+        made = _predict_files(
+            manifest, runtime, images=images, kind=kind, folder=folder, file_format=written_as
+        )
+        _print_files(folder, made, model.organs, as_json=as_json)
         return
     out = out or Path("submission.csv")
     _check_target(out, device)
     index = SliceIndex.from_directory(images)
-    faults = _predict(manifest, index, out, (device, workers, address))
+    faults = _predict(manifest, index, out, _Where(device, workers, address))
     if as_json:
         print_json({"submission": str(out), "faults": [str(f) for f in faults]})
     else:
@@ -159,31 +164,42 @@ def _index(images: Path | None, otherwise: Path, *, asked: bool) -> SliceIndex |
     return None
 
 
-def _predict(
-    manifest: Path, index: Any, out: Path, where: tuple[str, int | None, str | None]
-) -> list[Fault]:
-    """A submission, predicted on ``where``: ``--device``, ``--workers``, ``--address``."""
-    from gitract_core.device import Runtime
-    from orchestrator.ensembles.prediction import ScanRows, choose_workers, write_predictions
+@dataclass(frozen=True)
+class _Where:
+    """Where scans are predicted: ``--device``, ``--workers``, ``--address``."""
 
-    device, workers, address = where
-    with ExitStack() as stack:
-        executor, nodes = reach(stack, local=address is None, address=address)
-        slots = choose_workers(nodes, len(index.scans), device, workers)
-        work = ScanRows(manifest, index, Runtime(slots.device, slots.cpus))
-        bar, progress = progress_bar("prediction")
-        with bar:
-            return write_predictions(work, out, executor, slots, progress)
+    device: str
+    workers: int | None
+    address: str | None
+
+
+def _predict(manifest: Path, index: Any, out: Path, where: _Where) -> list[Fault]:
+    from orchestrator.api.ensemble import write_submission
+
+    with progress_bar("prediction") as progress:
+        faults = write_submission(
+            manifest,
+            index,
+            out,
+            device=where.device,
+            workers=where.workers,
+            address=where.address,
+            say=console(stderr=True),
+            progress=progress,
+        )
+    return list(faults)
 
 
 def _predict_files(
-    model: tuple[Path, Any],
-    images: tuple[Path, Any],
-    target: tuple[Path | None, Any],
+    manifest: Path,
+    runtime: Runtime,
     *,
-    as_json: bool,
-) -> None:
-    """NIfTI or RTSTRUCT of scans; warnings and progress go to stderr."""
+    images: Path,
+    kind: Kind,
+    folder: Path,
+    file_format: FileFormat,
+) -> list[PredictedScan]:
+    """NIfTI or RTSTRUCT of scans; progress goes to stderr."""
     from gitract_core.optional_packages import require
 
     for package in ("nibabel", "pydicom", "contourpy"):
@@ -192,18 +208,14 @@ def _predict_files(
     from gitract_core.prediction.clinical import check_folder, check_sources, predict_sources
     from gitract_core.prediction.members import Members, Predictor
 
-    (manifest, runtime), folder = model, target[0] or Path("predictions")
-    check_folder(images[0], folder)
-    sources = find_sources(*images)
+    check_folder(images, folder)
+    sources = find_sources(images, kind)
     where = manifest if manifest.is_dir() else manifest.parent
     predictor = Predictor(Members.load(manifest), where, runtime)
-    bar, progress = progress_bar("reading")
-    with bar:
-        check_sources(sources, target[1], progress)
-    bar, progress = progress_bar("prediction")
-    with bar:
-        made = predict_sources(predictor, sources, (folder, target[1]), progress)
-    _print_files(folder, made, predictor.members.organs, as_json=as_json)
+    with progress_bar("reading") as progress:
+        check_sources(sources, file_format, progress)
+    with progress_bar("prediction") as progress:
+        return predict_sources(predictor, sources, folder, file_format, progress)
 
 
 def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_json: bool) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.app import app, console, open_run, print_json
+from orchestrator.cli.app import app
+from orchestrator.cli.screen import console, open_run, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,9 +41,7 @@ def status(
     """
     from rich.measure import Measurement
 
-    from orchestrator.results.status import read_status
-
-    found = read_status(open_run(run, bulky=False))
+    found = open_run(run, bulky=False).status()
     if as_json:
         print_json(found.to_json())
         return

@@ -97,10 +97,11 @@ def cross_fit(meter: OofMeter, method: Method) -> CrossFit:
     labels = np.unique(meter.folds)
     everywhere = np.ones(len(meter.cases), bool)
     sets = [everywhere, *(meter.folds != fold for fold in labels)]
-    n_organs = len(meter.source.organs)
+    bags = _choose_bags(meter, method, sets)
+    n_organs = meter.sums(_one(0, len(meter.lines))).shape[1]  # measured with the bags
     recipes = [
         Recipe(bag, _choose_rules(meter, bag, cases) if method.tune else (0,) * n_organs)
-        for bag, cases in zip(_choose_bags(meter, method, sets), sets, strict=True)
+        for bag, cases in zip(bags, sets, strict=True)
     ]
     announced = np.empty((len(meter.cases), n_organs, len(meter.score.columns)))
     for fold, recipe in zip(labels, recipes[1:], strict=True):

@@ -22,6 +22,7 @@ from gitract_core.files.atomic import write_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
 from orchestrator.storage.run_storage import StoreError
+from orchestrator.sweeps.events import SweepEvent
 
 if TYPE_CHECKING:
     from gitract_core.data.cache import CacheSource
@@ -119,6 +120,13 @@ class TrialEvent:
         ours = isinstance(error, GitractError) and fault != "lost"
         detail = "".join(traceback.format_exception(error))
         return cls(key, "error", None, _message(error, fault), detail, not ours, fault)
+
+    def for_listeners(self) -> SweepEvent:
+        """The event as those hear it who listen to the sweep."""
+        if self.record is None:
+            return SweepEvent(self.kind, self.key, reason=self.message, fault=self.fault)
+        metrics = dataclasses.asdict(self.record)
+        return SweepEvent(self.kind, self.key, int(metrics.pop("epoch")), metrics)
 
     @classmethod
     def lost(cls, key: str, what: str) -> TrialEvent:

@@ -145,12 +145,30 @@ def _rules_on(
     sums = np.zeros((len(rules), len(truth), len(score.columns)))
     for organ in range(len(truth)):
         seen: dict[bytes, np.ndarray] = {}  # many rules give one mask
-        one = slice(organ, organ + 1)
         for place, rule in enumerate(rules):
             mask = organ_mask(scan.probabilities[organ], scan.grid, rule)
             key = np.packbits(mask).tobytes()
             if key not in seen:
-                counted = score_scan(mask[None], truth[one], "diagonal", known=scan.known[one])
-                seen[key] = score.count(counted)[0]
+                known = scan.known[organ]
+                seen[key] = organ_sums(mask, truth[organ], known=known, score=score)
             sums[place, organ] = seen[key]
     return list(sums)
+
+
+def organ_sums(
+    mask: np.ndarray,
+    truth: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    score: Score = COMPETITION,
+) -> np.ndarray:
+    """Sums and counts of one organ of one scan, (columns,).
+
+    Args:
+        mask: boolean (slices, height, width).
+        truth: likewise.
+        known: boolean (slices,), where the annotation is known; None where it is throughout.
+        score: what is summed.
+    """
+    of_slices = None if known is None else known[None]
+    return score.count(score_scan(mask[None], truth[None], "diagonal", known=of_slices))[0]

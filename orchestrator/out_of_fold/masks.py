@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +37,7 @@ class OofScan:
     """
 
     scan: str
-    case: Any
+    case: str
     fold: int
     rows: pd.DataFrame
     probabilities: np.ndarray
@@ -68,7 +67,7 @@ class OofParts:
     """As ``OofScan``, with the probabilities of ``each`` candidate at its own size."""
 
     scan: str
-    case: Any
+    case: str
     fold: int
     rows: pd.DataFrame
     each: tuple[np.ndarray, ...]
@@ -137,7 +136,7 @@ class OofAverage:
         each = tuple(self._said(line, name, case) for line in self.lines)
         return OofParts(name, case, fold, rows, each, self.index)
 
-    def _said(self, line: CandidateScores, name: str, case: Any) -> np.ndarray:
+    def _said(self, line: CandidateScores, name: str, case: str) -> np.ndarray:
         """A candidate's mean over fold plans of what its network without this case said."""
         total: np.ndarray = np.zeros(1, np.float32)
         for number, plan in enumerate(self.plans):

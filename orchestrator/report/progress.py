@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.execution.executor import TrialEvent
-from orchestrator.steering.race_rule import Decision
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.run_directory import SweepDirectory
 from orchestrator.sweeps.trial_log import NAME, last_lines
@@ -75,11 +75,19 @@ class SweepProgress:
         if self.console.is_terminal:
             self.live.stop()
 
-    def __call__(self, event: TrialEvent) -> None:
+    def __call__(self, event: SweepEvent) -> None:
         """Take in one event."""
-        spec, cell = self.by_key[event.key], self.cells[event.key]
-        if event.record:
-            cell.epochs, cell.dice = event.record.epoch, event.record.dice
+        if event.kind == "proposed":
+            self._add(event.specs)
+        elif event.kind == "dropped":
+            self._drop(event)
+        else:
+            self._show_trial(event)
+
+    def _show_trial(self, event: SweepEvent) -> None:
+        spec, cell = self.by_key[event.trial], self.cells[event.trial]
+        if event.epoch is not None:
+            cell.epochs, cell.dice = event.epoch, event.metrics["dice"]
         if event.kind == "finished":
             self._read_score(spec)
         cell.alone = cell.alone or event.fault == "memory_shared"
@@ -93,7 +101,7 @@ class SweepProgress:
             parts = f"validation went in parts of {cell.validation_parts} slices"
             self._print(spec, f"memory ran out; {parts}, with the same result")
 
-    def add(self, specs: Sequence[TrialSpec]) -> None:
+    def _add(self, specs: Sequence[TrialSpec]) -> None:
         """Show the trials of a candidate that a search proposes.
 
         The table is drawn in another thread: nothing that it reads is changed, only replaced.
@@ -110,14 +118,12 @@ class SweepProgress:
             number, label = len(self.labels), self.labels[specs[0].candidate]
             self.console.print(Text(f"candidate {number} proposed: {label}"), soft_wrap=True)
 
-    def drop(self, decision: Decision) -> None:
-        """Show that racing dropped a candidate."""
-        for spec in self.specs:
-            if spec.candidate.key == decision.key:
+    def _drop(self, event: SweepEvent) -> None:
+        gone = {spec.candidate for spec in event.specs}
+        for spec in self.specs:  # those of further fold plans too
+            if spec.candidate in gone:
                 self.cells[spec.key].dropped = True
-        chance = "" if math.isnan(decision.probability) else f" {decision.probability:.3f}"
-        text = f"dropped after {decision.after_folds} folds: {decision.reason}{chance}"
-        self.console.print(Text(f"{decision.candidate}: {text}"), soft_wrap=True)
+        self.console.print(Text(f"{event.candidate}: {event.reason}"), soft_wrap=True)
 
     def _read_score(self, spec: TrialSpec) -> None:
         try:
@@ -130,13 +136,13 @@ class SweepProgress:
             cell.micro_batch = int(result.environment.get("micro_batch", 0))
             cell.validation_parts = int(result.environment.get("validation_parts", 0))
 
-    def _print_line(self, event: TrialEvent, spec: TrialSpec) -> None:
+    def _print_line(self, event: SweepEvent, spec: TrialSpec) -> None:
         if event.kind == "finished":
             done = sum(_is_over(c) for c in self.cells.values())
             text = f"score {self.cells[spec.key].score:.4f}, {self._remaining()}"
             self._print(spec, text, f"{done}/{self.total} ")
         elif event.kind == "error":
-            self._print(spec, event.message)
+            self._print(spec, event.reason)
             for line in last_lines(self._log(spec)):
                 self.console.print(Text(f"    {line}", style="dim"), soft_wrap=True)
         elif event.kind == "failed":
@@ -214,6 +220,16 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
     if cell.epochs:
         return Text(f"{alone}{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
     return Text(alone or "-", style="dim")
+
+
+@contextmanager
+def progress_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work counted as (done, total); silent where nothing can be drawn."""
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    drawn = console.is_terminal or console.is_jupyter
+    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def format_seconds(seconds: float) -> str:

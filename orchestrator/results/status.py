@@ -20,9 +20,9 @@ from gitract_core.errors import RunError, one_line, printable
 from gitract_core.files.atomic import read_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.steering.race_rule import dropped
 from orchestrator.sweeps import trial_log
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
+from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory
 from orchestrator.sweeps.run_lock import is_locked
 

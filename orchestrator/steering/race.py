@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.execution.executor import TrialEvent
 from orchestrator.steering.race_rule import Decision, RacingRule, decide, table, write_log
+from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -21,7 +22,7 @@ class Race:
             the first plan decide, and the other plans are for who is left.
         rule: when to drop.
         labels: of the candidates, for the log.
-        on_drop: told every decision that drops a candidate.
+        tell: takes an event ``dropped`` for every decision that drops a candidate.
     """
 
     def __init__(
@@ -30,9 +31,9 @@ class Race:
         specs: Sequence[TrialSpec],
         rule: RacingRule,
         labels: Mapping[Candidate, str],
-        on_drop: Callable[[Decision], None] = lambda decision: None,
+        tell: Listener = lambda event: None,
     ) -> None:
-        self.directory, self.rule, self.labels, self.on_drop = directory, rule, labels, on_drop
+        self.directory, self.rule, self.labels, self.tell = directory, rule, labels, tell
         self.first = specs[0].folds_fingerprint
         self.first_plan = [s for s in specs if s.folds_fingerprint == self.first]
         self.specs = {(s.candidate, s.fold): s for s in self.first_plan}
@@ -80,14 +81,14 @@ class Race:
         """None: a race thinks of no further candidates."""
         return ()
 
-    def __call__(self, event: TrialEvent) -> None:
+    def __call__(self, event: SweepEvent) -> None:
         """Take in one event."""
         if event.kind == "failed":
-            self.failed.add(event.key)
+            self.failed.add(event.trial)
         elif event.kind == "finished":
-            candidate = self.candidate_of[event.key]
+            candidate = self.candidate_of[event.trial]
             for fold in self.folds:
-                if self.specs[candidate, fold].key == event.key:
+                if self.specs[candidate, fold].key == event.trial:
                     self._read(self.specs[candidate, fold])
         if event.kind in ("finished", "failed"):
             self._advance()
@@ -127,7 +128,13 @@ class Race:
         self.racing = [c for c in self.racing if c.key not in gone]
         for decision in self.decisions[-len(new) :] if new else ():
             if decision.dropped:
-                self.on_drop(decision)
+                self.tell(self._event(decision))
+
+    def _event(self, decision: Decision) -> SweepEvent:
+        chance = "" if math.isnan(decision.probability) else f" {decision.probability:.3f}"
+        reason = f"dropped after {decision.after_folds} folds: {decision.reason}{chance}"
+        specs = tuple(s for s in self.specs.values() if s.candidate.key == decision.key)
+        return SweepEvent("dropped", candidate=decision.candidate, reason=reason, specs=specs)
 
     def _is_through(self, fold: int) -> bool:
         return all(self._is_over(c, fold) for c in self._starters())

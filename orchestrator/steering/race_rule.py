@@ -17,17 +17,17 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 
-from gitract_core.errors import RunError, one_line
+from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.statistics import CaseSums, bootstrap
+from orchestrator.sweeps.race_log import RaceLog, log_file, read_log
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 
@@ -131,7 +131,7 @@ def write_log(
         The decisions with their times.
     """
     file = log_file(directory)
-    log = _read(file) if file.is_file() else _Log(decisions=[])
+    log = read_log(file) if file.is_file() else RaceLog(decisions=[])
     before = {_made(d): d for d in (*log.get("earlier", ()), *log["decisions"])}
     now, dated = datetime.now(UTC).isoformat(timespec="seconds"), []
     for decision in decisions:
@@ -140,23 +140,6 @@ def write_log(
     values = {"rule": asdict(rule), "decisions": [asdict(d) for d in dated]}
     write_json(file, {**values, "earlier": [*before.values()]})
     return dated
-
-
-class _Logged(TypedDict):
-    after_folds: int
-    key: str
-    candidate: NotRequired[str]
-    probability: float | None
-    dropped: bool
-    reason: str
-    at: NotRequired[str | None]
-
-
-class _Log(TypedDict):
-    """What is read of ``racing.json``."""
-
-    decisions: list[_Logged]
-    earlier: NotRequired[list[_Logged]]
 
 
 def _made(decision: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -169,36 +152,8 @@ def revive(directory: SweepDirectory, candidates: Collection[Candidate]) -> None
     file = log_file(directory)
     if not file.is_file():
         return
-    log, keys = {**read_json(file), **_read(file)}, {c.key for c in candidates}
+    log, keys = {**read_json(file), **read_log(file)}, {c.key for c in candidates}
     gone = [d for d in log["decisions"] if d["dropped"] and d["key"] in keys]
     if gone:
         left = [d for d in log["decisions"] if d not in gone]
         write_json(file, {**log, "decisions": left, "earlier": [*log.get("earlier", ()), *gone]})
-
-
-def log_file(directory: SweepDirectory) -> Path:
-    """``racing.json`` of a run."""
-    return directory.path / "racing.json"
-
-
-def dropped(directory: SweepDirectory) -> dict[str, str]:
-    """Why candidates were dropped, by key; empty for a run without racing.
-
-    Raises:
-        RunError: the log is damaged.
-    """
-    file = log_file(directory)
-    if not file.is_file():
-        return {}
-    return {d["key"]: _reason(d) for d in _read(file)["decisions"] if d["dropped"]}
-
-
-def _read(file: Path) -> _Log:
-    return read_json(file, _Log, "remove the file; it is a log")
-
-
-def _reason(decision: _Logged) -> str:
-    probability = decision["probability"]
-    shown = "" if probability is None else f" {probability:.3f}"
-    folds = decision["after_folds"]
-    return f"dropped by racing after {folds} folds: {one_line(decision['reason'])}{shown}"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
-from orchestrator.execution.executor import TrialEvent
 from orchestrator.steering.race import Race
 from orchestrator.steering.tpe import Outcome, propose
-from orchestrator.sweeps.preparation import CheckedSweep, PreparedSweep
+from orchestrator.sweeps.events import Listener, SweepEvent
+from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.run_directory import SweepRecord
 from search_spaces.search import Search
 
@@ -28,18 +29,18 @@ class Searching:
     Args:
         sweep: with a search.
         race: drops candidates, if there is one; told all that is told here.
-        on_propose: told the trials of every new candidate.
+        tell: takes an event ``proposed`` for every new candidate.
     """
 
     def __init__(
         self,
         sweep: PreparedSweep,
         race: Race | None,
-        on_propose: Callable[[Sequence[TrialSpec]], None],
+        tell: Listener,
     ) -> None:
         assert sweep.search
         self.directory, self.search, self.race = sweep.directory, sweep.search, race
-        self.on_propose = on_propose
+        self.tell = tell
         self.to_come = sweep.record.to_come
         self.trials: dict[Candidate, list[TrialSpec]] = {}
         self.spec_of: dict[str, TrialSpec] = {}
@@ -72,20 +73,21 @@ class Searching:
         self.directory.write(dataclasses.replace(record, to_come=self.to_come))
         specs = record.specs([candidate] if candidate else [])
         self._enter(specs)
+        if candidate:  # told first: the race may drop it at once
+            label = candidate_labels(tuple(self.trials))[candidate]
+            self.tell(SweepEvent("proposed", candidate=label, specs=tuple(specs)))
         if self.race and specs:
             self.race.add(specs)
-        if specs:
-            self.on_propose(specs)
         return specs
 
-    def __call__(self, event: TrialEvent) -> None:
+    def __call__(self, event: SweepEvent) -> None:
         """Take in one event."""
         if self.race:
             self.race(event)
         if event.kind == "finished":
-            self._read(self.spec_of[event.key])
+            self._read(self.spec_of[event.trial])
         elif event.kind == "failed":
-            self.faults[event.key] = event.fault
+            self.faults[event.trial] = event.fault
 
     def _enter(self, specs: Sequence[TrialSpec]) -> None:
         for spec in specs:
@@ -136,7 +138,7 @@ def stand_ins(search: Search | None, record: SweepRecord) -> list[TrialSpec]:
     return record.specs([c for c, _ in zip(draws, range(record.to_come), strict=False)])
 
 
-def foreseen(checked: CheckedSweep) -> CheckedSweep:
+def foreseen(checked: PreparedSweep) -> PreparedSweep:
     """A sweep with random candidates in the place of those to come, to plan with."""
     extra = stand_ins(checked.search, checked.record)
     candidates = dict.fromkeys((*checked.record.candidates, *(s.candidate for s in extra)))

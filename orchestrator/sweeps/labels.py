@@ -27,6 +27,25 @@ def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     return labels
 
 
+def candidate_letters(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
+    """A letter a candidate, in the order in which they came into the run: A, B, ... Z, AA, AB.
+
+    A run adds candidates at the end and keeps their order, so that a letter stays.
+
+    >>> from gitract_core.spec import Candidate
+    >>> many = [Candidate.from_knobs({"training.epochs": n}) for n in range(1, 29)]
+    >>> letters = list(candidate_letters(many).values())
+    >>> letters[0], letters[25], letters[26], letters[27]
+    ('A', 'Z', 'AA', 'AB')
+    """
+    return {candidate: _letters(place) for place, candidate in enumerate(candidates)}
+
+
+def _letters(place: int) -> str:
+    before, last = divmod(place, 26)
+    return (_letters(before - 1) if before else "") + chr(ord("A") + last)
+
+
 def _setting(name: str, value: object, digits: int) -> str:
     leaf = name.rpartition(".")[2].replace("_", " ")
     if isinstance(value, float):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -84,44 +85,15 @@ class SweepRequest:
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """A sweep ready to run.
+    """A sweep whose request is in order; ``check`` writes nothing of it, ``prepare`` does.
 
     Attributes:
-        directory: the run directory, with its record and folds written.
+        directory: the run directory; with its record and folds once it is prepared.
         record: what is asked for in all, earlier sweeps into this directory included.
         specs: this request's trials.
         pending: those of them without a result, in the order in which they should start.
-        data: where trials find their data.
-        search: proposes ``record.to_come`` more candidates, or None.
-    """
-
-    directory: SweepDirectory
-    record: SweepRecord
-    specs: Sequence[TrialSpec]
-    pending: Sequence[TrialSpec]
-    data: TrialData
-    search: Search | None = None
-
-    @property
-    def trials_to_come(self) -> int:
-        """Trials of the candidates that the search has yet to propose."""
-        return self.record.to_come * len(self.record.specs(self.record.candidates[:1]))
-
-    def index(self) -> SliceIndex:
-        """The data set's slices, from the cache."""
-        return self.data.cache(self.specs[0].candidate.input.size).index
-
-
-@dataclass(frozen=True)
-class CheckedSweep:
-    """A request that is in order; nothing of it is written yet.
-
-    Attributes:
-        directory: the run directory, there or not.
-        record: what is asked for in all, earlier sweeps into this directory included.
-        specs: this request's trials.
-        pending: those of them without a result, in the order in which they should start.
-        index, plans: the data set, and its folds of every repeat.
+        index: the data set.
+        plans: its folds, one plan for each repeat.
         search: proposes ``record.to_come`` more candidates, or None.
     """
 
@@ -136,13 +108,23 @@ class CheckedSweep:
     @property
     def sizes(self) -> list[int]:
         """Sides of the caches that the trials need, those to come included, pixels."""
-        found = {spec.candidate.input.size for spec in self.specs}
+        sizes = {spec.candidate.input.size for spec in self.specs}
         if self.search and self.record.to_come:
-            found |= {candidate.input.size for candidate in self.search.corners()}
-        return sorted(found)
+            sizes |= {candidate.input.size for candidate in self.search.corners()}
+        return sorted(sizes)
+
+    @property
+    def trials_to_come(self) -> int:
+        """Trials of the candidates that the search has yet to propose."""
+        return self.record.to_come * len(self.record.specs(self.record.candidates[:1]))
+
+    @cached_property
+    def data(self) -> TrialData:
+        """Where trials find their data; of a prepared sweep alone."""
+        return self.directory.data(self.record)
 
 
-def check(request: SweepRequest) -> CheckedSweep:
+def check(request: SweepRequest) -> PreparedSweep:
     """Check candidates, data and run directory, and write nothing.
 
     Raises:
@@ -166,10 +148,10 @@ def check(request: SweepRequest) -> CheckedSweep:
     plans += further_plans(index, plans, _repeats(request, len(plans)))
     if before:
         candidates = request.candidates(before.candidates)
-    record = _record(request, candidates, (index, plans, before))
+    record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
     pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
-    return CheckedSweep(directory, record, specs, pending, index, plans, request.search)
+    return PreparedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
 def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep:
@@ -180,16 +162,15 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
     Raises:
         GitractError: the space, the data set or the run directory is not as it should be.
     """
-    checked = check(request)
-    for size in checked.sizes:
-        build_cache(checked.index, size, progress=progress)
-    directory, record = checked.directory, checked.record
+    sweep = check(request)
+    for size in sweep.sizes:
+        build_cache(sweep.index, size, progress=progress)
+    directory = sweep.directory
     there = len(directory.record().plans) if directory.record_file.is_file() else 0
-    for number, plan in enumerate(checked.plans[there:], there + 1):
-        plan.save(directory.repeat_file(number), checked.index)
-    directory.write(record)
-    trials = (checked.specs, checked.pending)
-    return PreparedSweep(directory, record, *trials, directory.data(record), checked.search)
+    for number, plan in enumerate(sweep.plans[there:], there + 1):
+        plan.save(directory.repeat_file(number), sweep.index)
+    directory.write(sweep.record)
+    return sweep
 
 
 def start_order(specs: Sequence[TrialSpec], finished: Collection[TrialSpec]) -> list[TrialSpec]:
@@ -259,9 +240,12 @@ def _repeats(request: SweepRequest, before: int) -> int:
 def _record(
     request: SweepRequest,
     candidates: tuple[Candidate, ...],
-    found: tuple[SliceIndex, Sequence[FoldPlan], SweepRecord | None],
+    *,
+    index: SliceIndex,
+    plans: Sequence[FoldPlan],
+    before: SweepRecord | None,
 ) -> SweepRecord:
-    index, (plan, *repeats), before = found
+    plan, *repeats = plans
     new = SweepRecord(
         candidates=candidates,
         n_folds=plan.n_splits,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gitract_core.spec import TrialSpec
-from orchestrator.execution.executor import TrialEvent
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.tracking.tracker import Tracker
 
 AWAY_SECONDS = 30.0  # between attempts to reach a tracker that failed
@@ -42,10 +42,10 @@ class Background:
         self._thread = threading.Thread(target=self._work, daemon=True, name=f"tracker {name}")
         self._thread.start()
 
-    def __call__(self, event: TrialEvent) -> None:
+    def __call__(self, event: SweepEvent) -> None:
         """Take note of an event; returns at once."""
         with self._changed:
-            self._waiting[event.key] = None
+            self._waiting[event.trial] = None
             self._changed.notify()
 
     def add(self, specs: Sequence[TrialSpec]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gitract_core.optional_packages import require
 from gitract_core.spec import TrialSpec
-from orchestrator.execution.executor import TrialEvent
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.tracking.background import Background
 from orchestrator.tracking.mlflow_runs import MlflowRuns
 from orchestrator.tracking.tracker import TrackedRun, Tracker
@@ -32,12 +32,15 @@ class Trackers:
     run: TrackedRun
     each: Sequence[Background]
 
-    def __call__(self, event: TrialEvent) -> None:
+    def __call__(self, event: SweepEvent) -> None:
         """Take note of an event; returns at once."""
-        for tracker in self.each:
-            tracker(event)
+        if event.kind == "proposed":
+            self._add(event.specs)
+        elif event.trial:
+            for tracker in self.each:
+                tracker(event)
 
-    def add(self, specs: Sequence[TrialSpec]) -> None:
+    def _add(self, specs: Sequence[TrialSpec]) -> None:
         """Further trials of the sweep."""
         self.run.add(specs)
         for tracker in self.each:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.execution.executor import TrialEvent
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule
 from orchestrator.steering.search import Searching, starters
 from orchestrator.steering.tpe import Outcome, propose
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from search_spaces import SearchSpace
@@ -54,7 +54,7 @@ def prepared(data: Path, out: Path, found: Search, **overrides: Any) -> Prepared
 def run(sweep: PreparedSweep, of: Quality = quality, **how: Any) -> StubExecutor:
     """The rest of a sweep."""
     executor = StubExecutor(sweep, of, **how)
-    course = Searching(sweep, None, lambda specs: None)
+    course = Searching(sweep, None, lambda event: None)
     with contextlib.suppress(KeyboardInterrupt):
         executor.run(sweep.pending, course, course)
     return executor
@@ -70,7 +70,7 @@ def raced(sweep: PreparedSweep, of: Quality = quality, **how: Any) -> tuple[Stub
     race = Race(sweep.directory, first, RacingRule(keep=2), labels)
     race.add([s for s in sweep.specs if s not in first])
     executor = StubExecutor(sweep, of, **how)
-    course = Searching(sweep, race, lambda specs: None)
+    course = Searching(sweep, race, lambda event: None)
     with contextlib.suppress(KeyboardInterrupt):
         executor.run(race.order(sweep.pending), course, course)
     return executor, race
@@ -88,5 +88,5 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[Candidate, Outcome]]:
     return seen
 
 
-def event(spec: TrialSpec, kind: Any, fault: Any = "") -> TrialEvent:
-    return TrialEvent(spec.key, kind, fault=fault)
+def event(spec: TrialSpec, kind: Any, fault: Any = "") -> SweepEvent:
+    return SweepEvent(kind, spec.key, fault=fault)

@@ -8,7 +8,8 @@ import numpy as np
 
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.execution.executor import Course, Fault, OnEvent, TrialEvent, Waiting
+from orchestrator.execution.executor import Course, Fault, Waiting
+from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.preparation import PreparedSweep
 
 Quality = Callable[[Candidate], float]
@@ -72,7 +73,7 @@ class StubExecutor:
         self.fault: Fault = fault
         self.started: list[TrialSpec] = []
 
-    def run(self, pending: Sequence[TrialSpec], course: Course, on_event: OnEvent) -> None:
+    def run(self, pending: Sequence[TrialSpec], course: Course, on_event: Listener) -> None:
         """Until nothing is wanted any more.
 
         Raises:
@@ -91,9 +92,9 @@ class StubExecutor:
             spec = running.pop(0)
             value = self.quality(spec.candidate)
             if not course.wanted(spec.key):
-                on_event(TrialEvent(spec.key, "stopped"))
+                on_event(SweepEvent("stopped", spec.key))
             elif value != value:
-                on_event(TrialEvent(spec.key, "failed", fault=self.fault))
+                on_event(SweepEvent("failed", spec.key, fault=self.fault))
             else:
                 write_result(self.sweep, spec, value)
-                on_event(TrialEvent(spec.key, "finished"))
+                on_event(SweepEvent("finished", spec.key))

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from gitract_core.spec import Candidate
-from orchestrator.execution.executor import TrialEvent
 from orchestrator.report.progress import SweepProgress
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.start import Trackers
 from tests.orchestrator.storage import test_remote_run as remote
@@ -179,9 +179,10 @@ def test_tables_and_trackers_take_what_comes_later(tiny: Path, tmp_path: Path) -
     noting, complaints = Noting(run), list[str]()
     background = Background("noting", lambda: noting, first, complaints.append)
     trackers = Trackers(run, [background])
-    progress.add(later)
-    trackers.add(later)
-    event = TrialEvent(later[0].key, "failed", fault="error")
+    proposed = SweepEvent("proposed", candidate="dice", specs=tuple(later))
+    progress(proposed)
+    trackers(proposed)
+    event = SweepEvent("failed", later[0].key, fault="error")
     progress(event)
     trackers(event)
     background.close()

@@ -9,7 +9,6 @@ import dataclasses
 import errno
 import os
 import re
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -210,7 +209,11 @@ def test_diverged_trial_is_not_tried_again_and_is_shown_as_diverged(
     console = Console(file=text, width=100)
     events: list[TrialEvent] = []
     with SweepProgress(console, sweep.directory, sweep.specs) as progress:
-        both: Callable[[TrialEvent], None] = lambda e: (events.append(e), progress(e))[1]  # noqa: E731
+
+        def both(event: TrialEvent) -> None:
+            events.append(event)
+            progress(event.for_listeners())
+
         LocalExecutor().run(jobs_of(sweep, retries=3), both)
         console.print(progress._table())
     errors = [(e.key, e.kind, e.fault) for e in events if e.kind in ("error", "failed")]

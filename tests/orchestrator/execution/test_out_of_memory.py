@@ -156,7 +156,7 @@ def test_both_steps_are_told(tiny: Path, tmp_path: Path) -> None:
     progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
     with device_of(SmallDevice(2)) as _:
         (event,) = attempt(spec, shared)
-        progress(event)
+        progress(event.for_listeners())
         ToRunAlone(shared).note(event)
         assert (event.kind, event.fault, event.may_pass) == ("error", "memory_shared", True)
         assert (
@@ -168,7 +168,7 @@ def test_both_steps_are_told(tiny: Path, tmp_path: Path) -> None:
         assert "alone" in text.getvalue().splitlines()[-2]
         assert read_status(sweep.directory).trials[0].alone
         for event in attempt(spec, shared.alone()):
-            progress(event)
+            progress(event.for_listeners())
     assert "memory ran out; batches of 4 went in parts of 2 slices" in text.getvalue()
     told = read_status(sweep.directory).trials[0]
     assert (told.state, told.alone, told.micro_batch) == ("finished", True, 2)

@@ -71,11 +71,11 @@ def test_a_failing_trial_shows_its_last_lines(tiny: Path, tmp_path: Path, ray: b
 
         connect()
         try:
-            RayExecutor().run(jobs, progress)
+            RayExecutor().run(jobs, lambda event: progress(event.for_listeners()))
         finally:
             disconnect()
     else:
-        LocalExecutor().run(jobs, progress)
+        LocalExecutor().run(jobs, lambda event: progress(event.for_listeners()))
     log = files.directory / NAME
     said = log.read_text()
     assert re.findall(r"=== attempt (\d)", said) == ["1", "2"], "an attempt a header"

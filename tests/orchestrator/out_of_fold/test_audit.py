@@ -22,7 +22,7 @@ from gitract_core.metrics.annotation_audit import (
     rank_scans,
     slice_disagreement_px,
 )
-from gitract_core.organs import CONTEST
+from gitract_core.organs import CONTEST, Organs
 from gitract_core.phantom import write_phantom
 from gitract_core.phantom.faults import plant_faults
 from gitract_core.spec import Candidate
@@ -135,6 +135,36 @@ def test_only_confident_contradiction_counts_in_a_slice() -> None:
     wrong = slice_disagreement_px(p, truth)
     assert wrong[0, 0] == pytest.approx(0.8 + 0.8)
     assert wrong[1:].sum() == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_any_number_of_organs_is_examined(count: int) -> None:
+    truth = np.concatenate([blob(seed) for seed in range(-(-count // 3))])[:count]
+    seen = np.stack([prediction_of(one[None], 1, 1.0)[0] for one in truth])
+    found = examine_scan(seen, truth)
+    assert found.dice.shape == (count,)
+    if count == 1:
+        assert found.swap[1] == 0  # there is nothing to swap with
+        return
+    order = [1, 0, *range(2, count)]
+    places, gain = examine_scan(seen, truth[order]).swap
+    assert places == (0, 1)
+    assert gain > 1 / count
+
+
+def test_what_is_not_known_explains_nothing() -> None:
+    """An organ that nobody looked for is no swap, no shift and no slice without annotation."""
+    truth = blob(0)
+    seen = truth * np.float32(0.9)
+    whole = examine_scan(seen, truth)
+    known = np.array([1, 1, 0])[:, None, None, None]
+    partly = examine_scan(seen * known, truth * known > 0)
+    assert np.isnan(partly.dice[2])
+    assert partly.dice[:2] == pytest.approx(whole.dice[:2])
+    assert max(partly.swap[1], partly.shift_px[1], partly.missing[1]) < 0.02
+    organs = Organs(("liver", "spleen", "aorta"))
+    suspects = rank_scans({"whole": whole, "partly": partly}, 40, organs=organs)
+    assert max(one.suspicion for one in suspects) < 0.05
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gitract_core.organs import CONTEST, Organs
 from orchestrator.report.page import render_page
 from orchestrator.report.paper.curves import smoothed
+from tests.support.many_organs import organ_names
 from tests.support.tiny_report import HOSTILE, RUN_NAME, sweep_three, values_of
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -227,13 +229,59 @@ def test_other_selects_redraw(show: Show, values: dict[str, Any]) -> None:
     before = places.locator("figure svg path").first.get_attribute("d")
     places.get_by_label("candidate").select_option("2")
     assert places.locator("figure svg path").first.get_attribute("d") != before
-    page.locator("#cases").get_by_label("measure").select_option("stomach")
+    page.locator("#cases").get_by_label("measure").select_option(label="Dice of stomach")
     shown = page.locator("#cases tbody td").all_inner_texts()
-    expected = np.ravel(values["cases"]["values"]["stomach"])
-    assert [float(text) for text in shown] == pytest.approx(expected, abs=0.0051)
+    expected = np.ravel(values["cases"]["dice"][2])
+    assert [float(text) for text in shown] == pytest.approx(expected, abs=0.0056)
     page.locator("#cost").get_by_role("combobox").select_option("parameters")
     assert "parameters" in page.locator("#cost figure svg").text_content()
     assert "+.0123" in page.locator("#pairs p").first.inner_text()
+
+
+def of_many_organs(values: dict[str, Any], count: int) -> dict[str, Any]:
+    """The same run as if it had so many organs, all like its own in turns."""
+    many, names, own = copy.deepcopy(values), organ_names(count), CONTEST.names
+    like = {name: own[place % len(own)] for place, name in enumerate(names)}
+    many["run"]["organs"] = [{"key": name, "name": name.replace("_", " ")} for name in names]
+    many["run"]["telling"] = [0, 1, count - 1]
+    for row in many["leaderboard"]["rows"]:
+        row |= {f"{n}_{m}": row[f"{o}_{m}"] for n, o in like.items() for m in ("dice", "hausdorff")}
+    many["cases"]["dice"] = [many["cases"]["dice"][place % len(own)] for place in range(count)]
+    for one in many["places"]:
+        for part in ("tenths", "by_size"):
+            one[part] = {name: one[part][organ] for name, organ in like.items()}
+    for scan in many["gallery"]["scans"]:
+        for one in scan["slices"]:
+            for part in ("truth", "predicted", "dice"):
+                one[part] = [one[part][place % len(own)] for place in range(count)]
+            one["unknown"] = [count - 1]
+    return many
+
+
+def test_forty_organs_fit_and_those_drawn_can_be_chosen(
+    show: Show, values: dict[str, Any], file: Path
+) -> None:
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(render_page(of_many_organs(values, 40)), encoding="utf-8")
+    try:
+        page = show(320).page
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        for details in page.locator("summary").all():
+            details.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        drawn = page.locator("#places figure").first.locator("svg path[stroke]")
+        assert drawn.count() == 3
+        page.locator("#places").get_by_label("vertebra 17").check()
+        assert drawn.count() == 4
+        assert page.locator("#organs table").first.locator("tbody tr").count() == 40
+        caption = page.locator("#gallery figcaption").first.inner_text()
+        assert "and 32 more" in caption
+        assert caption.endswith("not known and not scored: vertebra 40")
+        tint = page.locator("#gallery .tint.organ-3").first
+        color = tint.evaluate("node => getComputedStyle(node).getPropertyValue('--organ').trim()")
+        assert color == Organs(organ_names(40)).colors["vertebra_04"]
+    finally:
+        file.write_text(whole, encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [390, 320, 1280])

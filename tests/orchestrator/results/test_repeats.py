@@ -121,7 +121,7 @@ def test_out_of_fold_is_the_mean_over_plans(run: SweepDirectory) -> None:
     line = board.ranked[0]
     average = OofAverage(run, [line])
     scan = average.scans[0]
-    case = int(scan.removeprefix("case").partition("_")[0])
+    case = scan.removeprefix("case").partition("_")[0]
     said = []
     for plan, repeat in zip(run.plans(record), record.plans, strict=True):
         fold = plan.fold_of_case[case]

@@ -14,14 +14,16 @@ from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
-from orchestrator.execution.executor import TrialEvent, Waiting
+from orchestrator.execution.executor import Waiting
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
 from orchestrator.statistics import CaseSums
 from orchestrator.steering.race import Race
-from orchestrator.steering.race_rule import RacingRule, decide, dropped, log_file, revive
+from orchestrator.steering.race_rule import RacingRule, decide, revive
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from orchestrator.sweeps.race_log import dropped, log_file
 from tests.support.simulated_sweeps import World, simulate
 from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
@@ -71,12 +73,12 @@ class FakeExecutor:
                 raise KeyboardInterrupt
             if not race.wanted(spec.key):
                 self.stopped.append(spec)
-                race(TrialEvent(spec.key, "stopped"))
+                race(SweepEvent("stopped", spec.key))
             elif spec.candidate.loss == self.fail and spec.fold >= self.fail_from:
-                race(TrialEvent(spec.key, "failed"))
+                race(SweepEvent("failed", spec.key))
             else:
                 self._write(spec)
-                race(TrialEvent(spec.key, "finished"))
+                race(SweepEvent("finished", spec.key))
 
     def finish(self, specs: Sequence[TrialSpec]) -> None:
         for spec in specs:

@@ -9,8 +9,9 @@ import pytest
 
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.statistics import CaseSums
-from orchestrator.steering.race_rule import RacingRule, decide, dropped
+from orchestrator.steering.race_rule import RacingRule, decide
 from orchestrator.sweeps.preparation import SweepRequest, prepare
+from orchestrator.sweeps.race_log import dropped
 from tests.support.searching_sweep import asked, prepared, quality, raced, search, space, tried
 
 

@@ -19,7 +19,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from gitract_core.results.trial_result import EpochRecord, read_history, write_history
 from gitract_core.spec import TrialSpec
-from orchestrator.execution.executor import TrialEvent
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.tensorboard import TensorBoardFiles
@@ -117,7 +117,7 @@ def test_a_failing_tracker_warns_once_and_gets_all_when_it_is_back(
     warnings: list[str] = []
     tracker = Background("Flaky", Flaky, sweep.specs, warnings.append)
     for spec in sweep.specs:
-        tracker(TrialEvent(spec.key, "epoch"))
+        tracker(SweepEvent("epoch", spec.key))
     while not warnings:
         time.sleep(0.01)
     time.sleep(0.1)
@@ -136,7 +136,7 @@ def test_a_tracker_that_hangs_holds_nobody_up(sweep: PreparedSweep) -> None:
         raise OSError
 
     tracker = Background("Deaf", hang, sweep.specs, warnings.append)
-    tracker(TrialEvent(sweep.specs[0].key, "epoch"))
+    tracker(SweepEvent("epoch", sweep.specs[0].key))
     tracker.close(patience=0.1)
     assert "still busy" in warnings[0]
     never.set()
@@ -268,7 +268,7 @@ def test_a_server_that_is_gone_is_one_line(sweep: PreparedSweep) -> None:
     run, uri = TrackedRun(sweep.directory, sweep.specs), f"http://127.0.0.1:{free_port()}"
     tracker = Background("MLflow", lambda: MlflowRuns(run, uri), sweep.specs, warnings.append)
     tell(run, sweep.specs[0], 2)
-    tracker(TrialEvent(sweep.specs[0].key, "epoch"))
+    tracker(SweepEvent("epoch", sweep.specs[0].key))
     tracker.close()
     assert len(warnings) == 1
     assert warnings[0].startswith("MLflow: expected a tracker that answers, got")

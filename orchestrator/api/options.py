@@ -1,0 +1,139 @@
+"""What a sweep can be asked for: one frozen value for Python and for the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gitract_core.errors import GitractError, SpaceError
+
+if TYPE_CHECKING:
+    from orchestrator.sweeps.preparation import SweepRequest
+
+DEMO_DATA = Path("data/phantom-demo")
+DEMO_CASES, DEMO_SLICES = 11, 16  # two cases in every fold, so that there are intervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """The options of ``sweep`` and ``plan``.
+
+    Attributes:
+        data: the contest folder with ``train.csv`` and ``train/``; None for the demo's phantom.
+        space: name of a search space, a YAML file, or what such a file holds as a dictionary;
+            None for ``demo`` without ``data`` and ``paper`` with it.
+        out: run directory or ``s3://BUCKET/FOLDER``; ``runs/SPACE`` if left out.
+        folds: number of folds; by default the space's.
+        repeats: number of fold plans; by default as many as the run has, or one.
+        exclude: scans to leave out; ``faulty`` for the known faulty scans of the contest.
+        knobs: values by dotted name that replace those of every candidate.
+        precision: ``auto``, ``bf16`` or ``fp32``; by default the space's.
+        address: of a running Ray cluster, or ``auto``; None for a Ray session of its own.
+        local: worker processes of this machine in place of Ray.
+        trials_per_gpu: a number, or ``auto``: measured where there is a GPU.
+        cpus_per_trial: processors, and threads, of a trial; by default shared out.
+        oof: ``keep`` out-of-fold probabilities, or ``none``: predicted again when needed.
+        checkpoint_minutes: how often a trial saves its state inside an epoch; 0: after epochs.
+        keep_state: keep the last state of trials, so that more epochs go on from there.
+        race: drop candidates between folds that have no chance of being among the best.
+        race_keep: the number of best candidates that the race looks for.
+        retries: further attempts of a failed trial.
+        tensorboard: write event files to ``RUN/tensorboard``.
+        mlflow: also log to the MLflow at this address.
+    """
+
+    data: Path | None = None
+    space: str | Path | Mapping[str, Any] | None = None
+    out: Path | None = None
+    folds: int | None = None
+    repeats: int | None = None
+    exclude: tuple[str, ...] = ()
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    address: str | None = None
+    local: bool = False
+    trials_per_gpu: str | int = "auto"
+    cpus_per_trial: int | None = None
+    oof: Literal["keep", "none"] = "keep"
+    checkpoint_minutes: float = 10.0
+    keep_state: bool = True
+    race: bool = False
+    race_keep: int = 3
+    retries: int = 1
+    tensorboard: bool = True
+    mlflow: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data", "out"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+        object.__setattr__(self, "exclude", tuple(self.exclude))
+        if self.oof not in ("keep", "none"):
+            raise GitractError("oof", "keep or none", repr(self.oof), "pass one of them")
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the demo's phantom stands in for a data set."""
+        return self.data is None
+
+    def on(self, data: Path) -> SweepOptions:
+        """The same options on a data set; the space stays that of the demo where it was."""
+        space = self.space if self.space is not None else ("demo" if self.is_demo else "paper")
+        return dataclasses.replace(self, data=data, space=space)
+
+    def request(self, command: str) -> SweepRequest:
+        """What is to be trained.
+
+        Args:
+            command: how the sweep was asked for, for the run's record.
+
+        Raises:
+            SpaceError: no such space, or a bad knob.
+        """
+        from gitract_core.data.folds import ORGANIZERS_BLACKLIST
+        from orchestrator.sweeps.preparation import SweepRequest
+        from search_spaces import load_space
+
+        asked = self.on(DEMO_DATA if self.data is None else self.data)
+        assert asked.data is not None
+        assert asked.space is not None
+        space = load_space(asked.space)
+        if self.folds is not None:
+            space = dataclasses.replace(space, folds=self.folds)
+        overrides = dict(self.knobs)
+        if self.precision is not None:
+            overrides["training.precision"] = self.precision
+        names = [scan for scan in self.exclude if scan != "faulty"]
+        if "faulty" in self.exclude:
+            train = asked.data / "train"
+            names += [scan for scan in ORGANIZERS_BLACKLIST if any(train.glob(f"*/{scan}"))]
+        return SweepRequest(
+            data=asked.data,
+            space=space,
+            out=self.out or Path("runs") / space.name,
+            exclude=tuple(dict.fromkeys(names)),
+            overrides=tuple(overrides.items()),
+            command=command,
+            repeats=self.repeats,
+        )
+
+
+def knobs_of_texts(settings: list[str]) -> dict[str, Any]:
+    """Knobs by dotted name from texts ``KNOB=VALUE``, as the command line has them.
+
+    Raises:
+        SpaceError: no ``=``, or a value that is not plain.
+    """
+    from search_spaces.loader import plain_value
+
+    knobs = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            remedy = "write training.epochs=10, for example"
+            raise SpaceError("--set", "KNOB=VALUE", repr(text), remedy)
+        knobs[name.strip()] = plain_value(value)
+    return knobs

@@ -1,0 +1,291 @@
+"""A run as an object: its ranking, curves, comparisons, out-of-fold masks and ensembles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gitract_core.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchestrator.api.ensemble import RunEnsemble
+    from orchestrator.api.out_of_fold import OutOfFold
+    from orchestrator.out_of_fold.annotation_audit import Audit
+    from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+    from orchestrator.results.status import RunStatus
+    from orchestrator.results.verdict import Verdict
+    from orchestrator.storage.run_storage import RunStorage
+    from orchestrator.sweeps.run_directory import SweepDirectory
+
+
+def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
+    """A run that ``sweep`` made.
+
+    >>> run = open_run("runs/paper")  # doctest: +SKIP
+
+    Args:
+        path: run directory, or ``s3://BUCKET/FOLDER``, of which this machine keeps a mirror; the
+            newest directory under ``runs/`` if left out.
+        bulky: also bring weights and probabilities here from an object store.
+
+    Raises:
+        RunError: there is no run.
+    """
+    from orchestrator.storage.local_folder import LocalRun
+    from orchestrator.storage.opening import existing_run, storage_at
+    from orchestrator.sweeps.run_directory import SweepDirectory
+
+    if path is None:
+        newest = SweepDirectory.existing(None)
+        return Run(newest, LocalRun(newest.path))
+    storage = storage_at(Path(path))
+    return Run(existing_run(storage, bulky=bulky), storage)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a sweep, finished or not.
+
+    Figures are read once and kept: open the run again to see what a sweep adds meanwhile.
+
+    Attributes:
+        directory: its files.
+        storage: where it lives.
+    """
+
+    directory: SweepDirectory
+    storage: RunStorage
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    @cached_property
+    def board(self) -> Leaderboard:
+        """The candidates with their results, best first."""
+        from orchestrator.results.leaderboard import build_leaderboard
+
+        return build_leaderboard(self.directory)
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """What the ranking is worth; None where nothing is ranked."""
+        from orchestrator.results.verdict import judge
+
+        return judge(self.board)
+
+    @cached_property
+    def letters(self) -> dict[str, CandidateScores]:
+        """The candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
+        from orchestrator.api.comparison import by_letter
+
+        return by_letter(self.board)
+
+    @property
+    def failures(self) -> dict[str, tuple[str, ...]]:
+        """Why candidates are not ranked, by label, a line for each missing fold."""
+        return {line.label: line.reasons for line in self.board.unranked}
+
+    def leaderboard(self) -> pd.DataFrame:
+        """One row a candidate, ranked ones first.
+
+        Columns are named as in scikit-learn's ``cv_results_`` where it has a name for them:
+        ``rank_test_score``, ``mean_test_score``, ``std_test_score``, ``split0_test_score``, ...,
+        ``param_<knob>``; beside them ``letter``, ``candidate``, ``score_low`` and ``score_high``
+        (95 % interval over patients), ``tied_with_first``, Dice and Hausdorff score of each organ,
+        costs, and ``reason`` where a candidate is not ranked.
+        """
+        import pandas as pd
+
+        from orchestrator.report.tables import table_rows
+
+        letters = {line.label: name for name, line in self.letters.items()}
+        rows = [_as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
+        table = pd.DataFrame(rows)
+        table.insert(1, "letter", [letters[label] for label in table["candidate"]])
+        table["rank_test_score"] = table["rank_test_score"].astype("Int64")
+        return table
+
+    def compare(self, a: str | int, b: str | int) -> pd.DataFrame:
+        """The difference of two candidates, or of two values of a knob; positive if ``a`` leads.
+
+        Args:
+            a: a rank (``1``), a letter (``"A"``), a candidate's label, or ``"knob=value"``. With a
+                knob, every pair of ranked candidates that agree in all other knobs counts.
+            b: likewise.
+
+        Returns:
+            One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
+            patients, with the luck of training), ``p`` (two-sided signed-rank test over patients),
+            ``pairs`` of candidates, ``cases``, ``folds``, and what ``a`` and ``b`` stand for.
+
+        Raises:
+            RunError: no such candidate, a candidate that is not ranked, or no pair.
+        """
+        import pandas as pd
+
+        from orchestrator.api.comparison import compare
+
+        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()])
+
+    def history(self) -> pd.DataFrame:
+        """One row an epoch of every finished trial: ``candidate``, ``letter``, ``fold``, metrics.
+
+        Raises:
+            RunError: no trial is finished.
+        """
+        from dataclasses import asdict
+
+        import pandas as pd
+
+        from orchestrator.results.histories import read_histories
+
+        letters = {line.label: name for name, line in self.letters.items()}
+        return pd.DataFrame(
+            {
+                "candidate": line.label,
+                "letter": letters[line.label],
+                "fold": trial.fold,
+                **asdict(record),
+            }
+            for line in read_histories(self.directory).candidates
+            for trial in line.trials
+            for record in trial.records
+        )
+
+    def out_of_fold(self, scan: str, candidate: str | int = 1) -> OutOfFold:
+        """What a candidate's networks say of a scan whose patient they have not seen.
+
+        Args:
+            scan: its name, for example ``case123_day20``.
+            candidate: as in ``compare``; the first of the ranking if left out.
+
+        Raises:
+            DataError: no such scan.
+            RunError: no such candidate, or its probabilities are damaged.
+        """
+        from orchestrator.api.comparison import ranked_candidate
+        from orchestrator.api.out_of_fold import read_out_of_fold
+
+        return read_out_of_fold(self.directory, ranked_candidate(self.board, str(candidate)), scan)
+
+    def ensemble(
+        self,
+        top: int = 3,
+        *,
+        weights: Literal["equal", "greedy"] = "equal",
+        tune: bool = False,
+        flip: bool = False,
+        progress: Progress = silent,
+    ) -> RunEnsemble:
+        """Average the best candidates, and score the average out of fold.
+
+        Args:
+            top: number of candidates; with greedy weights the number of steps.
+            weights: ``equal``, or ``greedy`` selection (Caruana 2004).
+            tune: also choose threshold and post-processing for each organ.
+            flip: try averaging with mirrored slices; kept if it scores higher.
+            progress: called with (steps done, all steps).
+
+        Raises:
+            RunError: fewer candidates are complete.
+        """
+        from orchestrator.api.ensemble import RunEnsemble
+        from orchestrator.ensembles.ensemble import make_ensemble
+        from orchestrator.ensembles.selection import Method
+
+        method = Method(top, weights, tune, flip)
+        return RunEnsemble(make_ensemble(self.directory, self.board, method, progress), self.board)
+
+    def audit(self, top: int = 3, progress: Progress = silent) -> Audit:
+        """Scans and slices whose annotation contradicts out-of-fold predictions most.
+
+        Args:
+            top: number of candidates whose predictions are averaged.
+            progress: called with (scans done, all scans).
+        """
+        from orchestrator.out_of_fold.annotation_audit import audit_run
+
+        return audit_run(self.directory, self.board, top, progress)
+
+    def status(self) -> RunStatus:
+        """How far every trial is, from the run's files as they are now."""
+        from orchestrator.results.status import read_status
+
+        return read_status(self.directory)
+
+    def report(
+        self,
+        *,
+        csv: Path | None = None,
+        markdown: Path | None = None,
+        html: Path | None = None,
+        progress: Progress = silent,
+    ) -> list[Path]:
+        """Write the ranked table or the page with everything; returns the files written."""
+        from orchestrator.report import write_csv, write_markdown
+
+        if csv:
+            write_csv(self.board, Path(csv), self.verdict)
+        if markdown:
+            write_markdown(self.board, Path(markdown), self.verdict)
+        if html:
+            from orchestrator.report.page import write_page
+
+            write_page(self.directory, self.board, self.verdict, Path(html), progress)
+        return [Path(file) for file in (csv, markdown, html) if file]
+
+    def write_report(self) -> list[Path]:
+        """Write all of ``report`` into ``RUN/report``."""
+        folder = self.path / "report"
+        return self.report(
+            csv=folder / "leaderboard.csv",
+            markdown=folder / "leaderboard.md",
+            html=folder / "report.html",
+        )
+
+    def store(self) -> None:
+        """Make reports and ensembles safe where the run lives; of no effect in a local folder."""
+        for name in ("report", "ensembles"):
+            if (self.path / name).is_dir():
+                self.storage.push(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Ranking and statistics as plain values: what ``report --json`` prints."""
+        from orchestrator.report.tables import table_rows
+
+        return {
+            "run": str(self.path),
+            "leaderboard": table_rows(self.board, self.verdict),
+            "statistics": self.verdict and self.verdict.to_json(),
+        }
+
+    def _repr_html_(self) -> str:
+        from orchestrator.api.notebook import run_html
+
+        return run_html(self.path, self.board, self.verdict)
+
+
+_SCIKIT_LEARN_NAMES = {
+    "rank": "rank_test_score",
+    "score": "mean_test_score",
+    "score_sd": "std_test_score",
+}
+
+
+def _as_scikit_learn(row: dict[str, Any]) -> dict[str, Any]:
+    renamed = {}
+    for name, value in row.items():
+        if name.startswith("knob."):
+            new = f"param_{name.removeprefix('knob.')}"
+        elif name.startswith("fold") and name.endswith("_score"):
+            new = f"split{name[len('fold') : -len('_score')]}_test_score"
+        else:
+            new = _SCIKIT_LEARN_NAMES.get(name, name)
+        renamed[new] = value
+    return renamed

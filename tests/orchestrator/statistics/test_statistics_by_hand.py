@@ -1,0 +1,372 @@
+"""Statistics against textbook formulas and slow loops, to the last digit.
+
+Simulations with a known truth allow an error of some percent, in which a wrong n hides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy.special import stdtr
+from scipy.stats import ttest_1samp
+
+from orchestrator.statistics import (
+    Bootstrap,
+    CaseSums,
+    Components,
+    analyse,
+    bbc_cv,
+    bootstrap,
+    compare_with_first,
+    corrected_t,
+    holm,
+    repeated,
+    settle,
+    variance_components,
+)
+from orchestrator.statistics import components as components_module
+from orchestrator.statistics import luck as luck_module
+from orchestrator.statistics.comparisons import simultaneous_p
+from orchestrator.statistics.components import OwnLuck
+from orchestrator.statistics.luck import Moderated, moderated_variances
+from tests.support.simulated_sweeps import World, simulate
+
+WORKED = np.array([0.010, 0.004, 0.012, 0.002, 0.009])
+
+
+def table_of(
+    scores: np.ndarray, folds: np.ndarray, training: Sequence[int] = (), rows: float = 10.0
+) -> CaseSums:
+    """A table with the given case scores, (candidates, cases), all cases of one size."""
+    ones = np.ones_like(scores)
+    values = np.stack([rows * scores, rows * ones, scores, ones], axis=-1)[:, :, None]
+    names = tuple(f"c{place}" for place in range(len(scores)))
+    cases = tuple(map(str, range(scores.shape[1])))
+    return CaseSums(names, cases, folds, values, np.array(training, np.int64))
+
+
+def known_luck(variance: float, df: int = 10**7, sampling: float = 0.0) -> Components:
+    """Components whose luck of training is as good as known."""
+    return Components(0, 0, 0, 0, variance, variance + sampling, sampling, df)
+
+
+def test_sums_of_plans_are_added_and_not_replaced() -> None:
+    plans = simulate(World((0.0, 0.1), n_cases=10, n_plans=3), np.random.default_rng(0)).tables
+    both = repeated(plans)
+    assert both.values == pytest.approx(plans[0].values + plans[1].values + plans[2].values)
+    assert both.fold_scores() == pytest.approx(np.hstack([p.fold_scores() for p in plans]))
+
+
+def test_holm_never_falls_below_a_smaller_p() -> None:
+    """.01 x 3 = .03, .02 x 2 = .04, .021 x 1 = .021, which is below the one before."""
+    assert holm([0.021, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.5, 0.6]) == pytest.approx([1, 1])
+    assert holm([0.03, 0.03, 0.03]) == pytest.approx([0.09] * 3)
+
+
+def test_the_report_s_corrected_test_has_the_ratio_of_one_to_k_less_one() -> None:
+    """Four folds are trained on for one that is judged: t 2.61, p .0591, and not 2.77, .0504."""
+    scores = np.full((2, 10), 0.5)
+    folds = np.arange(10) // 2
+    scores[0] += WORKED[folds] + np.tile([-0.001, 0.001], 5)
+    found = analyse(table_of(scores, folds), draws=50)
+    test = found.candidates[1].corrected_t
+    assert test.mean == pytest.approx(WORKED.mean())
+    assert (round(test.t, 2), round(test.p, 4)) == (2.61, 0.0591)
+    own = found.candidates[0].corrected_t
+    expected = corrected_t(0.5 + WORKED, 1 / 4)
+    assert (own.mean, own.low, own.high) == pytest.approx(
+        (expected.mean, expected.low, expected.high)
+    )
+
+
+def test_the_corrected_test_over_repeats_keeps_the_ratio_of_one_plan() -> None:
+    """Fifteen folds, still four parts trained on for one judged: 1/15 + 1/4."""
+    sums = simulate(World((0.05, 0.0), n_plans=3), np.random.default_rng(5))
+    found = analyse(sums, draws=50).candidates[1].corrected_t
+    d = np.subtract(*sums.fold_scores())
+    t = d.mean() / math.sqrt((1 / 15 + 1 / 4) * d.var(ddof=1))
+    assert found.t == pytest.approx(t)
+    assert found.p == pytest.approx(2 * stdtr(14, -abs(t)))
+
+
+def test_intervals_of_the_corrected_test_have_the_level_asked_for() -> None:
+    found = corrected_t(WORKED, 0, level=0.8)
+    usual = ttest_1samp(WORKED, 0).confidence_interval(0.8)
+    assert (found.low, found.high) == pytest.approx((usual.low, usual.high))
+    two = corrected_t([0.01, 0.03])
+    assert two.t == pytest.approx(0.02 / math.sqrt((1 / 2 + 1) * 0.0002))
+
+
+def test_components_are_those_of_the_classical_table() -> None:
+    """Mean squares by loops over a balanced table of candidates, folds and cases."""
+    random = np.random.default_rng(2)
+    a, f, n = 4, 3, 5
+    y = 0.5 + random.normal(0, 0.05, (a, 1, 1)) + random.normal(0, 0.05, (1, f, 1))
+    y = y + random.normal(0, 0.03, (1, f, n)) + random.normal(0, 0.04, (a, f, 1))
+    y = y + random.normal(0, 0.01, (a, f, n))
+    found = variance_components(table_of(y.reshape(a, -1), np.repeat(np.arange(f), n)))
+    mean = {
+        "a": y.mean(axis=(1, 2)),
+        "f": y.mean(axis=(0, 2)),
+        "fi": y.mean(axis=0),
+        "af": y.mean(axis=2),
+    }
+    squares = dict.fromkeys(("a", "f", "i", "af", "ai"), 0.0)
+    for c in range(a):
+        squares["a"] += f * n * (mean["a"][c] - y.mean()) ** 2 / (a - 1)
+        for k in range(f):
+            both = mean["af"][c, k] - mean["a"][c] - mean["f"][k] + y.mean()
+            squares["af"] += n * both**2 / ((a - 1) * (f - 1))
+            for i in range(n):
+                own = y[c, k, i] - mean["af"][c, k] - mean["fi"][k, i] + mean["f"][k]
+                squares["ai"] += own**2 / ((a - 1) * f * (n - 1))
+    for k in range(f):
+        squares["f"] += a * n * (mean["f"][k] - y.mean()) ** 2 / (f - 1)
+        for i in range(n):
+            squares["i"] += a * (mean["fi"][k, i] - mean["f"][k]) ** 2 / (f * (n - 1))
+    assert found.interaction == pytest.approx(squares["ai"])
+    assert found.case == pytest.approx((squares["i"] - squares["ai"]) / a)
+    assert found.training == pytest.approx((squares["af"] - squares["ai"]) / n)
+    assert found.candidate == pytest.approx((squares["a"] - squares["af"]) / (f * n))
+    between_folds = squares["f"] - squares["af"] - squares["i"] + squares["ai"]
+    assert found.fold == pytest.approx(between_folds / (a * n))
+    assert found.mean_square == pytest.approx(squares["af"] / n)
+    assert found.sampling == pytest.approx(squares["ai"] / n)
+    assert found.training_df == (a - 1) * (f - 1)
+    assert min(found.case, found.training, found.candidate, found.fold) > 0
+
+
+def test_components_of_repeats_are_those_of_their_mean() -> None:
+    """Of trainings a third for three plans; of cases and folds as they are."""
+    world = World((0.0, 0.05, -0.05), training_sd=0.03, n_plans=3)
+    sums = simulate(world, np.random.default_rng(4))
+    each = [variance_components(table) for table in sums.tables]
+    found = variance_components(sums)
+    for name in ("fold", "case", "interaction"):
+        assert getattr(found, name) == pytest.approx(np.mean([getattr(e, name) for e in each]))
+    for name in ("training", "mean_square", "sampling"):
+        assert getattr(found, name) == pytest.approx(np.mean([getattr(e, name) for e in each]) / 3)
+    assert found.training_df == sum(one.training_df for one in each) == 3 * 2 * 4
+    spread = np.var(sums.fold_scores().mean(axis=1), ddof=1)
+    assert found.candidate == pytest.approx(spread - found.mean_square / 5)
+
+
+@pytest.mark.parametrize("n_plans", [1, 2])
+def test_luck_of_each_candidate_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, n_plans: int
+) -> None:
+    """Plain variances in the place of moderated ones: of fold scores, less what cases make."""
+
+    def plain(table: np.ndarray, df: int) -> Moderated:
+        squares = np.square(table).sum(axis=1) / df
+        return Moderated(tuple(squares.tolist()), (float(df),) * len(table))
+
+    monkeypatch.setattr(components_module, "moderated_variances", plain)
+    world = World((0.0,) * 5, n_cases=20, training_sd=0.05, n_plans=n_plans)
+    sums = simulate(world, np.random.default_rng(6))
+    found = variance_components(sums).by_candidate
+    assert found
+    squares, sampling = found.mean_square, found.sampling
+    between, inside = np.zeros(5), np.zeros(5)
+    for table in sums.tables:
+        between += table.fold_scores().var(axis=1, ddof=1) / n_plans
+        shares = components_module.linearized_scores(table)
+        for fold, label in enumerate(table.fold_labels):
+            own = shares[:, table.folds == label] - table.fold_scores()[:, fold, None]
+            inside += np.square(own).sum(axis=1) / (20 - 5) / n_plans
+    assert squares.values == pytest.approx(between / n_plans)
+    assert sampling.values == pytest.approx(inside / 4 / n_plans)  # four cases a fold
+    assert squares.df == (4.0 * n_plans,) * 5
+    known = variance_components(sums).known_training
+    assert known == pytest.approx(np.maximum(between / n_plans - inside / 4 / n_plans, 0))
+
+
+def test_plausible_luck_has_the_mean_of_its_distribution() -> None:
+    """Mean of df s^2 / chi-square(df) is df s^2 / (df - 2)."""
+    parts = known_luck(4e-4, df=12, sampling=1e-5)
+    drawn = parts.draw_training(200_000, np.random.default_rng(0))
+    assert drawn.mean() == pytest.approx(12 / 10 * 4.1e-4 - 1e-5, rel=0.01)
+    own = OwnLuck(Moderated((4e-4, 9e-4), (12.0, 22.0)), Moderated((0.0, 1e-4), (5.0, 5.0)))
+    both = Components(0, 0, 0, 0, 1.0, 1.0, 0.0, 3, own)
+    drawn = both.draw_training(200_000, np.random.default_rng(0))
+    means = [12 / 10 * 4e-4, 22 / 20 * 9e-4 - 1e-4]
+    assert drawn.mean(axis=0) == pytest.approx(means, rel=0.01)
+    assert both.known_training == pytest.approx([4e-4, 8e-4])
+
+
+FOLDS = np.arange(20) % 5
+LEVEL = np.array([0.6, 0.6, 0.5, 0.4])[:, None]
+FLAT = LEVEL + np.zeros(20)
+
+
+def test_luck_widens_a_draw_by_a_fold_s_variance_over_the_folds() -> None:
+    """Cases without any spread: all that is drawn is luck, 5e-4 over five folds."""
+    drawn = bootstrap(table_of(FLAT, FOLDS), known_luck(5e-4), 40_000)
+    assert drawn.draws.var(axis=0) == pytest.approx(np.full(4, 1e-4), rel=0.04)
+    assert np.abs(np.corrcoef(drawn.draws.T) - np.eye(4)).max() < 0.03
+    assert drawn.standard_errors(np.eye(4)) == pytest.approx(np.full(4, 0.01))
+    contrast = np.array([[1.0, -1.0, 0.0, 0.0]])
+    assert drawn.standard_errors(contrast) == pytest.approx([math.sqrt(2e-4)])
+
+
+def test_luck_of_shared_networks_is_drawn_once() -> None:
+    """The first two are the same networks: in a mean it stays whole, in a difference it is gone."""
+    drawn = bootstrap(table_of(FLAT, FOLDS, [0, 0, 2, 3]), known_luck(5e-4), 40_000)
+    assert drawn.draws[:, 0] == pytest.approx(drawn.draws[:, 1])
+    contrasts = np.array(
+        [[0.5, 0.5, 0, 0], [1, -1, 0, 0], [0.5, 0.5, -1, 0], [1, 0, -1, 0], [0, 1, 0, -1]]
+    )
+    expected = np.sqrt([1e-4, 0, 2e-4, 2e-4, 2e-4])
+    assert drawn.standard_errors(contrasts) == pytest.approx(expected)
+    assert np.std(drawn.draws @ contrasts.T, axis=0) == pytest.approx(expected, rel=0.03, abs=1e-9)
+
+
+def slow_simultaneous(drawn: Bootstrap, first: int, alpha: float) -> np.ndarray:
+    """Max-T over all pairs with step-down, pair by pair."""
+    n = len(drawn.estimate)
+    rows = np.eye(n)
+
+    def error(i: int, j: int) -> float:
+        return float(drawn.standard_errors(rows[i] - rows[j])[0])
+
+    p, floor, staying = np.ones(n), 0.0, list(range(n))
+    while len(staying) > 1:
+        centered = drawn.draws - drawn.draws.mean(axis=0)
+        pairs = [(i, j) for i in staying for j in staying if i < j]
+        ratios = [np.abs(centered[:, i] - centered[:, j]) / error(i, j) for i, j in pairs]
+        largest = np.max(ratios, axis=0)
+        for i in staying:
+            if i != first:
+                ratio = (drawn.estimate[first] - drawn.estimate[i]) / error(first, i)
+                p[i] = max(np.mean(largest >= ratio), floor)
+        out = [i for i in staying if i != first and p[i] <= alpha]
+        if not out:
+            break
+        floor = max(floor, *(p[i] for i in out))
+        staying = [i for i in staying if i not in out]
+    return p
+
+
+@pytest.mark.parametrize("training", [[0, 1, 2, 3, 4], [0, 0, 2, 3, 3]])
+def test_simultaneous_p_is_that_of_a_loop_over_pairs(training: list[int]) -> None:
+    random = np.random.default_rng(9)
+    difficulty = random.normal(0, 0.05, 40)
+    own = random.normal(0, 0.02, (5, 40))
+    scores = 0.6 + np.array([0.03, 0.026, 0.018, 0.01, -0.03])[:, None] + difficulty + own
+    sums = table_of(scores, np.arange(40) % 5, training)
+    drawn = bootstrap(sums, known_luck(1e-4), 400)
+    first = int(np.argmax(drawn.estimate))
+    for alpha in (0.0, 0.05, 0.3):
+        found = simultaneous_p(drawn, first, alpha)
+        assert found == pytest.approx(slow_simultaneous(drawn, first, alpha), abs=1e-9)
+    assert len(set(found.tolist())) >= 4, "not all the same"
+    compared = compare_with_first(sums, drawn)
+    left = (compared.simultaneous_p <= 0.05) & (compared.holm_p <= 0.05)
+    assert compared.tied.tolist() == (~left).tolist()
+
+
+def test_settling_adds_the_luck_of_both_and_of_shared_networks_none() -> None:
+    own = OwnLuck(
+        Moderated((1e-4, 9e-4, 16e-4, 25e-4), (9.0,) * 4), Moderated((0.0,) * 4, (9.0,) * 4)
+    )
+    parts = Components(0, 0, 0, 0, 1e-4, 1e-4, 0, 9, own)
+    apart = settle(table_of(FLAT, FOLDS), parts, first=0, second=2)
+    assert apart.present_sd == pytest.approx(math.sqrt((1e-4 + 16e-4) / 5))
+    thrice = settle(table_of(FLAT, FOLDS), parts, first=1, second=3, repeats=3)
+    assert thrice.present_sd == pytest.approx(math.sqrt((9e-4 + 25e-4) / 5))
+    assert thrice.target_sd == pytest.approx(0.2 / 2.80159, rel=1e-5)
+    needed = 3 * (9e-4 + 25e-4) / 5 / thrice.target_sd**2
+    assert thrice.repeats == max(1, math.ceil(needed))
+    together = settle(table_of(FLAT, FOLDS, [0, 1, 0, 3]), parts, first=0, second=2)
+    assert together.present_sd == pytest.approx(0, abs=1e-9)
+    assert together.repeats == 1
+
+
+def slow_optimism(sums: CaseSums, variance: float, draws: int, seed: int) -> float:
+    """BBC-CV draw by draw, each network's noise added where it chooses, taken off where judged."""
+    random, n = np.random.default_rng(seed), sums.n_cases
+    counts = random.multinomial(n, np.full(n, 1 / n), size=draws)
+    noise = math.sqrt(variance / len(sums.fold_labels))
+    noise = noise * random.standard_normal((draws, len(sums.names)))
+    gains = []
+    for count, luck in zip(counts, noise[:, sums.training], strict=True):
+        inside = sums.scores(count) + luck
+        outside = sums.scores((count == 0).astype(float)) - luck
+        gains.append(outside[np.argmax(inside)] - outside.mean())
+    pooled = sums.scores()
+    return float(pooled[np.argmax(sums.fold_scores().mean(axis=1))] - pooled.mean()) - np.mean(
+        gains
+    )
+
+
+@pytest.mark.parametrize("training", [[0, 1, 2], [0, 0, 2]])
+def test_optimism_with_the_luck_of_training_against_a_slow_loop(training: list[int]) -> None:
+    plain = simulate(World((0.0, 0.0, 0.01), n_cases=12, n_folds=3), np.random.default_rng(1))
+    sums = CaseSums(plain.names, plain.cases, plain.folds, plain.values, np.array(training))
+    found = bbc_cv(sums, known_luck(9e-4), 60, seed=3)
+    assert found.optimism == pytest.approx(slow_optimism(sums, 9e-4, 60, 3))
+
+
+def test_luck_of_shared_networks_does_not_choose_between_them() -> None:
+    """Two rules on the same networks, one better on every case: nothing is left to luck."""
+    random = np.random.default_rng(3)
+    one = random.uniform(0.4, 0.8, 20)
+    scores = np.stack([one, one - 0.01])
+    with_luck, alone = known_luck(0.01), None
+    shared = [bbc_cv(table_of(scores, FOLDS, [0, 0]), parts) for parts in (with_luck, alone)]
+    assert shared[0].optimism == pytest.approx(shared[1].optimism)
+    assert shared[0].optimism == pytest.approx(0, abs=1e-9)
+    assert bbc_cv(table_of(scores, FOLDS), with_luck).optimism > 0.004
+
+
+def test_moderation_finds_what_variances_have_in_common() -> None:
+    """Variances drawn around 2 as if worth six numbers: those two are found again."""
+    random = np.random.default_rng(0)
+    truth = 6 * 2.0 / random.chisquare(6, 20_000)
+    squares = truth * random.chisquare(4, 20_000) / 4
+    prior, df = luck_module._prior(squares, np.full(20_000, 4.0))
+    assert prior == pytest.approx(2, rel=0.03)
+    assert df == pytest.approx(6, rel=0.06)
+
+
+def test_moderated_variances_are_weighted_by_degrees_of_freedom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of many rows no single one moves the mean: (6 x 2 + 4 s^2) / 10."""
+    monkeypatch.setattr(luck_module, "_prior", lambda squares, df: (2.0, 6.0))
+    random = np.random.default_rng(0)
+    table = random.standard_normal((4000, 5)) * random.uniform(0.5, 3, (4000, 1))
+    table -= table.mean(axis=1, keepdims=True)
+    found = moderated_variances(table, 4)
+    assert found
+    expected = (6 * 2 + np.square(table).sum(axis=1)) / 10
+    assert np.array(found.values) == pytest.approx(expected, rel=0.05)
+    assert np.median(np.array(found.values) / expected) == pytest.approx(1, abs=2e-3)
+    assert np.array(found.df) == pytest.approx(np.full(4000, 10), rel=1e-3)
+
+
+def test_of_four_rows_each_has_a_variance_and_of_three_none() -> None:
+    table = np.random.default_rng(1).standard_normal((4, 5)) * np.array([[1], [1], [1], [30]])
+    table -= table.mean(axis=1, keepdims=True)
+    assert moderated_variances(table, 4)
+    assert moderated_variances(table, 2)
+    assert moderated_variances(table[1:], 4) is None
+    assert not Moderated((1.0, 1.0), (math.inf, 3.0)).alike
+    assert Moderated((1.0, 1.0), (math.inf, math.inf)).alike
+
+
+def test_a_chance_of_one_in_twenty_is_fair_and_ties_go_to_the_cheaper() -> None:
+    """The cheapest that is named is tied with the first and best in 5 % of the draws or more."""
+    scores = np.stack([np.linspace(0.5, 0.7, 20)] * 3)
+    scores[1] += np.tile([0.05, -0.05], 10)  # unsteady: tied, and often the best
+    scores[2] -= 0.02  # told apart only by the pooled score's own spread: never the best
+    found = analyse(table_of(scores, FOLDS), costs=[3.0, 2.0, 1.0], draws=400)
+    by_name = {one.name: one for one in found.candidates}
+    assert by_name["c2"].probability_first == 0
+    assert found.cheapest == "c1"
+    assert by_name["c1"].probability_first > 0.05
+    assert by_name["c1"].probability_among_best == by_name["c2"].probability_among_best == 1
