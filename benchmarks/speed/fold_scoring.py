@@ -32,7 +32,7 @@ from benchmarks.speed.hausdorff import (
     scan_truth,
 )
 from gitract_core.data import rle
-from gitract_core.metrics.competition import (
+from gitract_core.metrics import (
     CompetitionScore,
     ScanScore,
     competition_score,

@@ -22,7 +22,7 @@ from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
-from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
+from gitract_core.metrics import ScanScore, pool_scores, score_scan
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import autocast, batches
 from gitract_core.prediction.postprocess import NativeGrid, native_masks

@@ -73,7 +73,7 @@ class Parts:
 
     @torch.inference_mode()
     def counting(self) -> EpochCounts:
-        counts = EpochCounts(self.state.device)
+        counts = EpochCounts(self.state.device, 3)
         for logits, masks in zip(self.logits, self.masks, strict=True):
             counts.update(logits, masks)
         return counts

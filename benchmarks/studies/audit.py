@@ -19,10 +19,11 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from gitract_core.data.slices import SliceIndex
-from gitract_core.metrics.annotation_audit import examine_scan, rank_scans, top_share
+from gitract_core.metrics.annotation_audit import Suspect, examine_scan, rank_scans
 from gitract_core.phantom import PhantomSpec, write_phantom_of
 from gitract_core.phantom.faults import plant_faults
 from gitract_core.spec import Candidate
@@ -49,6 +50,11 @@ KNOBS = {
     "optimizer.schedule": "cosine",
     "training.monitor": "loss",
 }
+
+
+def first(ranked: Sequence[Suspect]) -> list[str]:
+    """Names of the first ``FIRST`` of the list, at least one."""
+    return [s.scan for s in ranked[: max(1, round(FIRST * len(ranked)))]]
 
 
 def train(data: Path, run: Path, epochs: int) -> None:
@@ -79,9 +85,7 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
             bits = mask_bits(spoiled.rows_of_scan(name), average.size, organs=average.organs)
             truth = organs_in_bits(bits, average.organs).swapaxes(0, 1)
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
-    return count(
-        planted, top_share(rank_scans(evidence, average.size, organs=average.organs), FIRST)
-    )
+    return count(planted, first(rank_scans(evidence, average.size, organs=average.organs)))
 
 
 def count(planted: dict[str, str], first: list[str]) -> tuple[Counter[str], Counter[str]]:
@@ -123,7 +127,7 @@ def main() -> None:
     audit = audit_run(directory, board, 1)
     with (faulty / "faults.csv").open(newline="") as file:
         planted = {row["scan"]: row["kind"] for row in csv.DictReader(file)}
-    lines.append(line("in the training data too", *count(planted, top_share(audit.scans, FIRST))))
+    lines.append(line("in the training data too", *count(planted, first(audit.scans))))
     score = board.ranked[0].mean()
     directory = SweepDirectory(options.work / "run-clean")
     average = OofAverage(directory, build_leaderboard(directory).top(1))

@@ -32,7 +32,7 @@ from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics.competition import CompetitionScore, pool_scores, score_scan
+from gitract_core.metrics import CompetitionScore, pool_scores, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.phantom import PhantomSpec, make_plan, write_phantom
 from gitract_core.phantom.scan import Scan

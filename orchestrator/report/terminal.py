@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gitract_core.metrics.score import COMPETITION
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress import format_seconds
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
@@ -53,7 +54,7 @@ def _heading(board: Leaderboard) -> str:
     n, folds = len(board.ranked) + len(board.unranked), board.record.folds_in_words
     return (
         f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
-        "(0.4 Dice + 0.6 Hausdorff score, native size, empty slices skipped)"
+        f"({COMPETITION.formula}, native size, empty slices skipped)"
     )
 
 

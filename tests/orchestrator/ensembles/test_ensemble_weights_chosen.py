@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics import score_scan
+from gitract_core.metrics import COMPETITION, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
@@ -33,7 +33,6 @@ from orchestrator.ensembles.selection import (
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter, _average, organ_sums
 from orchestrator.out_of_fold.masks import OofAverage, OofParts
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
-from orchestrator.statistics.case_sums import competition_of
 
 BEST = np.array([3, 1, 0]) / 4
 """The weights at which the made-up ensemble is best."""
@@ -49,7 +48,7 @@ class Meter:
     bonus = 0.0
 
     def __init__(self, *given: Any, flip: bool = False) -> None:
-        self.lines = (None,) * 3
+        self.lines, self.score = (None,) * 3, COMPETITION
         self.source = SimpleNamespace(organs=CONTEST)
         self.rules = given[2] if len(given) > 2 else (PostprocessKnobs(),)
         self.cases, self.folds = np.arange(8).astype(str), np.arange(8) % 2
@@ -119,8 +118,8 @@ def test_greedy_weights_reach_the_manifest_the_announcement_and_the_file(
     expected |= {r.spec.key: 0.125 for r in board.ranked[1].finished}
     assert weight == pytest.approx(expected)
     assert [m["fold"] for m in manifest["members"]] == [0, 1, 0, 1]
-    best = competition_of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1)))
-    single = competition_of(meters[0].sums((1, 0, 0)).sum(axis=(0, 1)))
+    best = COMPETITION.of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1)))
+    single = COMPETITION.of(meters[0].sums((1, 0, 0)).sum(axis=(0, 1)))
     assert made.announced.score == pytest.approx(float(best))
     assert made.announced.in_sample == pytest.approx(float(best))
     assert made.announced.single == pytest.approx(float(single))
@@ -180,7 +179,7 @@ def test_mirrored_slices_are_kept_only_where_they_score_more(
     Meter.bonus = bonus
     run, board = run_of(tmp_path)
     made = make_ensemble(run, board, Method(4, "greedy", flip=True))
-    plain = float(competition_of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1))))
+    plain = float(COMPETITION.of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1))))
     assert made.members.flip == kept
     assert made.flipped == pytest.approx(plain + bonus)
     assert made.announced.score == pytest.approx(plain + max(bonus, 0))
@@ -330,11 +329,9 @@ class Source:
     def parts(self, name: str) -> Any:
         def scan_of(probabilities: np.ndarray) -> Any:
             grid = SimpleNamespace(height=16, width=16, voxel_mm3=1.0)
+            known = np.ones((3, 3), bool)
             return SimpleNamespace(
-                probabilities=probabilities,
-                grid=grid,
-                truth=self.truth[name],
-                known=np.ones((3, 3), bool),
+                probabilities=probabilities, grid=grid, truth=self.truth[name], known=known
             )
 
         each = tuple(255 * said.astype(np.float32) for said in self.said[name])
