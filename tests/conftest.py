@@ -11,6 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support.tiny_contest import write_tiny_contest
+from tests.support.warm import warm_children
 
 _RAY = (
     "tests/ray_cluster/",
@@ -53,6 +54,13 @@ def real_data_path() -> Path:
 def real_data() -> Path:
     """The contest material that is not ours to publish."""
     return real_data_path()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    """Worker processes that tests start begin with their libraries loaded."""
+    with warm_children():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ from tests.gitract_core.training.test_split_batches import SmallDevice, device_o
 from tests.support import tiny_sweep
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import free_port, wait_until
+from tests.support.warm import WarmPopen, run_warm
 
 SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -117,9 +118,7 @@ def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProce
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if cache:
         environment["GITRACT_CACHE"] = str(cache)
-    return subprocess.run(
-        command(*arguments), env=environment, capture_output=True, text=True, check=False
-    )
+    return run_warm(command(*arguments), env=environment)
 
 
 def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
@@ -210,10 +209,10 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert out.read_bytes() == submission.read_bytes()
 
 
-def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[bytes]:
+def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)}
     quiet = subprocess.DEVNULL
-    return subprocess.Popen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
+    return WarmPopen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
 
 
 def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count: int = 1) -> None:
@@ -366,7 +365,7 @@ def test_lost_server_costs_nothing_that_is_finished(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cable.port}")
     flags = ("--set", "training.epochs=15", "--set", "loss=bce", "--retries", "0")
     asked = sweep(tiny, tmp_path, *flags, "--cpus-per-trial", str(os.cpu_count()))
-    begun = subprocess.Popen(
+    begun = WarmPopen(
         command(*asked),
         env={**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)},
         stdout=subprocess.DEVNULL,
