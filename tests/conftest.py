@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads without work leave the cores
 import torch
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling

@@ -40,6 +40,8 @@ from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[2]
 _START = "from tests.support.warm import begin; begin()"
+PRELUDE = "GITRACT_TESTS_PRELUDE"
+"""An environment variable: code that a command and all that it spawns run first."""
 _PR_SET_CHILD_SUBREAPER = 36
 _MOST_BYTES = 2**20
 _MOST_FILES = 200
@@ -147,7 +149,11 @@ class WarmPopen(subprocess.Popen[str]):
 
 
 def run_warm(
-    command: list[str], *, cwd: Path | None = None, env: dict[str, str], timeout: float = 400
+    command: list[str],
+    *,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    timeout: float = 400,
 ) -> subprocess.CompletedProcess[str]:
     """Such a command to its end, with what it said."""
     pipe = subprocess.PIPE
@@ -227,9 +233,7 @@ def _end(status: int) -> NoReturn:
 
 def _load() -> None:
     """What commands and workers load; it starts no threads that a fork would miss."""
-    import torch._dynamo  # by the first optimizer
 
-    import gitract_core.trial.run
     import orchestrator.capacity.measuring
     import orchestrator.cli.app
     import orchestrator.ensembles.ensemble
@@ -237,7 +241,7 @@ def _load() -> None:
     import orchestrator.report.page
     import orchestrator.results.verdict
     import orchestrator.sweeps.preparation
-    import orchestrator.tracking.tensorboard  # noqa: F401
+    import orchestrator.tracking.tensorboard
 
     orchestrator.cli.app.fill()
 
@@ -278,6 +282,7 @@ def _become(wanted: Wanted, files: list[int]) -> types.CodeType:
     os.chdir(wanted.folder)
     setrlimit(RLIMIT_FSIZE, wanted.largest_file)
     _forget()
+    exec(wanted.environment.get(PRELUDE, ""), {})
     sys.argv = ["-c", *wanted.arguments]
     sys.modules["__main__"] = types.ModuleType("__main__")
     if own:
@@ -307,7 +312,7 @@ def _forget() -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()
-    np.random.seed()
+    np.random.seed()  # noqa: NPY002 (whoever uses it, each process its own)
     tempfile.tempdir = None
 
 

@@ -32,10 +32,10 @@ from orchestrator.storage.object_store import LEASE, RemoteRun, StoreError, _ope
 from orchestrator.storage.stored_members import local_members, split_members
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
-from tests.support import tiny_sweep
+from tests.support import impatient_store, tiny_sweep
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import free_port, wait_until
-from tests.support.warm import WarmPopen, run_warm
+from tests.support.warm import PRELUDE, WarmPopen, run_warm
 
 SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -276,7 +276,7 @@ def stored(server: Server, name: str) -> dict[str, Any]:
 def test_killed_race_goes_on_elsewhere_with_its_decisions(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
-    race = ("--set", "training.epochs=25", "--folds", "3", "--race", "--race-keep", "1")
+    race = ("--set", "training.epochs=10", "--folds", "3", "--race", "--race-keep", "1")
     begun = started_sweep(sweep(tiny, tmp_path, *race), tmp_path / "first")
     wait_for(server, "racing.json", begun)
     begun.kill()
@@ -363,11 +363,16 @@ def test_lost_server_costs_nothing_that_is_finished(
     """Cut off when one of two trials is finished and stored, the other on its way."""
     cable, cache = Cable(server), tmp_path / "machine"
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cable.port}")
-    flags = ("--set", "training.epochs=15", "--set", "loss=bce", "--retries", "0")
+    flags = ("--set", "training.epochs=6", "--set", "loss=bce", "--retries", "0")
     asked = sweep(tiny, tmp_path, *flags, "--cpus-per-trial", str(os.cpu_count()))
     begun = WarmPopen(
         command(*asked),
-        env={**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "GITRACT_CACHE": str(cache),
+            PRELUDE: impatient_store.PRELUDE,
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -414,12 +419,16 @@ def test_missing_bucket_and_run(server: Server, tiny: Path, tmp_path: Path) -> N
     assert "write s3://BUCKET/FOLDER" in last_line(done)
 
 
-def test_no_server_is_not_taken_for_a_refusal(server: Server) -> None:
+def test_no_server_is_not_taken_for_a_refusal(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Names and ports with 403 in them were."""
     server.stop()
     where = f"endpoint_override=127.0.0.1:{server.port}&scheme=http"
     with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
         RemoteRun(f"s3://bucket/run-403-ACCESS_DENIED?{where}").listing(patient=False)
+    monkeypatch.setattr("orchestrator.storage.object_store._PAUSES_SECONDS", (0.1, 0.2))
+    monkeypatch.setattr("pyarrow.fs.FileSystem", impatient_store.ImpatientFileSystem)
     with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
         RemoteRun(f"s3://bucket-403/run?{where}").check()
 
