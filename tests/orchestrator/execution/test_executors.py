@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,6 @@ from orchestrator.sweeps.preparation import PreparedSweep
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def ray_session() -> Iterator[Executor]:
-    from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
-
-    nodes = connect()
-    assert sum(node.cpus for node in nodes) >= 1
-    yield RayExecutor()
-    disconnect()
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
