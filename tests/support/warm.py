@@ -193,6 +193,7 @@ def cold_children() -> Iterator[None]:
 def begin() -> None:
     """A nest, to its end; in each fork what that runs, to its own."""
     door = socket.socket(fileno=int(sys.argv[1]))
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever starts it may hold signals back
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _load()
     gc.collect()
