@@ -287,7 +287,7 @@ def _become(wanted: Wanted, files: list[int]) -> types.CodeType:
     sys.argv = ["-c", *wanted.arguments]
     sys.modules["__main__"] = types.ModuleType("__main__")
     if own:
-        util.spawnv_passfds = Nest(own).spawn  # type: ignore[attr-defined]
+        util.spawnv_passfds = Nest(own).spawn  # type: ignore[assignment]
     return compile(wanted.code, "<string>", "exec")
 
 
