@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import types
 import warnings
@@ -255,11 +256,14 @@ def _sit(door: socket.socket) -> types.CodeType:
         read, write = os.pipe()
         between = _fork()
         if not between:  # whose child falls to the process that asks, as it ends at once
+            between = os.getpid()
             child = _fork()
             if child:
                 os.write(write, child.to_bytes(8, "little"))
                 os._exit(0)
             door.close()
+            while os.getppid() == between:
+                time.sleep(0.0005)
             return _become(pickle.loads(message), files)
         os.waitpid(between, 0)
         door.send(os.read(read, 8))
