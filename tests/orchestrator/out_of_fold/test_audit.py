@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +32,7 @@ from orchestrator.report.suspects import write_gallery
 from orchestrator.results.leaderboard import build_leaderboard
 from tests.support.tiny_contest import disc
 from tests.support.tiny_sweep import prepare_tiny
+from tests.support.warm import run_warm
 
 
 def blob(seed: int) -> np.ndarray:
@@ -266,10 +266,10 @@ def test_the_command_prints_and_writes(
         run_trial(spec, sweep.data, sweep.directory.trials / spec.key)
     code = "from orchestrator.cli import main; main()"
     command = [sys.executable, "-c", code, "audit", str(tmp_path / "run"), "--pictures", "1"]
-    root = Path(__file__).parent.parent.parent.parent
-    plain = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
+    plain = run_warm(command)
+    assert plain.returncode == 0, plain.stderr
     assert "scans to look at first" in plain.stdout
-    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, cwd=root)
+    shown = run_warm([*command, "--json"])
     values = json.loads(shown.stdout)
     assert set(values) == {"candidates", "scans", "slices", "borders", "files"}
     assert len(values["files"]) == 4
