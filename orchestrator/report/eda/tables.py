@@ -65,7 +65,7 @@ def _count_table(name: str, section: CountTable, exploration: Exploration) -> Ta
         *_counts("slices"),
         Column("of all", show=percent),
         Column("of annotated", show=percent),
-        Column("bar", "left", show=bar, style="dim"),
+        Column("bar", "left", show=bar, style="dim", wrap=False),
     )
     total = exploration.inventory.slices
     rows = tuple(
