@@ -5,9 +5,9 @@ Convolutions are not padded, so logits are smaller than the image by a margin on
 convolutional layers and, for one channel in and two out, 31,030,658 parameters. The drop-out that
 the paper mentions in passing is left out.
 
-An image is predicted whole by mirroring it outwards by the margin, and a large one tile by tile
-("overlap-tile"): tiles overlap in what they see, not in what they say. `MirroredUNet` does both,
-and so has logits as large as its images, as every network here.
+`MirroredUNet` mirrors an image outwards by the margin, so that its logits are as large as the
+image, as those of every network here. The paper also predicts a large image tile by tile; here
+images go whole.
 """
 
 from __future__ import annotations
@@ -122,14 +122,12 @@ class MirroredUNet(nn.Module):
     """An `OriginalUNet` on images mirrored outwards: logits as large as the image, of any size.
 
     Args:
-        network: what judges the pixels.
-        tile_px: predict in tiles of about this side, to bound memory; None for all at once.
+        network: the network without padding.
     """
 
-    def __init__(self, network: OriginalUNet, tile_px: int | None = None) -> None:
+    def __init__(self, network: OriginalUNet) -> None:
         super().__init__()
         self.network = network
-        self.tile_px = tile_px
 
     def receptive_field(self) -> int:
         """Side, in input pixels, that one unit of the deepest level sees."""
@@ -141,35 +139,8 @@ class MirroredUNet(nn.Module):
         margin = self.network.margin_px
         tall, wide = self.network.output_side(height), self.network.output_side(width)
         mirrored = mirror(images, margin, margin + tall - height, margin + wide - width)
-        if self.tile_px is None:
-            whole: Tensor = self.network(mirrored)  # (batch, out_channels, tall, wide)
-        else:
-            least = 1 << self.network.depth  # the distance of tiles, which must not leave gaps
-            side = self.network.output_side(max(self.tile_px, least))
-            whole = self._by_tiles(mirrored, side)
-        return whole[..., :height, :width]
-
-    def _by_tiles(self, mirrored: Tensor, side: int) -> Tensor:
-        """The logits of the mirrored image, tile after tile."""
-        lost = 2 * self.network.margin_px
-        tall, wide = (extent - lost for extent in mirrored.shape[-2:])
-        whole: Tensor | None = None
-        for top in self._starts(tall, side):
-            for left in self._starts(wide, side):
-                bottom, right = min(top + side, tall), min(left + side, wide)
-                logits = self.network(mirrored[..., top : bottom + lost, left : right + lost])
-                if whole is None:
-                    whole = logits.new_zeros((*logits.shape[:2], tall, wide))
-                whole[..., top:bottom, left:right] = logits
-        assert whole is not None  # there is always a first tile
-        return whole
-
-    def _starts(self, extent: int, side: int) -> range:
-        """Where tiles start: at multiples of the coarsest pixel, so that poolings fall alike."""
-        step = 1 << self.network.depth
-        # Tiles are 4 px longer than a multiple of the step and mostly overlap by those.
-        advance = max(side - 4, step)
-        return range(0, max(extent - (side - advance), 1), advance)
+        logits: Tensor = self.network(mirrored)  # (batch, out_channels, tall, wide)
+        return logits[..., :height, :width]
 
 
 @register("unet2015")

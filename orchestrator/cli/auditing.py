@@ -12,6 +12,9 @@ from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from orchestrator.out_of_fold.annotation_audit import Audit
+    from orchestrator.report.table import Table
+
+_MOST_SCANS = 12
 
 
 @app.command(epilog="Example: gitract-cv audit runs/paper --pictures 20")
@@ -38,49 +41,73 @@ def audit(
     opened = open_run(run)
     directory = opened.directory
     with progress_bar("scans") as progress:
-        found = opened.audit(top, progress)
+        audited = opened.audit(top, progress)
     folder = out or directory.path / "report" / "audit"
-    files = write_audit(found, folder)
+    files = write_audit(audited, folder)
     if pictures:
         from orchestrator.report.suspects import write_gallery
 
-        files += write_gallery(found, OofAverage(directory, found.candidates), folder, pictures)
+        files += write_gallery(audited, OofAverage(directory, audited.candidates), folder, pictures)
     if as_json:
-        print_json({**found.to_json(), "files": [str(file) for file in files]})
+        print_json({**audited.to_json(), "files": [str(file) for file in files]})
         return
-    _print(found, folder, len(files))
+    _print(audited, folder, len(files))
 
 
-def _print(found: Audit, folder: Path, n_files: int) -> None:
-    from rich.table import Table
+def _print(audited: Audit, folder: Path, n_files: int) -> None:
     from rich.text import Text
 
-    from orchestrator.report.organ_names import known_in_words, organ_name
+    from orchestrator.report.organ_names import known_in_words
+    from orchestrator.report.table import to_terminal
 
     out = console()
-    table = Table(title="scans to look at first", title_justify="left", box=None)
-    table.add_column("#", justify="right")
-    for name in ("scan", "suspicion", "Dice lacking", "reason"):
-        table.add_column(name, justify="right" if name in ("suspicion", "Dice lacking") else "left")
-    for rank, s in enumerate(found.scans[:12], 1):
-        cells = (s.scan, f"{s.suspicion:.3f}", f"{s.deficit:.3f}", s.reason or "-")
-        table.add_row(str(rank), *cells)
-    out.print(table)
-    borders = Table(title="predictions against annotation", title_justify="left", box=None)
-    for name in ("organ", "border shift", "volume", "missed parts", "spurious parts"):
-        borders.add_column(name, justify="left" if name == "organ" else "right")
-    for organ, b in found.borders.items():
-        borders.add_row(
-            Text(organ_name(organ)),
-            f"{b.shift_mm:+.2f} mm" if b.border_px else "-",
-            f"{100 * b.volume_error:+.1f} %" if b.truth_mm3 else "-",
-            f"{b.missed} of {b.truth_parts}",
-            f"{b.spurious} of {b.prediction_parts}",
-        )
+    out.print(to_terminal(_scan_table(audited)))
     out.print()
-    out.print(borders)
-    known = known_in_words(found.known, 6)
+    out.print(to_terminal(_border_table(audited)))
+    known = known_in_words(audited.known, 6)
     if known:
         out.print()
         out.print(Text(known.replace("not scored", "left out")))
     out.print(f"\n{n_files} files in {folder}")
+
+
+def _scan_table(audited: Audit) -> Table:
+    from orchestrator.report.table import Column, Table
+
+    three_decimals = "{:.3f}".format
+    columns = (
+        Column("#"),
+        Column("scan", "left"),
+        Column("suspicion", show=three_decimals),
+        Column("Dice lacking", show=three_decimals),
+        Column("reason", "left"),
+    )
+    rows = tuple(
+        (rank, scan.scan, scan.suspicion, scan.deficit, scan.reason or None)
+        for rank, scan in enumerate(audited.scans[:_MOST_SCANS], 1)
+    )
+    return Table("scans to look at first", columns, rows)
+
+
+def _border_table(audited: Audit) -> Table:
+    from orchestrator.report.organ_names import organ_name
+    from orchestrator.report.table import Column, Table
+
+    columns = (
+        Column("organ", "left"),
+        Column("border shift", show="{:+.2f} mm".format),
+        Column("volume", show=lambda share: f"{100 * share:+.1f} %"),
+        Column("missed parts"),
+        Column("spurious parts"),
+    )
+    rows = tuple(
+        (
+            organ_name(organ),
+            border.shift_mm if border.border_px else None,
+            border.volume_error if border.truth_mm3 else None,
+            f"{border.missed} of {border.truth_parts}",
+            f"{border.spurious} of {border.prediction_parts}",
+        )
+        for organ, border in audited.borders.items()
+    )
+    return Table("predictions against annotation", columns, rows)

@@ -107,19 +107,18 @@ def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
 
 
 def _print_score(result: CompetitionScore, empty: str, norm: str) -> None:
-    from rich.table import Table
-
+    from orchestrator.report.organ_names import organ_name
+    from orchestrator.report.table import Column, Table, to_terminal
     from orchestrator.report.terminal import decimal
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "Dice", "Hausdorff score", "score"):
-        table.add_column(name, justify="right" if name else "left")
-    for organ, values in result.per_class.items():
-        cells = (decimal(values[k]) for k in ("dice", "hausdorff", "score"))
-        table.add_row(organ.replace("_", " "), *cells)
-    table.add_row("all", *(decimal(v) for v in (result.dice, result.hausdorff, result.score)))
+    figures = (Column(name, show=decimal) for name in ("Dice", "Hausdorff score", "score"))
+    rows = [
+        (organ_name(organ), values["dice"], values["hausdorff"], values["score"])
+        for organ, values in result.per_class.items()
+    ]
+    rows.append(("all", result.dice, result.hausdorff, result.score))
     out = console()
-    out.print(table)
+    out.print(to_terminal(Table("", (Column("", "left"), *figures), tuple(rows))))
     out.print(
         f"{result.rows} (slice, class) rows and {result.volumes} (scan, class) volumes counted; "
         f"both-empty: {empty}; Hausdorff normalized by {norm}",

@@ -11,9 +11,8 @@ from orchestrator.cli.app import app
 from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from orchestrator.report.paper.figures import PaperFigures
+    from orchestrator.report.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
@@ -37,46 +36,56 @@ def figures(
     with progress_bar("figures") as progress:
         from orchestrator.report.paper.figures import write_paper_figures
 
-        made = write_paper_figures(directory, folder, progress)
+        written = write_paper_figures(directory, folder, progress)
     if as_json:
-        print_json({"run": str(directory.path), "out": str(folder), **made.to_json()})
+        print_json({"run": str(directory.path), "out": str(folder), **written.to_json()})
         return
-    _print(made, folder)
+    _print(written, folder)
 
 
-def _print(made: PaperFigures, folder: Path) -> None:
-    from orchestrator.report.paper.text import terminal_view
+def _print(written: PaperFigures, folder: Path) -> None:
+    from orchestrator.report.table import to_terminal
 
     out = console()
-    for table, after in zip(made.tables, (*made.tables[1:], None), strict=True):
-        same = after is not None and after.notes == table.notes  # told once, after the last
-        out.print(terminal_view(table, notes=not same))
-    out.print("Metrics and the validation loss over epochs, mean of all trials", style="bold")
-    out.print(_relations(made))
+    for table, after in zip(written.tables, (*written.tables[1:], None), strict=True):
+        same = after is not None and after.notes == table.notes  # shown once, after the last
+        out.print(to_terminal(table, notes=not same))
+        out.print()
+    out.print(to_terminal(_relations(written)))
     out.print(
         "Spearman -1: rises whenever the loss falls. Jump: sd of one epoch's change.\n", style="dim"
     )
-    for line in made.left_out:
+    for line in written.left_out:
         out.print(f"left out  {line}", style="yellow")
     out.print(f"written   {folder}")
-    out.print(", ".join(file.name for file in made.files), style="dim")
+    out.print(", ".join(file.name for file in written.files), style="dim")
 
 
-def _relations(made: PaperFigures) -> Table:
-    from rich.table import Table
-
+def _relations(written: PaperFigures) -> Table:
     from orchestrator.report.paper.correlation import POOLED
+    from orchestrator.report.table import Column, Table, is_missing
     from orchestrator.results.histories import METRICS
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(("metric", "Spearman", "95 % interval", "Pearson", "jump")):
-        table.add_column(name, justify="right" if number else "left")
-    for row in made.relations:
+    signed = "{:+.2f}".format
+    rows = []
+    for row in written.relations:
         if row.candidate == POOLED:
             spearman = row.spearman
-            interval = f"{spearman.low:+.2f} to {spearman.high:+.2f}"
-            cells = [f"{spearman.mean:+.2f}", interval]
-            cells += [f"{row.pearson.mean:+.2f}", f"{row.jump.mean:.4f}"]
-            shown = (cell if "nan" not in cell else "-" for cell in cells)
-            table.add_row(METRICS[row.metric], *shown)
-    return table
+            interval = (
+                None
+                if is_missing(spearman.low)
+                else f"{signed(spearman.low)} to {signed(spearman.high)}"
+            )
+            rows.append(
+                (METRICS[row.metric], spearman.mean, interval, row.pearson.mean, row.jump.mean)
+            )
+    columns = (
+        Column("metric", "left"),
+        Column("Spearman", show=signed),
+        Column("95 % interval"),
+        Column("Pearson", show=signed),
+        Column("jump", show="{:.4f}".format),
+    )
+    return Table(
+        "Metrics and the validation loss over epochs, mean of all trials", columns, tuple(rows)
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
 from gitract_core.files.atomic import write_bytes
+from orchestrator.report.table import Column, Table, to_csv, to_markdown
 from orchestrator.report.terminal import decimal
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
@@ -17,12 +16,7 @@ _UP_TO_SCORE = 5  # rank, candidate, folds, score, score_sd
 
 def write_csv(board: Leaderboard, path: Path, verdict: Verdict | None = None) -> None:
     """One row a candidate with every figure and every knob; an empty field where there is none."""
-    rows = table_rows(board, verdict)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None or v != v else v for k, v in row.items()} for row in rows)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, to_csv(Table.of_records(table_rows(board, verdict))).encode())
 
 
 def table_rows(board: Leaderboard, verdict: Verdict | None) -> list[dict[str, Any]]:
@@ -42,22 +36,27 @@ def table_rows(board: Leaderboard, verdict: Verdict | None) -> list[dict[str, An
 
 def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = None) -> None:
     """What the ranking is worth, and the ranked table, ready to be pasted."""
+    above = f"{verdict.in_words}\n\n" if verdict else ""
+    write_bytes(path, (above + to_markdown(_ranking(board, verdict))).encode())
+
+
+def _ranking(board: Leaderboard, verdict: Verdict | None) -> Table:
+    """Ranked candidates, then the others with the number of their finished folds."""
     folds = [f"fold {i}" for i in range(board.record.total_folds)]
-    header = ["#", "candidate", "score", "sd", "95 % interval", *folds, "Dice", "Hausdorff"]
-    lines = [f"{verdict.in_words}\n"] if verdict else []
-    lines += [_line(header), _line(["---:", "---", *["---:"] * (len(header) - 2)])]
-    for rank, c in enumerate(board.ranked, 1):
-        one = verdict.of(c) if verdict else None
-        span = f"{decimal(one.low)} to {decimal(one.high)}" if one else "-"
-        scores = [decimal(c.mean()), decimal(c.sd()), span]
-        rest = map(decimal, [*c.folds(), c.mean("dice"), c.mean("hausdorff")])
-        lines.append(_line([str(rank), c.label, *scores, *rest]))
-    for c in board.unranked:
-        done = f"{len(c.finished)}/{len(c.results)}, not ranked"
-        figures = [*c.folds(), float("nan"), float("nan")]
-        lines.append(_line(["-", c.label, done, "-", "-", *map(decimal, figures)]))
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    columns = (
+        Column("#"),
+        Column("candidate", "left"),
+        *(Column(name, show=decimal) for name in ("score", "sd")),
+        Column("95 % interval"),
+        *(Column(name, show=decimal) for name in (*folds, "Dice", "Hausdorff")),
+    )
+    rows: list[tuple[Any, ...]] = []
+    for rank, line in enumerate(board.ranked, 1):
+        one = verdict.of(line) if verdict else None
+        span = f"{decimal(one.low)} to {decimal(one.high)}" if one else None
+        means = line.mean("dice"), line.mean("hausdorff")
+        rows.append((rank, line.label, line.mean(), line.sd(), span, *line.folds(), *means))
+    for line in board.unranked:
+        done = f"{len(line.finished)}/{len(line.results)}, not ranked"
+        rows.append((None, line.label, done, None, None, *line.folds(), None, None))
+    return Table("", columns, tuple(rows))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from gitract_core.metrics.score import COMPETITION
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress import format_seconds
+from orchestrator.report.table import Column, Table, to_terminal
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
 from orchestrator.results.verdict import Verdict
 from orchestrator.statistics import CandidateStatistics
@@ -20,7 +20,8 @@ MOST_ROWS = 50
 MOST_ORGANS = 6
 """Organs shown of each candidate; where there are more, the three worst and the three best."""
 _ORGANS_BESIDE_BOTH = 3  # more take a table for Dice and another for the Hausdorff score
-Column = tuple[str, Callable[[CandidateScores], str]]
+Figure = tuple[str, Callable[[CandidateScores], str]]
+"""A column: its header, and what it shows of a candidate."""
 
 
 def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> RenderableType:
@@ -30,10 +31,9 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text(verdict.in_words), Text("")]
     if board.ranked:
         columns = _score_columns(), _fold_columns(board), *_organ_columns(board), _cost_columns()
-        tables = [_table(board, some, verdict) for some in columns]
-        tables[0] = _table(board, [*columns[0], *_verdict_columns(verdict)], verdict)
-        for table in tables:
-            parts += [table, Text("")]
+        with_verdict = [*columns[0], *_verdict_columns(verdict)]
+        for some in (with_verdict, *columns[1:]):
+            parts += [_table(board, some, verdict), Text("")]
         if verdict:
             parts.append(
                 Text("= cannot be told from the first; $ the cheapest with a fair chance", "dim")
@@ -58,11 +58,11 @@ def _heading(board: Leaderboard) -> str:
     )
 
 
-def _score_columns() -> list[Column]:
+def _score_columns() -> list[Figure]:
     return [("score ± sd", lambda c: f"{decimal(c.mean())} ± {decimal(c.sd())}")]
 
 
-def _verdict_columns(verdict: Verdict | None) -> list[Column]:
+def _verdict_columns(verdict: Verdict | None) -> list[Figure]:
     if verdict is None:
         return []
 
@@ -80,25 +80,25 @@ def _verdict_columns(verdict: Verdict | None) -> list[Column]:
     ]
 
 
-def _fold_columns(board: Leaderboard) -> list[Column]:
-    def fold(number: int) -> Column:
+def _fold_columns(board: Leaderboard) -> list[Figure]:
+    def fold(number: int) -> Figure:
         return f"fold {number}", lambda c: decimal(c.folds()[number])
 
     return [fold(i) for i in range(board.record.total_folds)]
 
 
-def _organ_columns(board: Leaderboard) -> list[list[Column]]:
+def _organ_columns(board: Leaderboard) -> list[list[Figure]]:
     """The columns of one table, or of one for each metric where there are many organs."""
     shown = board.telling_organs(MOST_ORGANS)
     beside = len(shown) <= _ORGANS_BESIDE_BOTH
     headers = dict(zip(shown, short_names(shown, 7 if beside else 6), strict=True))
 
-    def organ(name: str, metric: str) -> Column:
+    def organ(name: str, metric: str) -> Figure:
         return headers[name], lambda c: decimal(c.organ_mean(name, metric))
 
-    dice: list[Column] = [("Dice", lambda c: decimal(c.mean("dice")))]
+    dice: list[Figure] = [("Dice", lambda c: decimal(c.mean("dice")))]
     dice += [organ(name, "dice") for name in shown]
-    hausdorff: list[Column] = [("Haus.", lambda c: decimal(c.mean("hausdorff")))]
+    hausdorff: list[Figure] = [("Haus.", lambda c: decimal(c.mean("hausdorff")))]
     hausdorff += [organ(name, "hausdorff") for name in shown]
     return [dice + hausdorff] if beside else [dice, hausdorff]
 
@@ -116,8 +116,8 @@ def _organ_notes(board: Leaderboard) -> list[str]:
     return [*notes, *[known] * bool(known)]
 
 
-def _cost_columns() -> list[Column]:
-    def paper(header: str, name: str) -> Column:
+def _cost_columns() -> list[Figure]:
+    def paper(header: str, name: str) -> Figure:
         return header, lambda c: decimal(c.at_best(name))
 
     headers = ("Dice*", "IoU*", "acc.*")
@@ -129,16 +129,14 @@ def _cost_columns() -> list[Column]:
     ]
 
 
-def _table(board: Leaderboard, columns: list[Column], verdict: Verdict | None) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("candidate", min_width=16, overflow="fold")
-    for name, _ in columns:
-        table.add_column(Text(name), justify="right", no_wrap=True)
-    for rank, line in enumerate(board.ranked[:MOST_ROWS], 1):
-        cells = (value(line) for _, value in columns)
-        table.add_row(f"{rank}{_mark(line, verdict)}", Text(line.label), *cells)
-    return table
+def _table(board: Leaderboard, columns: list[Figure], verdict: Verdict | None) -> RenderableType:
+    shown = (Column(name, wrap=False) for name, _ in columns)
+    rows = tuple(
+        (f"{rank}{_mark(line, verdict)}", line.label, *(value(line) for _, value in columns))
+        for rank, line in enumerate(board.ranked[:MOST_ROWS], 1)
+    )
+    first = Column("#"), Column("candidate", "left", min_width=16)
+    return to_terminal(Table("", (*first, *shown), rows))
 
 
 def _mark(line: CandidateScores, verdict: Verdict | None) -> str:
@@ -160,15 +158,17 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share == share else "-"
 
 
-def _unranked(board: Leaderboard) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("not ranked")
-    table.add_column("folds", justify="right")
-    table.add_column("why", overflow="fold")
-    for line in board.unranked[:MOST_ROWS]:
-        done = f"{len(line.finished)}/{len(line.results)}"
-        table.add_row(Text(line.label), done, Text("; ".join(line.reasons) or "no score"))
-    return table
+def _unranked(board: Leaderboard) -> RenderableType:
+    rows = tuple(
+        (
+            line.label,
+            f"{len(line.finished)}/{len(line.results)}",
+            "; ".join(line.reasons) or "no score",
+        )
+        for line in board.unranked[:MOST_ROWS]
+    )
+    columns = (Column("not ranked", "left"), Column("folds"), Column("why", "left"))
+    return to_terminal(Table("", columns, rows))
 
 
 def decimal(value: float) -> str:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gitract_core.eda.counting import spoken_name
 from gitract_core.organs import Organs
-from orchestrator.report.eda.terminal import overlap_groups
+from orchestrator.report.eda.tables import overlap_groups
 from orchestrator.report.organ_names import organ_name
 from orchestrator.report.style import SERIES_COLORS, legend_columns, new_figure
 

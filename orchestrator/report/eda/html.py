@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitract_core.eda.counting import spoken_name
 from gitract_core.files.atomic import write_bytes
 from orchestrator.report.eda.charts import (
     combination_figure,
@@ -21,35 +20,32 @@ from orchestrator.report.eda.slices import (
     overlapping_pictures,
     typical_pictures,
 )
-from orchestrator.report.eda.terminal import (
+from orchestrator.report.eda.tables import (
     MOST_ROWS,
+    area_table,
+    combination_tables,
+    count_tables,
     frequencies,
-    largest,
-    number,
+    gap_table,
+    most_frequent,
     overlap_groups,
-    percent,
-    slice_list,
+    overlap_table,
+    position_table,
+    size_table,
 )
-from orchestrator.report.organ_names import known_in_words, organ_name
+from orchestrator.report.organ_names import known_in_words
 from orchestrator.report.overlay import png_bytes
 from orchestrator.report.style import figure_bytes
+from orchestrator.report.table import Table, to_html
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
     from gitract_core.data.slices import SliceIndex
-    from gitract_core.eda.counting import CountTable
     from gitract_core.eda.exploration import Exploration
-    from gitract_core.eda.overlaps import AreaProfile
 
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table of text; the first column names the row."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+_MOST_GAP_SLICES = 20
 
 
 def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> Path:
@@ -74,12 +70,9 @@ def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> P
         inventory=inventory,
         cases=frequencies(inventory.scans_per_case, "scan", "scans"),
         scans=frequencies(inventory.slices_per_scan, "slice", "slices"),
-        sizes=_sizes(exploration),
-        counts=[
-            _counts(f"Table {n}", getattr(exploration, f"table_{n}"), exploration)
-            for n in (1, 2, 3, 4)
-        ],
-        sections=[_counts(f"Figure 3{s}", t, exploration) for s, t in exploration.figure_3.items()],
+        sizes=to_html(size_table(exploration)),
+        counts=map(_count_table, count_tables(exploration)),
+        sections=map(_count_table, combination_tables(exploration)),
         combinations=_svg(combination_figure(exploration), "f3"),
         typical=[_pictures(p, whole=True) for p in typical],
         overlapping=[_pictures(p, whole=False) for p in overlapping],
@@ -87,91 +80,28 @@ def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> P
         overlapping_colors=organ_colors(exploration, {o for p in overlapping for o in p.organs}),
         known=known_in_words(exploration.known, len(exploration.organs)),
         positions=_svg(position_figure(exploration), "f6"),
-        position_table=_positions(exploration),
+        position_table=to_html(position_table(exploration).without("along the scan")),
         overlaps=[
             _svg(overlap_figure(exploration, [group], 1), f"f12{place}")
             for place, group in enumerate(overlap_groups(exploration))
         ],
-        overlap_table=_overlaps(exploration),
-        area_table=_areas(exploration),
-        gap_table=_gaps(exploration),
+        overlap_table=_cut_table(overlap_table(exploration, MOST_ROWS), "largest"),
+        area_table=to_html(area_table(exploration)),
+        gap_table=to_html(gap_table(exploration, _MOST_GAP_SLICES)) if exploration.gaps else None,
     )
     write_bytes(path, page.encode())
     return path
 
 
-def _sizes(exploration: Exploration) -> PageTable:
-    rows = []
-    for size in exploration.inventory.sizes:
-        spacing = "-" if size.spacing_x_mm is None else f"{size.spacing_x_mm} x {size.spacing_y_mm}"
-        pixels = f"{size.height} x {size.width}"
-        rows.append((pixels, spacing, number(size.slices), number(size.scans)))
-    return PageTable("Sizes", ("height x width", "spacing, mm", "slices", "scans"), tuple(rows))
+def _count_table(table: Table) -> Markup:
+    return _cut_table(most_frequent(table.without("bar"), MOST_ROWS), "most frequent")
 
 
-def _counts(name: str, table: CountTable, exploration: Exploration) -> PageTable:
-    shown, more = largest(table, MOST_ROWS)
-    rows = tuple(
-        (
-            spoken_name(row.name, exploration.organs),
-            number(row.slices),
-            percent(row.share),
-            percent(row.share_of_annotated),
-        )
-        for row in shown
-    )
-    some = f", the {len(shown)} most frequent of {len(shown) + more}" if more else ""
-    return PageTable(f"{name}: {table.title}{some}", ("", "slices", "of all", "of annotated"), rows)
-
-
-def _positions(exploration: Exploration) -> PageTable:
-    rows = []
-    for name, profile in exploration.figure_6.items():
-        spread = profile.slices_per_scan
-        figures = (profile.peak_slice, profile.peak_scans, profile.first_median)
-        cells = tuple(number(value) for value in (*figures, profile.last_median))
-        a_scan = "-" if spread is None else f"{spread.min}-{number(spread.median)}-{spread.max}"
-        rows.append((spoken_name(name, exploration.organs), *cells, a_scan))
-    header = ("", "peak slice", "scans there", "median first", "median last", "slices a scan")
-    return PageTable("Peaks, and least, median and most slices a scan", header, tuple(rows))
-
-
-_LEVELS = ("p5", "p50", "p95")
-_LEVEL_NAMES = ("5 %", "median", "95 %", "largest", "largest in")
-
-
-def _area_cells(profile: AreaProfile) -> tuple[str, ...]:
-    levels = profile.quantiles_px or {}
-    quantiles = (levels.get(level) for level in _LEVELS)
-    rounded = (number(None if q is None else round(q)) for q in quantiles)
-    largest = profile.max_px if profile.slices else None
-    return number(profile.slices), *rounded, number(largest), profile.max_id or "-"
-
-
-def _overlaps(exploration: Exploration) -> PageTable:
-    rows = tuple(
-        (
-            spoken_name(name, exploration.organs),
-            number(exploration.figure_12[name].slices_together),
-            *_area_cells(exploration.figure_12[name]),
-        )
-        for name in overlap_groups(exploration, MOST_ROWS)
-    )
-    more = len(exploration.figure_12) - len(rows)
-    some = f", the {len(rows)} largest of {len(rows) + more}" if more else ""
-    header = ("", "slices with all", "overlapping", *_LEVEL_NAMES)
-    return PageTable(f"Overlap areas, pixels of a slice{some}", header, rows)
-
-
-def _areas(exploration: Exploration) -> PageTable:
-    rows = tuple((organ_name(name), *_area_cells(area)) for name, area in exploration.areas.items())
-    return PageTable("Areas of organs, pixels of a slice", ("", "slices", *_LEVEL_NAMES), rows)
-
-
-def _gaps(exploration: Exploration) -> PageTable:
-    rows = tuple((g.scan, organ_name(g.organ), slice_list(g.slices, 20)) for g in exploration.gaps)
-    title = "Organs missing between two slices of a scan that hold them"
-    return PageTable(title, ("scan", "organ", "slices"), rows)
+def _cut_table(table: Table, which: str) -> Markup:
+    """The table; its title says which rows it shows, if it does not show all."""
+    shown = len(table.rows)
+    some = f", the {shown} {which} of {shown + table.left_out}" if table.left_out else ""
+    return to_html(replace(table, title=f"{table.title}{some}"))
 
 
 def _pictures(picture: SlicePicture, *, whole: bool) -> dict[str, object]:
@@ -180,7 +110,7 @@ def _pictures(picture: SlicePicture, *, whole: bool) -> dict[str, object]:
     return {"title": picture.title, "caption": picture.caption, "images": uris}
 
 
-def _svg(figure: Figure, prefix: str) -> object:
+def _svg(figure: Figure, prefix: str) -> Markup:
     """A chart as an SVG element; ids get a prefix, so that several charts share one page."""
     from markupsafe import Markup
 
@@ -226,13 +156,6 @@ figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
 </style>
 </head>
 <body>
-{% macro show(table) -%}
-<div class="wide"><table><caption>{{ table.title }}</caption>
-<tr>{% for cell in table.header %}<th scope="col">{{ cell }}</th>{% endfor %}</tr>
-{% for row in table.rows -%}
-<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-{%- endmacro %}
 {% macro key(colors) -%}
 <p class="key">{% for organ, color in colors.items() -%}
 <span><i style="background:{{ color }}"></i>{{ organ }}</span>{% endfor %}</p>
@@ -249,25 +172,25 @@ figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
 <p>{{ "{:,}".format(inventory.cases) }} cases, {{ "{:,}".format(inventory.scans) }} scans,
 {{ "{:,}".format(inventory.slices) }} slices.<br>Cases: {{ cases }}.<br>Scans: {{ scans }}.</p>
 {% if known %}<p>Annotation that is not known counts as not there. {{ known }}.</p>{% endif %}
-{{ show(sizes) }}
+{{ sizes }}
 <h2>Tables 1 to 4: slices and the organs they hold</h2>
-<div class="grid tables">{% for table in counts %}{{ show(table) }}{% endfor %}</div>
+<div class="grid tables">{% for table in counts %}{{ table }}{% endfor %}</div>
 <h2>Figure 3: combinations of organs</h2>
 <figure>{{ combinations }}</figure>
-<div class="grid tables">{% for table in sections %}{{ show(table) }}{% endfor %}</div>
+<div class="grid tables">{% for table in sections %}{{ table }}{% endfor %}</div>
 <h2>Figure 4: typical slices with one, two and more organs</h2>
 {{ slices(typical, typical_colors, "No slice is annotated.") }}
 <h2>Figure 5: the largest overlaps</h2>
 {{ slices(overlapping, overlapping_colors, "No organs overlap.") }}
 <h2>Figure 6: where in a scan the organs lie</h2>
 <figure>{{ positions }}</figure>
-{{ show(position_table) }}
+{{ position_table }}
 <h2>Figure 12: how far organs overlap</h2>
 <div class="grid tables">{% for chart in overlaps %}<figure>{{ chart }}</figure>{% endfor %}</div>
-{{ show(overlap_table) }}
+{{ overlap_table }}
 <h2>Areas, and gaps</h2>
-{{ show(area_table) }}
-{% if gap_table.rows %}{{ show(gap_table) }}
+{{ area_table }}
+{% if gap_table %}{{ gap_table }}
 {% else %}<p>No organ is missing between two slices of a scan that hold it.</p>{% endif %}
 </body>
 </html>

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gitract_core.errors import GitractError
+from gitract_core.files.atomic import write_bytes
 from gitract_core.progress import Progress, silent
 from orchestrator.report.paper.augmentation import draw_augmentation
 from orchestrator.report.paper.correlation import MetricRelation, draw_relations, relations
@@ -19,15 +20,14 @@ from orchestrator.report.paper.tables import (
     PAPER_TABLE_6,
     CandidateBest,
     FieldLevel,
-    PaperTable,
     best_epochs,
     field_levels,
     table_5,
     table_6,
 )
-from orchestrator.report.paper.text import write_markdown_tables, write_rows
 from orchestrator.report.run_slices import run_index
 from orchestrator.report.style import save_figure
+from orchestrator.report.table import Table, to_csv, to_markdown
 from orchestrator.results.histories import RunHistories, read_histories
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -52,7 +52,7 @@ class PaperFigures:
     fields: tuple[FieldLevel, ...]
     best: tuple[CandidateBest, ...]
     relations: tuple[MetricRelation, ...]
-    tables: tuple[PaperTable, ...]
+    tables: tuple[Table, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -92,15 +92,31 @@ def write_paper_figures(
     steps = {
         **_pictures(directory, histories),
         "figure_correlation.png": lambda path: save_figure(draw_relations(related), path),
-        "correlation.csv": lambda path: write_rows([r.to_row() for r in related], path),
-        "table_5.md": lambda path: write_markdown_tables(tables[:1], path),
-        "table_5.csv": lambda path: write_rows([_field_row(level) for level in fields], path),
-        "table_6.md": lambda path: write_markdown_tables([*tables[1:], PAPER_TABLE_6], path),
-        "table_6.csv": lambda path: write_rows([line.to_row() for line in best], path),
+        "correlation.csv": _csv([r.to_row() for r in related]),
+        "table_5.md": _markdown(tables[:1]),
+        "table_5.csv": _csv([_field_row(level) for level in fields]),
+        "table_6.md": _markdown([*tables[1:], PAPER_TABLE_6]),
+        "table_6.csv": _csv([line.to_row() for line in best]),
     }
     files, failed = _written(steps, out, progress)
     left_out = (*histories.left_out, *failed)
     return PaperFigures(files, left_out, tuple(fields), tuple(best), tuple(related), tables)
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> Step:
+    return _text(to_csv(Table.of_records(records)))
+
+
+def _markdown(tables: Sequence[Table]) -> Step:
+    return _text("\n".join(map(to_markdown, tables)))
+
+
+def _text(text: str) -> Step:
+    def write(path: Path) -> Path:
+        write_bytes(path, text.encode())
+        return path
+
+    return write
 
 
 def _pictures(directory: SweepDirectory, histories: RunHistories) -> dict[str, Step]:

@@ -13,29 +13,13 @@ from typing import Any
 import numpy as np
 
 from gitract_core.spec import Candidate
+from orchestrator.report.table import MISSING, Column, Table, is_missing
 from orchestrator.results.histories import CandidateHistories, TrialHistory, finite_mean
 
 PAPER_METRICS = {"paper_dice": "Dice", "paper_iou": "IoU", "paper_accuracy": "accuracy"}
 HONEST_METRICS = {"dice": "Dice", "iou": "IoU", "balanced_accuracy": "balanced acc."}
 LEAST_FALL = 0.01
 """A validation loss that never gets more than 1 % below its first value "never falls"."""
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """A table as text.
-
-    Attributes:
-        title: what it shows.
-        header: one name a column; the first column is text, the others are numbers.
-        rows: cells as they are printed.
-        notes: what a reader must know to read it.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,21 +78,17 @@ def _measured(candidate: Candidate) -> tuple[int, ...]:
     return measured_receptive_field(build_network(candidate.network, 1, 1))  # of any channel
 
 
-def table_5(levels: Sequence[FieldLevel], candidates: Sequence[Candidate]) -> PaperTable:
+def table_5(levels: Sequence[FieldLevel], candidates: Sequence[Candidate]) -> Table:
     """Receptive fields as text: the paper's recurrence, the exact one, measurements."""
     names = sorted({network_name(candidate) for candidate in candidates})
+    columns = ("paper", "exact", *(f"measured: {name}" for name in names))
     rows = tuple(
-        (
-            str(level.poolings),
-            str(level.paper),
-            str(level.exact),
-            *(str(level.measured.get(name, "-")) for name in names),
-        )
+        (level.poolings, level.paper, level.exact, *map(level.measured.get, names))
         for level in levels
     )
-    return PaperTable(
+    return Table(
         "Table 5. Receptive field of one unit after so many poolings, side in input pixels",
-        ("poolings", "paper", "exact", *(f"measured: {name}" for name in names)),
+        (Column("poolings", "left"), *map(Column, columns)),
         rows,
         (
             "paper: r -> 2r + 3 from 5; exact: a pooling and the convolutions after it add 9 "
@@ -221,7 +201,7 @@ def loss_falls(losses: np.ndarray) -> bool:
     return bool(len(losses)) and bool(losses[0] - losses.min() > LEAST_FALL * abs(losses[0]))
 
 
-def table_6(lines: Sequence[CandidateBest], metrics: Mapping[str, str], what: str) -> PaperTable:
+def table_6(lines: Sequence[CandidateBest], metrics: Mapping[str, str], what: str) -> Table:
     """Table 6 as the paper prints it.
 
     Args:
@@ -229,12 +209,12 @@ def table_6(lines: Sequence[CandidateBest], metrics: Mapping[str, str], what: st
         metrics: ``PAPER_METRICS`` or ``HONEST_METRICS``.
         what: which these are, for the title.
     """
-    return PaperTable(
-        f"Table 6, {what}",
-        ("candidate", "best epoch", *metrics.values()),
-        tuple(_line(line, metrics) for line in lines),
-        NOTES_6,
+    columns = (
+        Column("candidate", "left"),
+        Column("best epoch", show=lambda epoch: f"{epoch:.1f}"),
+        *(Column(name, show=_best_and_kept) for name in metrics.values()),
     )
+    return Table(f"Table 6, {what}", columns, tuple(_line(x, metrics) for x in lines), NOTES_6)
 
 
 NOTES_6 = (
@@ -244,16 +224,22 @@ NOTES_6 = (
 )
 
 
-def _line(line: CandidateBest, metrics: Mapping[str, str]) -> tuple[str, ...]:
+def _line(line: CandidateBest, metrics: Mapping[str, str]) -> tuple[Any, ...]:
     if not line.falling:
         return (line.candidate, "never falls", *("/" for _ in metrics))
-    cells = (f"{line.best(m):.4f} ({line.at_least_loss(m):.4f})" for m in metrics)
-    return (line.candidate, f"{line.best_epoch:.1f}", *(c.replace("nan", "-") for c in cells))
+    pairs = ((line.best(metric), line.at_least_loss(metric)) for metric in metrics)
+    return (line.candidate, line.best_epoch, *pairs)
 
 
-PAPER_TABLE_6 = PaperTable(
+def _best_and_kept(pair: tuple[float, float]) -> str:
+    """The best value, and in brackets the one at the best epoch."""
+    best, kept = (MISSING if is_missing(value) else f"{value:.4f}" for value in pair)
+    return f"{best} ({kept})"
+
+
+PAPER_TABLE_6 = Table(
     "Table 6 as the paper printed it (depth 4, its own data split)",
-    ("loss", "best epoch", "Dice", "IoU", "accuracy"),
+    (Column("loss", "left"), *map(Column, ("best epoch", "Dice", "IoU", "accuracy"))),
     (
         ("BCE", "25", "0.6786 (0.4241)", "0.7305 (0.3747)", "0.6786 (0.4241)"),
         ("Dice", "never falls", "/", "/", "/"),

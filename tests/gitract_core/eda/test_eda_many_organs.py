@@ -21,7 +21,8 @@ from gitract_core.organs import Organs
 from orchestrator.report.eda.charts import MOST_CURVES, drawn_organs
 from orchestrator.report.eda.html import write_eda_html
 from orchestrator.report.eda.slices import write_figures
-from orchestrator.report.eda.terminal import eda_view, overlap_groups
+from orchestrator.report.eda.tables import overlap_groups
+from orchestrator.report.eda.terminal import eda_view
 from tests.support.many_organs import organ_names, write_many_organs
 from tests.support.tiny_contest import slow_encode
 

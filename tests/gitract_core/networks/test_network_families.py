@@ -88,27 +88,6 @@ def test_mirror_of_a_single_pixel():
     assert torch.equal(mirror(torch.ones(1, 1, 1, 1), 2, 1, 0), torch.ones(1, 1, 4, 3))
 
 
-@pytest.mark.parametrize(
-    ("size", "tile_px"), [((24, 40), 1), ((72, 120), 20), ((72, 120), 40), ((24, 40), 200)]
-)
-def test_tiles_agree_with_the_whole_image(size, tile_px):
-    torch.manual_seed(0)
-    network = OriginalUNet(1, 3, [4, 4, 6, 8]).eval()
-    seen = []
-    network.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[-2:]))
-    images = torch.rand(1, 1, *size)
-    with torch.no_grad():
-        whole = MirroredUNet(network)(images)
-        assert len(seen) == 1
-        tiled = MirroredUNet(network, tile_px)(images)
-    assert whole.shape == (1, 3, *size)
-    assert len(seen) > 2 or tile_px > max(size) / 2
-    widest = network.output_side(max(tile_px, 8)) + 2 * network.margin_px
-    assert max(side for shape in seen[1:] for side in shape) <= widest
-    assert float(whole.std()) > 0.01
-    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
-
-
 def test_mirrored_inside_is_what_the_valid_network_says():
     torch.manual_seed(0)
     network = OriginalUNet(1, 2, [4, 4, 4]).eval()

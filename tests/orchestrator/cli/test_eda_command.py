@@ -22,7 +22,7 @@ from gitract_core.eda.positions import PositionProfile, Spread
 from gitract_core.organs import CONTEST
 from orchestrator.report.eda.slices import overlapping_pictures, typical_pictures
 from orchestrator.report.eda.terminal import eda_view
-from tests.gitract_core.eda.test_eda import rows_of
+from tests.gitract_core.eda.test_eda import annotations_of, rows_of
 from tests.orchestrator.cli.test_command_line import cli
 
 FIGURES = [f"figure_{n}.png" for n in (3, 4, 5, 6, 12)]
@@ -100,7 +100,7 @@ def test_terminal_tables_fit_80_columns() -> None:
     counts = tuple(range(1, 145))
     profile = PositionProfile(274, 11_201, counts, 102, 235, 52.5, 116.0, Spread(30, 61.5, 88))
     masks = {f"case85_day20_slice_{n:04d}": np.ones((3, 310, 360), bool) for n in (1, 144)}
-    exploration = explore(Annotations.of_rows(rows_of(masks)))
+    exploration = explore(annotations_of(rows_of(masks)))
     wide = replace(exploration, figure_6=dict.fromkeys(exploration.figure_6, profile))
     text = io.StringIO()
     Console(width=80, file=text).print(eda_view(wide))

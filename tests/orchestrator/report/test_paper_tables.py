@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from orchestrator.report.paper.tables import (
     table_6,
     trial_best,
 )
-from orchestrator.report.paper.text import markdown, write_rows
+from orchestrator.report.table import Table, to_csv, to_markdown
 from orchestrator.results.histories import CandidateHistories, TrialHistory, finite_mean
 from orchestrator.results.leaderboard import CandidateScores
 
@@ -113,7 +114,7 @@ def test_the_papers_own_lines_come_out_as_printed() -> None:
     lines = best_epochs(
         [candidate("BCE", bce), candidate("Dice", rising), candidate("BCE + 0.5 Dice", both)]
     )
-    for row in table_6(lines, PAPER_METRICS, "").rows:
+    for row in table_6(lines, PAPER_METRICS, "").cells:
         expected = list(printed[row[0]])
         expected[1] = f"{expected[1]}.0" if expected[1].isdigit() else expected[1]
         assert list(row) == expected
@@ -126,12 +127,12 @@ def test_lines_are_means_over_folds_and_one_falling_fold_is_enough_for_numbers()
     assert (line.falling, line.best_epoch) == (1, 1.5)
     assert line.best("dice") == pytest.approx((0.6 + 0.3) / 2)
     assert line.at_least_loss("dice") == pytest.approx((0.2 + 0.3) / 2)
-    assert table_6([line], HONEST_METRICS, "").rows[0][:3] == ("x", "1.5", "0.4500 (0.2500)")
+    assert table_6([line], HONEST_METRICS, "").cells[0][:3] == ("x", "1.5", "0.4500 (0.2500)")
     values = line.to_json()
     assert values["folds_in_which_the_loss_falls"] == 1
     assert [trial["best_epoch"] for trial in values["trials"]] == [2, 1]
     [never] = best_epochs([candidate("y", rising)])
-    assert table_6([never], HONEST_METRICS, "").rows[0] == ("y", "never falls", "/", "/", "/")
+    assert table_6([never], HONEST_METRICS, "").cells[0] == ("y", "never falls", "/", "/", "/")
     assert never.to_row()["dice_best"] == 0.3  # the table hides them, the CSV does not
 
 
@@ -215,20 +216,19 @@ def test_table_5_sets_the_two_recurrences_and_the_measurement_side_by_side(tmp_p
     assert [(x.paper, x.exact) for x in levels] == [(5, 5), (13, 14), (29, 32)]
     table = table_5(levels, [shallow, deep, wider])
     assert table.header[3:] == ("measured: unet, depth 1", "measured: unet, depth 2")
-    assert table.rows[2] == ("2", "29", "32", "-", "32")
+    assert table.cells[2] == ("2", "29", "32", "-", "32")
     assert "5 of 5 measured figures equal" in table.notes[-1]
-    assert "| 1 | 13 | 14 | 14 | 14 |" in markdown([table])
+    assert "| 1 | 13 | 14 | 14 | 14 |" in to_markdown(table)
 
 
-def test_rows_of_different_columns_and_holes_survive_csv(tmp_path: Path) -> None:
-    path = write_rows([{"a": 1, "b": math.nan}, {"a": None}], tmp_path / "t.csv")
-    with path.open() as file:
-        assert list(csv.DictReader(file)) == [{"a": "1", "b": ""}, {"a": "", "b": ""}]
+def test_rows_of_different_columns_and_holes_survive_csv() -> None:
+    text = to_csv(Table.of_records([{"a": 1, "b": math.nan}, {"a": None}]))
+    assert list(csv.DictReader(io.StringIO(text))) == [{"a": "1", "b": ""}, {"a": "", "b": ""}]
 
 
 def test_pipes_in_labels_do_not_break_markdown() -> None:
     [line] = best_epochs([candidate("a|b", history(0, [1.0, 0.5]))])
-    assert "| a\\|b | 2.0 |" in markdown([table_6([line], PAPER_METRICS, "")])
+    assert "| a\\|b | 2.0 |" in to_markdown(table_6([line], PAPER_METRICS, ""))
 
 
 def test_means_leave_out_what_is_not_a_number_and_empty_histories_are_refused() -> None:
