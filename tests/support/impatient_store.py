@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import pyarrow.fs
 
-import orchestrator.storage.remote_run
+import orchestrator.storage.object_store
 
 PRELUDE = "from tests.support.impatient_store import install; install()"
 
@@ -37,4 +37,4 @@ class ImpatientFileSystem:
 def install() -> None:
     """In this process, to its end."""
     pyarrow.fs.FileSystem = ImpatientFileSystem  # type: ignore[misc,assignment]
-    orchestrator.storage.remote_run._PAUSES_SECONDS = (0.1, 0.2)
+    orchestrator.storage.object_store._PAUSES_SECONDS = (0.1, 0.2)
