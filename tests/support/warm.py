@@ -89,8 +89,7 @@ class Nest:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             pass_fds=[theirs.fileno()],
             stdin=nothing,
-            stdout=nothing,
-            stderr=nothing,
+            stdout=nothing,  # what it cannot load it says on stderr
         )
         theirs.close()
 
