@@ -28,11 +28,15 @@ TARGET = 1.15
 def training(slices: int, precision: str) -> Training:
     """A trial's training state, over random slices that are all validated."""
     random = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (slices, SIZE, SIZE), dtype=torch.uint8, generator=random)
-    bits = torch.randint(8, (slices, SIZE // 16, SIZE // 16), dtype=torch.uint8, generator=random)
-    masks = bits.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    images = torch.randint(256, (slices, 1, SIZE, SIZE), dtype=torch.uint8, generator=random)
+    bits = torch.randint(
+        8, (slices, 1, SIZE // 16, SIZE // 16), dtype=torch.uint8, generator=random
+    )
+    masks = bits.repeat_interleave(16, 2).repeat_interleave(16, 3)
     rows = torch.arange(slices)
-    data = FoldSlices(DeviceSlices(images, masks, rows * 0, rows * 0 + slices - 1), rows, rows)
+    data = FoldSlices(
+        DeviceSlices(images, masks, rows * 0, rows * 0 + slices - 1, n_organs=3), rows, rows
+    )
     candidate = Candidate.from_knobs({"training.precision": precision})
     return Training(TrialSpec(candidate, 0, 5, 0, "data", "folds"), data, torch.device("cpu"))
 
