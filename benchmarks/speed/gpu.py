@@ -176,8 +176,7 @@ def made_up_slices(scale: Scale) -> DeviceSlices:
     images = torch.randint(256, shape, dtype=torch.uint8, device=device)
     masks = torch.randint(2 ** len(CONTEST), shape, dtype=torch.uint8, device=device)
     first = torch.zeros(scale.slices, dtype=torch.int64, device=device)
-    last = first + (scale.slices - 1)
-    return DeviceSlices(images, masks, first, last, n_organs=len(CONTEST))
+    return DeviceSlices(images, masks, first, first + (scale.slices - 1), len(CONTEST))
 
 
 def limits(scale: Scale) -> tuple[str, float, float]:

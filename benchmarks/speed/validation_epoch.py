@@ -29,12 +29,14 @@ def training(slices: int, precision: str) -> Training:
     """A trial's training state, over random slices that are all validated."""
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (slices, 1, SIZE, SIZE), dtype=torch.uint8, generator=random)
-    parts = (slices, 1, SIZE // 16, SIZE // 16)
-    bits = torch.randint(8, parts, dtype=torch.uint8, generator=random)
+    bits = torch.randint(
+        8, (slices, 1, SIZE // 16, SIZE // 16), dtype=torch.uint8, generator=random
+    )
     masks = bits.repeat_interleave(16, 2).repeat_interleave(16, 3)
     rows = torch.arange(slices)
-    last = rows * 0 + slices - 1
-    data = FoldSlices(DeviceSlices(images, masks, rows * 0, last, n_organs=3), rows, rows)
+    data = FoldSlices(
+        DeviceSlices(images, masks, rows * 0, rows * 0 + slices - 1, n_organs=3), rows, rows
+    )
     candidate = Candidate.from_knobs({"training.precision": precision})
     return Training(TrialSpec(candidate, 0, 5, 0, "data", "folds"), data, torch.device("cpu"))
 
@@ -73,7 +75,7 @@ class Parts:
 
     @torch.inference_mode()
     def counting(self) -> EpochCounts:
-        counts = EpochCounts(self.state.device, 3)
+        counts = EpochCounts(self.state.device)
         for logits, masks in zip(self.logits, self.masks, strict=True):
             counts.update(logits, masks)
         return counts
