@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED ?= 0
 export RAY_USAGE_STATS_REPORT_URL ?= http://127.0.0.1:9/
 
-.PHONY: install demo test check audit bench
+.PHONY: install demo test check soak audit bench
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -26,6 +26,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
+
+# Sweeps under random kills, for an hour each: `make test` has two short rounds of them.
+soak: install
+	$(BIN)/python -m tests.soak --minutes 60
+	$(BIN)/python -m tests.soak --minutes 60 --ray
 
 # Known vulnerabilities of the pinned versions; asks an advisory database.
 audit: install

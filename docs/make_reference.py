@@ -21,7 +21,7 @@ from gitract_core.losses import loss_names
 from gitract_core.losses.weighted_sum import term_of
 from gitract_core.networks import network_names
 from gitract_core.spec import Candidate
-from orchestrator.cli.app import app, fill
+from orchestrator.cli.app import app
 from search_spaces.dimensions import DISTRIBUTIONS
 
 HERE = Path(__file__).parent
@@ -30,7 +30,6 @@ MADE = "<!-- made by docs/make_reference.py; do not edit -->"
 
 def commands() -> str:
     """Every command with its options, as ``--help`` says it."""
-    fill()
     command = get_command(app)
     assert isinstance(command, TyperGroup)
     command.commands = dict(sorted(command.commands.items()))  # whoever was imported first

@@ -44,15 +44,24 @@ from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import SPACE, prepare_tiny
 
 ROOT = Path(__file__).parent.parent
-MOST_KILLS, LONGEST_WAIT_SECONDS = 5, 12.0
+MOST_KILLS = 5
 MOST_GROWTH_MIB = 60
 Scores = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a round takes: epochs of a trial, and the longest wait for the next kill."""
+
+    epochs: int = 40
+    longest_wait_seconds: float = 12.0
 
 
 @dataclass
 class Tally:
     """What happened so far; ``faults`` should stay empty."""
 
+    length: Length = field(default_factory=Length)
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -63,11 +72,14 @@ class Tally:
             self.faults.append(f"round {self.rounds}: {what}")
 
 
-def soak(home: Path, seconds: float, seed: int = 0, *, ray: bool = False) -> Tally:
+def soak(
+    home: Path, seconds: float, seed: int = 0, *, ray: bool = False, length: Length = Length()
+) -> Tally:
     """Rounds until the time is over, two at least."""
-    data, tally, source = write_tiny_contest(home / "tiny"), Tally(), random.Random(seed)
+    data, tally, source = write_tiny_contest(home / "tiny"), Tally(length), random.Random(seed)
     place = Place(ray)
-    (home / "space.yaml").write_text(SPACE + "training: {epochs: 40, patience: 40}\n")
+    epochs = f"epochs: {length.epochs}, patience: {length.epochs}"
+    (home / "space.yaml").write_text(f"{SPACE}training: {{{epochs}}}\n")
     os.environ["GITRACT_CACHE"] = str(home / "cache")
     key, value = MARK.split("=")
     os.environ[key] = value
@@ -121,7 +133,7 @@ def _driver_round(
 
     def disturb(process: subprocess.Popen[bytes]) -> None:
         while left[0] and process.poll() is None:
-            time.sleep(source.uniform(0, LONGEST_WAIT_SECONDS))
+            time.sleep(source.uniform(0, tally.length.longest_wait_seconds))
             workers = place.workers(process.pid)
             if process.poll() is not None:
                 break
@@ -148,11 +160,12 @@ def _worker_round(
     """An executor of this process; one of its workers is killed now and then."""
     (name, place), (source, tally) = where, drawn
     changes = [{"loss": loss} for loss in ("bce", "bce + dice")]
-    knobs = {"training.epochs": 40, "training.patience": 40}
+    epochs, longest = tally.length.epochs, tally.length.longest_wait_seconds
+    knobs = {"training.epochs": epochs, "training.patience": epochs}
     sweep = prepare_tiny(data, home / name, *({**knobs, **c} for c in changes))
     jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(2), MOST_KILLS)
     over = threading.Event()
-    waits = [source.uniform(2, LONGEST_WAIT_SECONDS) for _ in range(source.randint(1, 3))]
+    waits = [source.uniform(2, longest) for _ in range(source.randint(1, 3))]
 
     def disturb() -> None:
         for seconds in waits:

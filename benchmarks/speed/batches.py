@@ -27,7 +27,7 @@ from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.images import read_image, resize_image, resize_mask
 from gitract_core.data.slices import SliceIndex
 from gitract_core.knobs import InputKnobs
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.phantom import write_phantom
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import batches
@@ -40,7 +40,7 @@ class Files(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The usual data set: an image file and three texts a slice, decoded when asked for."""
 
     def __init__(self, index: SliceIndex) -> None:
-        columns = ["path", "height", "width", *ORGANS]
+        columns = ["path", "height", "width", *CONTEST]
         self.root, self.rows = index.root, index.table[columns].to_numpy().tolist()
 
     def __len__(self) -> int:

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -29,8 +30,10 @@ import pandas as pd
 
 from benchmarks.measuring import Run, at_least, at_most, machine, medians, parser, publish, table
 from gitract_core.data.cache import SliceCache, build_cache, cache_directory
+from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.images import scan_to_bytes
 from gitract_core.data.slices import SliceIndex
+from gitract_core.files.atomic import write_json
 from gitract_core.phantom import write_phantom
 
 SIZE, FULL = 128, 38_496
@@ -76,7 +79,7 @@ def check(cache: SliceCache, index: SliceIndex) -> None:
         rows = index.rows_of_scan(scan)
         files = [cv2.imread(str(index.root / p), cv2.IMREAD_UNCHANGED) for p in rows["path"]]
         small = [cv2.resize(f, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for f in files]
-        assert np.array_equal(scan_to_bytes(np.stack(small)), cache.images[rows.index]), scan
+        assert np.array_equal(scan_to_bytes(np.stack(small)), cache.images[rows.index, 0]), scan
 
 
 def full_cache(index: SliceIndex) -> str:
@@ -85,10 +88,16 @@ def full_cache(index: SliceIndex) -> str:
     tables = [index.table.assign(scan=index.table["scan"] + f"_{n}") for n in range(copies)]
     directory = cache_directory("full", SIZE)
     directory.mkdir(parents=True)
-    pd.concat(tables, ignore_index=True)[:FULL].to_parquet(directory / "index.parquet")
+    full = replace(index, table=pd.concat(tables, ignore_index=True)[:FULL])
+    full.table.to_parquet(directory / "index.parquet")
+    full.scan_table.to_parquet(directory / "scans.parquet")
+    np.save(directory / "states.npy", full.states)
+    shape = {"format": 2, "height": SIZE, "width": SIZE, "channels": 1}
+    known = {"organs": list(index.organs), "gray": CURRENT_GRAY, "annotated": True}
+    write_json(directory / "meta.json", {**shape, **known})
     for name in ("images.npy", "masks.npy"):
-        shape = (FULL, SIZE, SIZE)
-        np.lib.format.open_memmap(directory / name, mode="w+", dtype=np.uint8, shape=shape)
+        size = (FULL, 1, SIZE, SIZE)
+        np.lib.format.open_memmap(directory / name, mode="w+", dtype=np.uint8, shape=size)
     return "full"
 
 

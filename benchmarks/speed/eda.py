@@ -2,8 +2,8 @@
 
 A table of the contest's size (tables 1 to 4 of the paper as counts, random blobs of some 30 to 60
 runs as masks) is analyzed by ``gitract_core.eda.explore`` and by decoding every mask. The reference
-decodes with this project's own ``rle.decode_many``, itself the fastest decoder we know, and counts
-combinations of organs with one ``bincount`` a slice. Both must give the same areas.
+decodes with this project's own ``rle.decode`` and counts combinations of organs with one
+``bincount`` a slice. Both must give the same areas.
 
     python -m benchmarks.speed.eda --rounds 3 [--data DIR]
 
@@ -67,7 +67,7 @@ def decode_everything(annotations: Annotations) -> np.ndarray:
     areas = np.empty((len(annotations), N_COMBINATIONS), np.int64)
     columns = [annotations.table[c].tolist() for c in ("height", "width", *ORGANS)]
     for row, (height, width, *texts) in enumerate(zip(*columns, strict=True)):
-        masks = rle.decode_many(texts, height, width).view(np.uint8)  # (organs, height, width)
+        masks = [rle.decode(text, height, width).view(np.uint8) for text in texts]
         codes = masks[0] | masks[1] << 1 | masks[2] << 2
         areas[row] = np.bincount(codes.ravel(), minlength=N_COMBINATIONS)
     return areas

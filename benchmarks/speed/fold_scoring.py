@@ -32,14 +32,14 @@ from benchmarks.speed.hausdorff import (
     scan_truth,
 )
 from gitract_core.data import rle
-from gitract_core.metrics.competition import (
+from gitract_core.metrics import (
     CompetitionScore,
     ScanScore,
     competition_score,
     pool_scores,
     score_scan,
 )
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 
 PLANS = {(266, 266): 4, (310, 360): 2, (276, 276): 1}  # size -> distinct scans
 SCANS = {(266, 266): 36, (310, 360): 16, (276, 276): 3}  # size -> scans; 180, 78, 15 of 274 in all
@@ -96,7 +96,7 @@ def tables(scans: list[FoldScan]) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = []
     for case, scan in enumerate(scans, 1):
         height, width = scan.truth.shape[2:]
-        for channel, organ in enumerate(ORGANS):
+        for channel, organ in enumerate(CONTEST):
             given = rle.encode_many(scan.predicted[channel])
             texts = zip(given, rle.encode_many(scan.truth[channel]), strict=True)
             for number, (predicted, true) in enumerate(texts, 1):

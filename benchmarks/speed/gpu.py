@@ -44,7 +44,7 @@ import torch
 from benchmarks.measuring import at_most, machine, publish, table
 from benchmarks.speed.step_work import work_of
 from gitract_core.device import Runtime, device_name, finish, peak_memory_bytes, start_measuring
-from gitract_core.organs import N_ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training
@@ -172,11 +172,12 @@ def training(shape: Shape, way: Way, scale: Scale) -> Training:
 
 @lru_cache(maxsize=1)
 def made_up_slices(scale: Scale) -> DeviceSlices:
-    shape, device = (scale.slices, scale.size, scale.size), torch.device(scale.device)
+    shape, device = (scale.slices, 1, scale.size, scale.size), torch.device(scale.device)
     images = torch.randint(256, shape, dtype=torch.uint8, device=device)
-    masks = torch.randint(2**N_ORGANS, shape, dtype=torch.uint8, device=device)
+    masks = torch.randint(2 ** len(CONTEST), shape, dtype=torch.uint8, device=device)
     first = torch.zeros(scale.slices, dtype=torch.int64, device=device)
-    return DeviceSlices(images, masks, first, first + (scale.slices - 1))
+    last = first + (scale.slices - 1)
+    return DeviceSlices(images, masks, first, last, n_organs=len(CONTEST))
 
 
 def limits(scale: Scale) -> tuple[str, float, float]:

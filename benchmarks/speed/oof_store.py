@@ -22,7 +22,7 @@ from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
-from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
+from gitract_core.metrics import ScanScore, pool_scores, score_scan
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import autocast, batches
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
@@ -84,7 +84,8 @@ def main() -> None:
         images = slices.images[int(of_scan.index[0]) : int(of_scan.index[-1]) + 1]
         plain = probabilities(training, images)
         stored[scan] = to_bytes(plain / 255)
-        truth, grid = scan_masks(of_scan), NativeGrid.of_scan(of_scan)
+        truth = scan_masks(of_scan, organs=cache.organs)
+        grid = NativeGrid.of_scan(of_scan)
         for name, values in (("as stored", stored[scan]), ("as predicted", plain)):
             masks = native_masks(values, grid, training.candidate.postprocess)
             scores[name].append(score_scan(masks, truth, "diagonal"))

@@ -26,7 +26,6 @@ from gitract_core.data import rle
 from gitract_core.phantom import write_phantom
 
 ROWS, MASKS, RUNS, SIDE = 115_488, 33_913, 130, 266
-CHUNK = 64
 Decode = Callable[[str], np.ndarray]
 Encode = Callable[[np.ndarray], object]
 
@@ -124,13 +123,6 @@ def snippet() -> dict[str, tuple[Decode, Encode]]:
     return {"snippet": (snippet_decode, snippet_encode)}
 
 
-def decode_ours(texts: list[str]) -> None:
-    room = np.empty((CHUNK, SIDE, SIDE), np.bool_)
-    for first in range(0, len(texts), CHUNK):
-        part = texts[first : first + CHUNK]
-        rle.decode_many(part, SIDE, SIDE, room[: len(part)])
-
-
 def each(action: Callable[..., object], inputs: list[str] | np.ndarray, times: int) -> Run:
     """Run an action on ``times`` inputs, beginning anew when they are used up."""
 
@@ -159,13 +151,13 @@ def measure(data: Path, rounds: int) -> list[str]:
     """The parts of the page."""
     texts = contest_table(data)["segmentation"].dropna().tolist()
     unique = list(dict.fromkeys(texts))
-    masks = rle.decode_many(unique, SIDE, SIDE)
+    masks = np.stack([rle.decode(text, SIDE, SIDE) for text in unique])
     assert rle.encode_many(masks) == unique
     codecs, skipped = peers([snippet, pycocotools, numba])
     for name, codec in codecs.items():
         check(name, codec, unique, masks)
     repeated = [masks[place % len(masks)] for place in range(len(texts))]
-    decoders = {"ours": lambda: decode_ours(texts)}
+    decoders = {"ours": each(lambda text: rle.decode(text, SIDE, SIDE), texts, len(texts))}
     decoders |= {name: each(codec[0], texts, len(texts)) for name, codec in codecs.items()}
     encoders = {"ours": lambda: rle.encode_many(repeated)}
     encoders |= {name: each(codec[1], masks, len(texts)) for name, codec in codecs.items()}

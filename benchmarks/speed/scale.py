@@ -64,7 +64,7 @@ def driven(trials: int, folder: Path) -> dict[str, float]:
     from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
 
     directory = write_record(folder, trials // FOLDS)
-    plan = FoldPlan({case: case for case in range(FOLDS)}, FOLDS)
+    plan = FoldPlan({str(case): case for case in range(FOLDS)}, FOLDS)
     data = StubData(folder, "data", plan)
     node = {"num_cpus": CPUS, "num_gpus": GPUS, "object_store_memory": 2**27}
     cluster = Cluster(initialize_head=True, head_node_args=node)

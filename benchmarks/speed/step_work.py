@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gitract_core.knobs import NetworkKnobs
 from gitract_core.networks import build_network
-from gitract_core.organs import N_ORGANS
+from gitract_core.organs import CONTEST
 
 
 class Traffic(TorchDispatchMode):
@@ -36,10 +36,10 @@ def work_of(widths: str, depth: int, size: int = 128, batch: int = 16) -> tuple[
     The loss is binary cross-entropy: it is next to nothing beside the network, whatever it is.
     """
     with torch.device("meta"):
-        network = build_network(NetworkKnobs(widths=widths, depth=depth), 3, N_ORGANS)
+        network = build_network(NetworkKnobs(widths=widths, depth=depth), 3, len(CONTEST))
         network.to(torch.bfloat16)
         images = torch.empty(batch, 3, size, size, dtype=torch.bfloat16)
-        masks = torch.empty(batch, N_ORGANS, size, size)
+        masks = torch.empty(batch, len(CONTEST), size, size)
         with FlopCounterMode(display=False) as operations, Traffic() as traffic:
             logits = network(images).float()
             F.binary_cross_entropy_with_logits(logits, masks).backward()

@@ -28,11 +28,13 @@ TARGET = 1.15
 def training(slices: int, precision: str) -> Training:
     """A trial's training state, over random slices that are all validated."""
     random = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (slices, SIZE, SIZE), dtype=torch.uint8, generator=random)
-    bits = torch.randint(8, (slices, SIZE // 16, SIZE // 16), dtype=torch.uint8, generator=random)
-    masks = bits.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    images = torch.randint(256, (slices, 1, SIZE, SIZE), dtype=torch.uint8, generator=random)
+    parts = (slices, 1, SIZE // 16, SIZE // 16)
+    bits = torch.randint(8, parts, dtype=torch.uint8, generator=random)
+    masks = bits.repeat_interleave(16, 2).repeat_interleave(16, 3)
     rows = torch.arange(slices)
-    data = FoldSlices(DeviceSlices(images, masks, rows * 0, rows * 0 + slices - 1), rows, rows)
+    last = rows * 0 + slices - 1
+    data = FoldSlices(DeviceSlices(images, masks, rows * 0, last, n_organs=3), rows, rows)
     candidate = Candidate.from_knobs({"training.precision": precision})
     return Training(TrialSpec(candidate, 0, 5, 0, "data", "folds"), data, torch.device("cpu"))
 
@@ -66,12 +68,12 @@ class Parts:
     @torch.inference_mode()
     def loss(self) -> float:
         pairs = zip(self.logits, self.masks, strict=True)
-        total = sum(float(self.state.loss(logits, m)) * len(m) for logits, m in pairs)
+        total = sum(float(self.state.step.trained.loss(logits, m)) * len(m) for logits, m in pairs)
         return total / len(self.state.data.validation)
 
     @torch.inference_mode()
     def counting(self) -> EpochCounts:
-        counts = EpochCounts(self.state.device)
+        counts = EpochCounts(self.state.device, 3)
         for logits, masks in zip(self.logits, self.masks, strict=True):
             counts.update(logits, masks)
         return counts

@@ -19,12 +19,11 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from gitract_core.data.slices import SliceIndex
-from gitract_core.metrics.annotation_audit import examine_scan, rank_scans, top_share
+from gitract_core.metrics.annotation_audit import Suspect, examine_scan, rank_scans
 from gitract_core.phantom import PhantomSpec, write_phantom_of
 from gitract_core.phantom.faults import plant_faults
 from gitract_core.spec import Candidate
@@ -53,6 +52,11 @@ KNOBS = {
 }
 
 
+def first(ranked: Sequence[Suspect]) -> list[str]:
+    """Names of the first ``FIRST`` of the list, at least one."""
+    return [s.scan for s in ranked[: max(1, round(FIRST * len(ranked)))]]
+
+
 def train(data: Path, run: Path, epochs: int) -> None:
     candidate = Candidate.from_knobs({**KNOBS, "training.epochs": epochs})
     space = SearchSpace("audit", "", (candidate,), 5, 0)
@@ -71,19 +75,17 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
         (copy / "train").symlink_to((clean / "train").resolve())
         planted = {f.scan: f.kind for f in plant_faults(copy, SHARE, seed)}
         spoiled = SliceIndex.from_directory(copy)
-    from gitract_core.data.cache import mask_bits
+    from gitract_core.data.cache import mask_bits, organs_in_bits
 
     evidence = {}
     for name in average.scans:
         scan = average.scan(name)
         truth = truth_at(average, scan)
         if name in planted:
-            bits = mask_bits(spoiled.rows_of_scan(name), average.size)
-            truth = np.stack([bits >> channel & 1 for channel in range(3)]) > 0
+            bits = mask_bits(spoiled.rows_of_scan(name), average.size, organs=average.organs)
+            truth = organs_in_bits(bits, average.organs).swapaxes(0, 1)
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
-    return count(
-        planted, top_share(rank_scans(evidence, average.size, organs=average.organs), FIRST)
-    )
+    return count(planted, first(rank_scans(evidence, average.size, organs=average.organs)))
 
 
 def count(planted: dict[str, str], first: list[str]) -> tuple[Counter[str], Counter[str]]:
@@ -125,7 +127,7 @@ def main() -> None:
     audit = audit_run(directory, board, 1)
     with (faulty / "faults.csv").open(newline="") as file:
         planted = {row["scan"]: row["kind"] for row in csv.DictReader(file)}
-    lines.append(line("in the training data too", *count(planted, top_share(audit.scans, FIRST))))
+    lines.append(line("in the training data too", *count(planted, first(audit.scans))))
     score = board.ranked[0].mean()
     directory = SweepDirectory(options.work / "run-clean")
     average = OofAverage(directory, build_leaderboard(directory).top(1))

@@ -3,7 +3,7 @@
     python -m benchmarks.studies.leaderboard_statistics --sweeps 400 --draws 600
 
 A case's score is drawn as mean + candidate + case + candidate by case + training (see
-``orchestrator/statistics/simulation.py``): case sd .08, candidate by case .03, training .006 a
+``tests/support/simulated_sweeps.py``): case sd .08, candidate by case .03, training .006 a
 fold. Every interval should hold the truth in 95 % of sweeps, every test should err in 5 % of them,
 and the winner's score should be right on average.
 """
@@ -22,18 +22,15 @@ import numpy as np
 
 from orchestrator.statistics import (
     CaseSums,
-    World,
     analyse,
     bbc_cv,
     bootstrap,
     compare_with_first,
     corrected_t,
-    merge_seeds,
     settle,
-    simulate,
-    simulate_seeds,
     variance_components,
 )
+from tests.support.simulated_sweeps import World, simulate
 
 EQUAL_10, EQUAL_2 = (0.0,) * 10, (0.0, 0.0)
 # Four in the middle are far behind, and each of their trainings may fail.
@@ -151,12 +148,12 @@ def power_of_the_plan(sweeps: int) -> tuple[int, int, float]:
         values = sums.values.copy()  # as if exactly the true lead had been observed
         values[0, :, :, ::2] += (0.012 - scores[0] + scores[1]) * values[0, :, :, 1::2]
         sums = CaseSums(sums.names, sums.cases, sums.folds, values)
-        plan = settle(sums, variance_components(sums), (0, 1))
+        plan = settle(sums, variance_components(sums), first=0, second=1)
         plans.append((plan.cases, plan.repeats_with_cases))
     cases, repeats = (int(x) for x in np.median(plans, axis=0))
-    found, world = 0, World(effects, n_cases=cases, n_seeds=repeats, mean=0.5)
+    found, world = 0, World(effects, n_cases=cases, n_plans=repeats, mean=0.5)
     for seed in range(sweeps):
-        sums = merge_seeds(simulate_seeds(world, random))
+        sums = simulate(world, random)
         low, _ = bootstrap(sums, variance_components(sums), 500, seed).differences(0)[1]
         found += low > 0
     return cases, repeats, found / sweeps

@@ -32,8 +32,8 @@ from gitract_core.data.cache import SliceCache, build_cache
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics.competition import CompetitionScore, pool_scores, score_scan
-from gitract_core.organs import ORGANS
+from gitract_core.metrics import CompetitionScore, pool_scores, score_scan
+from gitract_core.organs import CONTEST
 from gitract_core.phantom import PhantomSpec, make_plan, write_phantom
 from gitract_core.phantom.scan import Scan
 from gitract_core.prediction.device_slices import slices_on
@@ -42,7 +42,7 @@ from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training
 
-# Medians over 22 real scans, in the order of ORGANS, unless the name says otherwise.
+# Medians over 22 real scans, in the order of CONTEST, unless the name says otherwise.
 PUBLISHED: dict[str, tuple[str, str, str]] = {
     "area, 5 % (px)": ("451", "273", "192"),
     "area, median (px)": ("1390", "1836", "1132"),
@@ -112,7 +112,7 @@ def print_statistics(n_scans: int) -> None:
     scans = [s for s in plan if s.n_slices == 144][:n_scans]
     drawn = [[*Scan.drawn(s, 5).slices()] for s in scans]
     found = [organ_statistics(drawn, organ) for organ in range(3)]
-    print("| statistic |" + "".join(f" {o} real | phantom |" for o in ORGANS))
+    print("| statistic |" + "".join(f" {o} real | phantom |" for o in CONTEST))
     print("|---|" + "---:|" * 6)
     for row, values in PUBLISHED.items():
         cells = (f" {real} | {f[row]:.3g} |" for real, f in zip(values, found, strict=True))
@@ -236,7 +236,8 @@ def scored(training: Training, cache: SliceCache, scan: str) -> CompetitionScore
     images = slices_on(cache, training.device).images[int(rows.index[0]) : int(rows.index[-1]) + 1]
     found = predict_scan(training.network, images, training.candidate, training.precision)
     masks = native_masks(found, NativeGrid.of_scan(rows), PostprocessKnobs())
-    return pool_scores([score_scan(masks, scan_masks(rows), "diagonal")])
+    truth = scan_masks(rows, organs=cache.organs)
+    return pool_scores([score_scan(masks, truth, "diagonal")])
 
 
 if __name__ == "__main__":

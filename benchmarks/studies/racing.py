@@ -32,9 +32,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.statistics import CaseSums
 from orchestrator.steering.race_rule import RacingRule, decide
 from orchestrator.sweeps.run_directory import SweepDirectory
+from tests.support.simulated_sweeps import World, simulate
 
 CANDIDATES, FOLDS = 10, 5
 SDS = (0.005, 0.01, 0.02, 0.04)

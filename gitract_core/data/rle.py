@@ -21,7 +21,7 @@ import numpy as np
 from gitract_core.errors import RleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Counts = NDArray[np.int64]
 
-__all__ = ["area", "decode", "decode_into", "decode_many", "encode", "encode_many", "runs"]
+__all__ = ["area", "decode", "decode_into", "encode", "encode_many", "runs"]
 
 REMEDY = "write 'start length' pairs row by row, counting pixels from 1"
 _ALLOWED = b"0123456789 "
@@ -37,7 +37,6 @@ _MISSING = frozenset({"None", "nan", "<NA>"})
 _MOST_DIGITS = 18
 _UNBOUNDED_SIZE = 2**60
 _TABLE_SIZE = 2**17  # numbers written as 8 bytes: enough for 360 x 360, 1 MiB
-_MASKS_A_CHUNK = 8  # a tenth faster than 32: what is filled is copied while it is still in a cache
 
 
 def encode(mask: Mask) -> str:
@@ -107,37 +106,6 @@ def decode_into(text: RleText, out: Mask) -> None:
     out[...] = decode(text, *out.shape)
 
 
-def decode_many(texts: Sequence[RleText], height: int, width: int, out: Mask | None = None) -> Mask:
-    """The masks of several texts of one size, faster than one by one.
-
-    Args:
-        texts: as for ``decode``.
-        height: rows, pixels.
-        width: columns, pixels.
-        out: where to put the masks, boolean (len(texts), height, width); new memory if not given.
-
-    Returns:
-        ``out``: boolean, shape (len(texts), height, width).
-
-    Raises:
-        RleError: as ``decode``; the message names the text by its position, from 0.
-    """
-    size = _size(height, width)
-    shape = (len(texts), height, width)
-    masks = np.empty(shape, np.bool_) if out is None else out
-    if masks.shape != shape:
-        raise RleError("out", f"shape {shape}", f"shape {masks.shape}", "pass a matching array")
-    for first in range(0, len(texts), _MASKS_A_CHUNK):
-        chunk = texts[first : first + _MASKS_A_CHUNK]
-        stretches = _stretches_of_many([_plain(text) for text in chunk], size)
-        if stretches is None:
-            for position, text in enumerate(chunk, first):
-                _decode_named(text, masks[position], position)
-        else:
-            masks[first : first + len(chunk)] = _filled(stretches).reshape(-1, height, width)
-    return masks
-
-
 def runs(text: RleText, height: int, width: int) -> tuple[Counts, Counts]:
     """The runs of a text, without making the mask.
 
@@ -194,18 +162,13 @@ def _stretches(text: RleText, size: int) -> Counts:
     plain = text if isinstance(text, str) else _plain(text)
     if not plain:
         return np.array([size], np.int64)
-    stretches = _stretches_of_many((plain,), size)
+    stretches = _sound_stretches(plain, size)
     return _examined(plain, size) if stretches is None else stretches
 
 
-def _stretches_of_many(texts: Sequence[str], size: int) -> Counts | None:
-    """The stretches of masks laid end to end, or None if any text is at fault.
-
-    Between two texts stand four numbers, the closing and the opening fence. Stretches are
-    differences, so only the step back from one fence to the other, ``-size``, has to be undone.
-    """
-    between = b" %d 0 1 0 " % (size + 1)
-    raw = between.join([text.encode("ascii", "replace") for text in texts])
+def _sound_stretches(text: str, size: int) -> Counts | None:
+    """The stretches of a text, or None if it is at fault in any way."""
+    raw = text.encode("ascii", "replace")
     if raw.translate(None, _ALLOWED):
         return None
     numbers = np.fromstring(b"1 0 %b %d 0" % (raw, size + 1), np.int64, sep=" ")
@@ -214,11 +177,7 @@ def _stretches_of_many(texts: Sequence[str], size: int) -> Counts | None:
     n_runs = np.count_nonzero(numbers[1::2])
     numbers[1::2] += numbers[::2]  # lengths become ends
     stretches = numbers[2:-1] - numbers[1:-2]
-    sound = n_runs == numbers.size // 2 - 2 * len(texts)  # the fences have length 0, runs do not
-    if len(texts) > 1:
-        steps_back = np.flatnonzero(stretches == -size)
-        stretches[steps_back] = 0
-        sound = sound and steps_back.size == len(texts) - 1
+    sound = n_runs == numbers.size // 2 - 2  # the fences have length 0, runs do not
     # As unsigned numbers, negative ones become huge: one look finds every other fault, and numbers
     # so large that sums of them wrap around.
     return stretches if sound and stretches.view(np.uint64).max() <= size else None
@@ -234,14 +193,6 @@ def _off_and_on(bits: int) -> Mask:
     pattern = np.zeros(2**bits, np.bool_)
     pattern[1::2] = True
     return pattern
-
-
-def _decode_named(text: RleText, out: Mask, position: int) -> None:
-    try:
-        decode_into(text, out)
-    except RleError as error:
-        where, *rest = error.args
-        raise RleError(f"text {position}, {where}", *rest) from None
 
 
 def _written(numbers: Counts) -> str:

@@ -2,17 +2,19 @@
 
 from gitract_core.metrics.competition import (
     CompetitionScore,
-    ScanScore,
     competition_score,
     pool_scores,
-    score_scan,
 )
 from gitract_core.metrics.hausdorff import hausdorff_distance, normalized_hausdorff
 from gitract_core.metrics.overlap import accuracy, dice, iou
+from gitract_core.metrics.scan_score import ScanScore, score_scan
+from gitract_core.metrics.score import COMPETITION, Score
 
 __all__ = [
+    "COMPETITION",
     "CompetitionScore",
     "ScanScore",
+    "Score",
     "accuracy",
     "competition_score",
     "dice",

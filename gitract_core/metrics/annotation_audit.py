@@ -10,7 +10,7 @@ for its deficit and, in the same unit, for the gain of the fault that explains i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,8 +213,3 @@ def slice_disagreement_px(probabilities: np.ndarray, truth: np.ndarray) -> np.nd
     wrong = 2 * np.abs(np.asarray(probabilities, np.float32) - truth) - 1
     total: np.ndarray = np.maximum(wrong, 0).sum(axis=(2, 3))
     return total
-
-
-def top_share(ranked: Sequence[Suspect], share: float) -> list[str]:
-    """Names of the first share of the list, at least one."""
-    return [s.scan for s in ranked[: max(1, round(share * len(ranked)))]]

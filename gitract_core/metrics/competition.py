@@ -1,4 +1,4 @@
-"""The competition score: 0.4 x mean Dice + 0.6 x mean (1 - normalized 3D Hausdorff distance).
+"""The competition score of a submission; its formula is in ``metrics.score``.
 
 Dice is one value a (slice, class) row, the Hausdorff distance one value a (scan, class) volume,
 stacked in slice order with depth 1. Scans are counted one by one into a ``ScanScore``, and counts
@@ -14,43 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from gitract_core.errors import DataError, SubmissionError, suggestion
-from gitract_core.metrics.hausdorff import HausdorffNorm, normalized_hausdorff
+from gitract_core.errors import SubmissionError, suggestion
+from gitract_core.metrics.hausdorff import HausdorffNorm
 from gitract_core.metrics.mask_table import MaskTable, scan_volume, scans_of
-from gitract_core.metrics.overlap import check_shapes
+from gitract_core.metrics.scan_score import ScanScore, score_scan
+from gitract_core.metrics.score import COMPETITION, closeness
 from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
 EmptyRule = Literal["skip", "one", "zero"]
 _WORTH_OF_EMPTY: dict[EmptyRule, float] = {"skip": math.nan, "one": 1.0, "zero": 0.0}
-_DICE_SHARE, _HAUSDORFF_SHARE = 0.4, 0.6
-
-
-@dataclass(frozen=True)
-class ScanScore:
-    """One scan, counted.
-
-    Attributes:
-        intersection_px, prediction_px, truth_px: int (organs, slices), pixels of each row.
-        hausdorff: float (organs,), normalized distance; NaN where both sides are empty.
-    """
-
-    intersection_px: np.ndarray
-    prediction_px: np.ndarray
-    truth_px: np.ndarray
-    hausdorff: np.ndarray
-
-    def __post_init__(self) -> None:
-        counts = (self.intersection_px, self.prediction_px, self.truth_px)
-        shapes = [values.shape for values in (*counts, self.hausdorff)]
-        slices = shapes[0][-1]
-        organs = len(self.hausdorff)
-        expected = [(organs, slices)] * 3 + [(organs,)]
-        if shapes != expected:
-            raise DataError("ScanScore", f"shapes {expected}", shapes, "count (organs, slices)")
 
 
 @dataclass(frozen=True)
@@ -61,7 +36,7 @@ class CompetitionScore:
         dice: mean over rows, 0 to 1.
         hausdorff: mean over volumes of 1 - normalized distance, 0 to 1: the Hausdorff *score*,
             higher is better.
-        score: 0.4 dice + 0.6 hausdorff.
+        score: the mixture of both; see ``metrics.score``.
         per_class: class -> the three figures.
         rows: number of (slice, class) rows counted.
         volumes: number of (scan, class) volumes counted.
@@ -86,41 +61,6 @@ class CompetitionScore:
         }
 
 
-def score_scan(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    hausdorff_norm: HausdorffNorm = "diagonal",
-    *,
-    known: np.ndarray | None = None,
-) -> ScanScore:
-    """Count one scan.
-
-    Args:
-        prediction: boolean (organs, slices, height, width).
-        truth: boolean, of the same shape.
-        hausdorff_norm: see ``normalized_hausdorff``.
-        known: boolean (organs, slices), where the annotation is known; None where it is
-            throughout. What is not known is left out of both sides.
-
-    Raises:
-        DataError: shapes differ or are not those of a scan, or an unknown norm.
-    """
-    p, t = check_shapes(prediction, truth)
-    if p.ndim != 4:
-        expected = "(organs, slices, height, width)"
-        raise DataError("prediction", expected, p.shape, "stack one volume an organ")
-    if known is not None:
-        p, t = (mask & known[:, :, None, None] for mask in (p, t))
-    distances = [normalized_hausdorff(p[c], t[c], hausdorff_norm) for c in range(len(p))]
-    shared_px, prediction_px, truth_px = (_slice_counts(mask) for mask in (p & t, p, t))
-    return ScanScore(shared_px, prediction_px, truth_px, np.array(distances))
-
-
-def _slice_counts(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pixels a slice, (organs, slices); faster than ``count_nonzero`` along axes."""
-    return np.array([[np.count_nonzero(mask) for mask in organ] for organ in masks], np.int64)
-
-
 def pool_scores(
     scans: Sequence[ScanScore],
     empty: EmptyRule = "skip",
@@ -133,7 +73,7 @@ def pool_scores(
     Args:
         scans: any number of scans.
         empty: rows empty on both sides are skipped, or count as one or zero. Volumes empty on both
-            sides are always skipped.
+            sides, and all that is not known, are always skipped.
         classes: the organs to count; figures of others are NaN. All by default.
         organs: in the order of the scores' first axis.
 
@@ -144,18 +84,19 @@ def pool_scores(
     none = np.zeros((len(organs), 0))
     pixels = np.concatenate([none, *(s.prediction_px + s.truth_px for s in scans)], axis=1)
     shared = np.concatenate([none, *(s.intersection_px for s in scans)], axis=1)
-    blank = np.full(pixels.shape, _WORTH_OF_EMPTY[empty])
+    known = np.concatenate([none > 0, *(_known(s) for s in scans)], axis=1)
+    blank = np.where(known, _WORTH_OF_EMPTY[empty], math.nan)
     dice = np.divide(2 * shared, pixels, out=blank, where=pixels > 0)  # (organs, rows)
     distances = np.concatenate([none, *(s.hausdorff[:, None] for s in scans)], axis=1)
-    closeness = 1 - distances  # (organs, scans)
+    close = closeness(distances)  # (organs, scans)
     for channel, organ in enumerate(organs):
         if classes is not None and organ not in classes:
-            dice[channel] = closeness[channel] = math.nan
+            dice[channel] = close[channel] = math.nan
     return CompetitionScore(
-        **_figures(dice, closeness),
-        per_class={o: _figures(dice[c], closeness[c]) for c, o in enumerate(organs)},
+        **_figures(dice, close),
+        per_class={o: _figures(dice[c], close[c]) for c, o in enumerate(organs)},
         rows=int(np.isfinite(dice).sum()),
-        volumes=int(np.isfinite(closeness).sum()),
+        volumes=int(np.isfinite(close).sum()),
     )
 
 
@@ -178,8 +119,8 @@ def competition_score(
         prediction: columns ``id``, ``class`` and ``predicted`` (or ``segmentation``); the rows of
             the truth in any order. Missing text is an empty mask.
         truth: columns ``id``, ``class``, ``segmentation``, ``height``, ``width``; ids such as
-            ``case123_day20_slice_0065``, and every id with the same classes. Classes that are not
-            there are not counted.
+            ``case123_day20_slice_0065``, and every id with the same classes. The classes are
+            the organs (``mask_table.organs_of``); those that are not there are not counted.
         empty: see ``pool_scores``.
         hausdorff_norm: see ``normalized_hausdorff``.
 
@@ -191,16 +132,22 @@ def competition_score(
     """
     check_empty_rule(empty)
     expected = MaskTable.of(truth, "truth", ("segmentation",))
-    given = MaskTable.of(prediction, "prediction", ("predicted", "segmentation"))
+    columns = ("predicted", "segmentation")
+    given = MaskTable.of(prediction, "prediction", columns, organs=expected.organs)
     expected.check_complete()
     given.check_rows_are_those_of(expected)
     scores = []
     for scan in scans_of(truth):
         masks, true_masks = scan_volume(given, scan), scan_volume(expected, scan)
         scores.append(score_scan(masks, true_masks, hausdorff_norm))
-    return pool_scores(scores, empty, expected.classes)
+    return pool_scores(scores, empty, expected.classes, organs=expected.organs)
 
 
-def _figures(dice: np.ndarray, closeness: np.ndarray) -> dict[str, float]:
-    d, h = (float(np.nanmean(x)) if np.isfinite(x).any() else math.nan for x in (dice, closeness))
-    return {"dice": d, "hausdorff": h, "score": _DICE_SHARE * d + _HAUSDORFF_SHARE * h}
+def _known(scan: ScanScore) -> np.ndarray:
+    return np.ones(scan.truth_px.shape, np.bool_) if scan.known is None else scan.known
+
+
+def _figures(dice: np.ndarray, close: np.ndarray) -> dict[str, float]:
+    d, h = (float(np.nanmean(x)) if np.isfinite(x).any() else math.nan for x in (dice, close))
+    figures = {"dice": d, "hausdorff": h}
+    return {**figures, "score": COMPETITION.mix(figures)}

@@ -20,18 +20,15 @@ This module imports torch and is therefore not part of ``gitract_core.metrics``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gitract_core.errors import SpaceError
-from gitract_core.organs import N_ORGANS
 
 SMOOTH_PX = 1.0
 _FAR_BELOW = -1e4  # a logit whose probability is 0
-PerClass = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,6 @@ class EpochMetrics:
         balanced_accuracy: mean of sensitivity and specificity; nan for a class absent from truth.
         row_dice: mean Dice over (slice, class) rows in which prediction or truth is not empty, the
             contest's ``skip`` reading, but at network size.
-        dice_per_class, iou_per_class, accuracy_per_class, balanced_accuracy_per_class,
-            row_dice_per_class: the same, one figure an organ, in the order of ``ORGANS``.
         paper_dice, paper_iou, paper_accuracy: see the module; means over batches.
     """
 
@@ -54,24 +49,9 @@ class EpochMetrics:
     accuracy: float
     balanced_accuracy: float
     row_dice: float
-    dice_per_class: PerClass
-    iou_per_class: PerClass
-    accuracy_per_class: PerClass
-    balanced_accuracy_per_class: PerClass
-    row_dice_per_class: PerClass
     paper_dice: float
     paper_iou: float
     paper_accuracy: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values: lists for tuples, None for nan."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> EpochMetrics:
-        """The metrics from what ``to_json`` gave."""
-        parsed: dict[str, Any] = {name: _unplain(value) for name, value in values.items()}
-        return cls(**parsed)
 
 
 class EpochCounts:
@@ -81,14 +61,14 @@ class EpochCounts:
         device: where logits and targets will be.
         classes: number of channels.
 
-    >>> counts = EpochCounts()
+    >>> counts = EpochCounts("cpu", 3)
     >>> truth = torch.ones(1, 3, 2, 2)
     >>> counts.update(40 * truth - 20, truth)
     >>> counts.compute().dice
     1.0
     """
 
-    def __init__(self, device: torch.device | str = "cpu", classes: int = N_ORGANS) -> None:
+    def __init__(self, device: torch.device | str, classes: int) -> None:
         # Rows: true positives, false positives, false negatives, pixels. Whole numbers, since an
         # epoch has more pixels than float32 can count.
         self._pixels = torch.zeros(4, classes, dtype=torch.int64, device=device)
@@ -156,11 +136,6 @@ class EpochCounts:
             accuracy=float(accuracy.nanmean()),
             balanced_accuracy=float(balanced.nanmean()),
             row_dice=float(row_sum.sum() / row_count.sum()),
-            dice_per_class=tuple(dice.tolist()),
-            iou_per_class=tuple(iou.tolist()),
-            accuracy_per_class=tuple(accuracy.tolist()),
-            balanced_accuracy_per_class=tuple(balanced.tolist()),
-            row_dice_per_class=tuple((row_sum / row_count).tolist()),
             paper_dice=paper[0],
             paper_iou=paper[1],
             paper_accuracy=paper[2],
@@ -200,15 +175,3 @@ def _first_largest(channels: Tensor) -> Tensor:
         index = index.masked_fill(larger, number)
         best = torch.maximum(best, channels[:, number])
     return index
-
-
-def _plain(value: float | PerClass) -> float | list[float | None] | None:
-    if isinstance(value, tuple):
-        return [None if math.isnan(v) else v for v in value]
-    return None if math.isnan(value) else value
-
-
-def _unplain(value: float | list[float | None] | None) -> float | PerClass:
-    if isinstance(value, list):
-        return tuple(math.nan if v is None else v for v in value)
-    return math.nan if value is None else value

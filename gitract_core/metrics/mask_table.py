@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gitract_core.data import rle
 from gitract_core.errors import RleError, SubmissionError, suggestion
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
-from gitract_core.organs import N_ORGANS, ORGANS
+from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     Row = tuple[str, str]  # id and class
@@ -33,14 +33,29 @@ class MaskTable:
     Attributes:
         name: what the table is called in errors.
         texts: (id, class) -> text, empty for an empty mask.
+        organs: the classes that may occur, in channel order.
     """
 
     name: str
     texts: dict[Row, str]
+    organs: Organs = CONTEST
 
     @classmethod
-    def of(cls, table: pd.DataFrame, name: str, columns: Sequence[str]) -> MaskTable:
+    def of(
+        cls,
+        table: pd.DataFrame,
+        name: str,
+        columns: Sequence[str],
+        *,
+        organs: Organs | None = None,
+    ) -> MaskTable:
         """Read a table with columns ``id``, ``class`` and the first of ``columns`` that it has.
+
+        Args:
+            table: the rows.
+            name: what the table is called in errors.
+            columns: names that the column of run-length text may have.
+            organs: the classes that may occur; those of the table by default (``organs_of``).
 
         Raises:
             SubmissionError: a missing column, an unknown class, a row given twice.
@@ -50,24 +65,25 @@ class MaskTable:
             if needed not in table.columns:
                 got = ", ".join(map(str, table.columns))
                 raise SubmissionError(name, f"a column {needed!r}", got, "mend the header")
+        organs = organs_of(table) if organs is None else organs
         values = table[column].astype("object")
         rows = zip(map(str, table["id"]), map(str, table["class"]), strict=True)
         texts: dict[Row, str] = {}
         for row, text in zip(rows, values.where(values.notna(), ""), strict=True):
             where = f"{name}, {row[0]}, {row[1]}"
-            if row[1] not in ORGANS:
-                remedy = suggestion(row[1], ORGANS)
+            if row[1] not in organs.names:
+                remedy = suggestion(row[1], organs.names)
                 raise SubmissionError(where, "a known class", repr(row[1]), remedy)
             if row in texts:
                 raise SubmissionError(where, "one row a slice and class", "it twice", "remove one")
             texts[row] = text
-        return cls(name, texts)
+        return cls(name, texts, organs)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that occur, in channel order."""
         there = {organ for _, organ in self.texts}
-        return tuple(organ for organ in ORGANS if organ in there)
+        return tuple(organ for organ in self.organs if organ in there)
 
     def check_complete(self) -> None:
         """Raise a ``SubmissionError`` unless each id has every class that occurs."""
@@ -90,6 +106,20 @@ class MaskTable:
                 where = f"{self.name}, {lonely[0]}, {lonely[1]}"
                 expected = f"the rows of the {other.name}"
                 raise SubmissionError(where, expected, got, f"match the {other.name}'s ids")
+
+
+def organs_of(table: pd.DataFrame) -> Organs:
+    """The organs of a table's column ``class``.
+
+    Those of the contest if it has no others; else its classes as they come, without those that
+    fewer than half of the ids have, which are slips of the pen.
+    """
+    named = table["class"].dropna()
+    times = named.astype(str).value_counts(sort=False)  # in order of appearance
+    classes = times.index[(2 * times >= table["id"].nunique()) & (times.index != "")]
+    if set(classes) <= set(CONTEST):
+        return CONTEST
+    return Organs(tuple(classes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +164,8 @@ def slice_sizes(table: pd.DataFrame) -> dict[str, tuple[int, int]]:
         SubmissionError: a missing column, a size that is no whole number of 1 or more, an id with
             two sizes.
     """
+    import pandas as pd  # here, so that scores of arrays load without it
+
     for column in ("id", "height", "width"):
         if column not in table.columns:
             raise SubmissionError("truth", f"a column {column!r}", "none", "add the sizes")
@@ -159,8 +191,8 @@ def scan_volume(table: MaskTable, scan: ScanSlices) -> NDArray[np.bool_]:
     Raises:
         RleError: bad run-length text; names the table and row.
     """
-    masks = np.zeros((N_ORGANS, len(scan.ids), scan.height, scan.width), np.bool_)
-    for channel, organ in enumerate(ORGANS):
+    masks = np.zeros((len(table.organs), len(scan.ids), scan.height, scan.width), np.bool_)
+    for channel, organ in enumerate(table.organs):
         for place, name in enumerate(scan.ids):
             text = table.texts.get((name, organ), "")
             if text:

@@ -106,7 +106,8 @@ def check_sources(
 def predict_sources(
     predictor: Predictor,
     sources: Sequence[Source],
-    target: tuple[Path, FileFormat],
+    folder: Path,
+    file_format: FileFormat,
     progress: Progress = silent,
 ) -> list[PredictedScan]:
     """Predict scans into a folder of files and, at the end, their list, ``predictions.json``.
@@ -114,7 +115,8 @@ def predict_sources(
     Args:
         predictor: the networks.
         sources: the scans.
-        target: the folder and what to write.
+        folder: where the files are written.
+        file_format: ``nifti`` or ``rtstruct``.
         progress: called with (scans done, all scans).
 
     Raises:
@@ -122,7 +124,6 @@ def predict_sources(
             ``check_sources`` that is a scan that has changed since.
         RunError: the folder is one that scans are read from.
     """
-    folder, file_format = target
     made = []
     for done, source in enumerate(sources, 1):
         scan = source.read()

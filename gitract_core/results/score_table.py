@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,54 +18,32 @@ from pyarrow import ArrowException, parquet
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing
+from gitract_core.metrics.scan_score import ScanScore, row_dice
+from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.organs import CONTEST, Organs
-
-if TYPE_CHECKING:
-    from gitract_core.metrics.competition import ScanScore
 
 _MOST_ROWS = 2**23  # 60 times those of a fold of the contest
 _WORDS = ("level", "id", "class")
 _NUMBERS = ("intersection_px", "prediction_px", "truth_px", "dice", "hausdorff")
 _ID = r"[A-Za-z0-9._-]{1,80}"
-SUMS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
-
-
-def row_dice(score: ScanScore) -> np.ndarray:
-    """Dice of each (organ, slice) of a scan, float (organs, slices); NaN where both are empty."""
-    pixels = score.prediction_px + score.truth_px
-    dice = np.full(pixels.shape, np.nan)
-    np.divide(2.0 * score.intersection_px, pixels, out=dice, where=pixels > 0)
-    return dice
 
 
 def per_case_sums(
-    scores: Mapping[str, ScanScore], case_of: Mapping[str, str]
+    scores: Mapping[str, ScanScore], case_of: Mapping[str, str], *, score: Score = COMPETITION
 ) -> dict[str, dict[str, list[float]]]:
     """Sums and counts by case and, inside, by organ in the data set's order.
-
-    ``dice_sum`` over ``dice_rows`` (slices not empty on both sides) is the mean Dice;
-    ``hausdorff_sum`` over ``hausdorff_volumes`` is the mean of 1 - normalized distance.
 
     Args:
         scores: by scan name.
         case_of: the case of each scan.
+        score: what is summed; its columns are the keys.
     """
     cases: dict[str, dict[str, list[float]]] = {}
-    for scan, score in scores.items():
-        blank = {name: [0.0] * len(score.hausdorff) for name in SUMS}
+    for scan, counted in scores.items():
+        found = score.count(counted).T  # (columns, organs)
+        blank = {name: [0.0] * found.shape[1] for name in score.columns}
         sums = cases.setdefault(case_of[scan], blank)
-        dice = row_dice(score)
-        closeness = 1.0 - np.asarray(score.hausdorff)
-        for name, values in zip(
-            SUMS,
-            (
-                np.nansum(dice, axis=1),
-                np.isfinite(dice).sum(axis=1),
-                np.nan_to_num(closeness),
-                np.isfinite(closeness),
-            ),
-            strict=True,
-        ):
+        for name, values in zip(score.columns, found, strict=True):
             sums[name] = [a + float(b) for a, b in zip(sums[name], values, strict=True)]
     return cases
 

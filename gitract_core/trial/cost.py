@@ -31,7 +31,7 @@ from gitract_core.device import (
     start_measuring,
 )
 from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
-from gitract_core.metrics.competition import score_scan
+from gitract_core.metrics import score_scan
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices

@@ -25,7 +25,7 @@ from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
+from gitract_core.metrics import ScanScore, pool_scores, score_scan
 from gitract_core.networks import parameter_count
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network

@@ -215,7 +215,7 @@ def _predict_files(
     with progress_bar("reading") as progress:
         check_sources(sources, file_format, progress)
     with progress_bar("prediction") as progress:
-        return predict_sources(predictor, sources, (folder, file_format), progress)
+        return predict_sources(predictor, sources, folder, file_format, progress)
 
 
 def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_json: bool) -> None:

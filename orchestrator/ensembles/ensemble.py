@@ -11,6 +11,7 @@ import numpy as np
 
 from gitract_core.files.atomic import write_json
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from gitract_core.prediction.members import Members
 from gitract_core.progress import Progress, silent
@@ -18,7 +19,7 @@ from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_g
 from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.statistics.bootstrap import bootstrap
-from orchestrator.statistics.case_sums import COLUMNS, CaseSums, competition_of
+from orchestrator.statistics.case_sums import CaseSums
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 Interval = tuple[float, float]
@@ -152,7 +153,7 @@ def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
         "score_sd": announced.sd,
         "pooled": _figures(found.announced, organs),
         "per_case": {
-            str(case): {name: sums[:, i].tolist() for i, name in enumerate(COLUMNS)}
+            str(case): {name: sums[:, i].tolist() for i, name in enumerate(COMPETITION.columns)}
             for case, sums in zip(found.cases, found.announced, strict=True)
         },
         "method": asdict(ensemble.method),
@@ -171,10 +172,8 @@ def _figures(sums: np.ndarray, organs: Organs) -> dict[str, Any]:
     per_organ = sums.sum(axis=0)
 
     def three(total: np.ndarray) -> dict[str, float]:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            dice, hausdorff = total[0] / total[1], total[2] / total[3]
-        score = float(competition_of(total))
-        return {"dice": float(dice), "hausdorff": float(hausdorff), "score": score}
+        means = COMPETITION.by_mean(total)
+        return {**{k: float(v) for k, v in means.items()}, "score": float(COMPETITION.mix(means))}
 
     by_organ = {o: three(total) for o, total in zip(organs, per_organ, strict=True)}
     return {**three(per_organ.sum(axis=0)), "per_class": by_organ}

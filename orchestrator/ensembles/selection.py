@@ -16,8 +16,8 @@ import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.score import COMPETITION, Score
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter
-from orchestrator.statistics.case_sums import competition_of
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 WEIGHTS = ("equal", "greedy")
@@ -32,7 +32,7 @@ class Method:
         top: members of an equal average, or the most steps of the greedy selection.
         weights: ``equal``: the best ``top`` candidates; ``greedy``: Caruana et al. 2004 (doi
             10.1145/1015330.1015432), one candidate a step, with replacement, whichever makes the
-            average's competition score highest, and of all steps the best.
+            average's score highest, and of all steps the best.
         tune: also choose threshold and post-processing per organ.
         flip: also try predictions averaged with those of mirrored slices.
     """
@@ -66,9 +66,11 @@ class CrossFit:
     Attributes:
         recipe: chosen on all cases, to be used.
         by_fold: the recipe chosen without each fold, in the order of folds.
-        announced: sums (cases, organs, 4), each case under the recipe chosen without its fold.
+        announced: sums (cases, organs, columns), each case under the recipe chosen without its
+            fold.
         in_sample: the same under ``recipe``, which has seen these very cases.
-        cases, folds: int (cases,).
+        cases, folds: of each case, (cases,).
+        measure: the score that the sums are of.
     """
 
     recipe: Recipe
@@ -77,16 +79,17 @@ class CrossFit:
     in_sample: np.ndarray
     cases: np.ndarray
     folds: np.ndarray
+    measure: Score = COMPETITION
 
     @property
     def score(self) -> float:
         """The announced score: mean over folds, comparable with the leaderboard."""
-        return fold_mean(self.announced, self.folds)
+        return fold_mean(self.announced, self.folds, self.measure)
 
     @property
     def in_sample_score(self) -> float:
         """The optimistic figure that other tools announce."""
-        return fold_mean(self.in_sample, self.folds)
+        return fold_mean(self.in_sample, self.folds, self.measure)
 
 
 def cross_fit(meter: OofMeter, method: Method) -> CrossFit:
@@ -94,12 +97,13 @@ def cross_fit(meter: OofMeter, method: Method) -> CrossFit:
     labels = np.unique(meter.folds)
     everywhere = np.ones(len(meter.cases), bool)
     sets = [everywhere, *(meter.folds != fold for fold in labels)]
-    n_organs = len(meter.source.organs)
+    bags = _choose_bags(meter, method, sets)
+    n_organs = meter.sums(_one(0, len(meter.lines))).shape[1]  # measured with the bags
     recipes = [
         Recipe(bag, _choose_rules(meter, bag, cases) if method.tune else (0,) * n_organs)
-        for bag, cases in zip(_choose_bags(meter, method, sets), sets, strict=True)
+        for bag, cases in zip(bags, sets, strict=True)
     ]
-    announced = np.empty((len(meter.cases), n_organs, 4))
+    announced = np.empty((len(meter.cases), n_organs, len(meter.score.columns)))
     for fold, recipe in zip(labels, recipes[1:], strict=True):
         held_out = meter.folds == fold
         announced[held_out] = recipe_sums(meter, recipe)[held_out]
@@ -110,6 +114,7 @@ def cross_fit(meter: OofMeter, method: Method) -> CrossFit:
         in_sample=recipe_sums(meter, recipes[0]),
         cases=meter.cases,
         folds=meter.folds,
+        measure=meter.score,
     )
 
 
@@ -131,21 +136,22 @@ def rule_grid(
 
 
 def recipe_sums(meter: OofMeter, recipe: Recipe) -> np.ndarray:
-    """Sums (cases, organs, 4) of a recipe."""
+    """Sums (cases, organs, columns) of a recipe."""
     meter.measure((recipe.bag, rule) for rule in recipe.rules)
     columns = [meter.sums(recipe.bag, rule)[:, organ] for organ, rule in enumerate(recipe.rules)]
     return np.stack(columns, axis=1)
 
 
-def fold_mean(sums: np.ndarray, folds: np.ndarray) -> float:
+def fold_mean(sums: np.ndarray, folds: np.ndarray, score: Score = COMPETITION) -> float:
     """Mean over folds of each fold's pooled score.
 
     Args:
-        sums: (cases, organs, 4).
+        sums: (cases, organs, columns).
         folds: (cases,).
+        score: what the sums are of.
     """
     totals = [sums[folds == fold].sum(axis=(0, 1)) for fold in np.unique(folds)]
-    return float(competition_of(np.array(totals)).mean())
+    return float(score.of(np.array(totals)).mean())
 
 
 def _choose_bags(meter: OofMeter, method: Method, sets: Sequence[np.ndarray]) -> list[Bag]:
@@ -179,16 +185,17 @@ def _greedy(meter: OofMeter, steps: int, sets: Sequence[np.ndarray]) -> list[Bag
 
 
 def _choose_rules(meter: OofMeter, bag: Bag, cases: np.ndarray) -> tuple[int, ...]:
-    return choose_rules(meter.rule_sums(bag)[:, cases].sum(axis=1))
+    return choose_rules(meter.rule_sums(bag)[:, cases].sum(axis=1), meter.score)
 
 
-def choose_rules(totals: np.ndarray) -> tuple[int, ...]:
+def choose_rules(totals: np.ndarray, score: Score = COMPETITION) -> tuple[int, ...]:
     """The rule of each organ that together score best.
 
     Coordinate descent from the first rule; a rule is left only for one that scores better.
 
     Args:
-        totals: sums (rules, organs, 4).
+        totals: sums (rules, organs, columns).
+        score: what the sums are of.
     """
     n_organs = totals.shape[1]
     choice = [0] * n_organs
@@ -196,7 +203,7 @@ def choose_rules(totals: np.ndarray) -> tuple[int, ...]:
         before = list(choice)
         for organ in range(n_organs):
             others = sum(totals[choice[o], o] for o in range(n_organs) if o != organ)
-            scores = competition_of(totals[:, organ] + others)
+            scores = score.of(totals[:, organ] + others)
             best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0
             if scores[best] > scores[choice[organ]] + 1e-12:
                 choice[organ] = best
@@ -207,7 +214,7 @@ def choose_rules(totals: np.ndarray) -> tuple[int, ...]:
 
 def _score(meter: OofMeter, bag: Bag, cases: np.ndarray) -> float:
     """The score pooled over some cases; least where nothing can be counted."""
-    score = float(competition_of(meter.sums(bag)[cases].sum(axis=(0, 1))))
+    score = float(meter.score.of(meter.sums(bag)[cases].sum(axis=(0, 1))))
     return score if np.isfinite(score) else -np.inf
 
 

@@ -13,14 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics.hausdorff import normalized_hausdorff
+from gitract_core.metrics.scan_score import score_scan
+from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofParts, OofScan
 from orchestrator.results.leaderboard import CandidateScores
-from orchestrator.statistics.case_sums import COLUMNS
+from orchestrator.statistics.case_sums import organ_rows
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 Bag = tuple[int, ...]
@@ -35,6 +36,7 @@ class OofMeter:
         rules: the first is used where none is chosen.
         progress: called with (scans done, all scans) in each pass.
         flip: measure predictions averaged with those of mirrored slices.
+        score: what is measured; trials' own sums must have its columns.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class OofMeter:
         progress: Progress = silent,
         *,
         flip: bool = False,
+        score: Score = COMPETITION,
     ) -> None:
+        self.score = score
         self.lines, self.rules, self.progress = tuple(lines), tuple(rules), progress
         self.source = OofAverage(run, self.lines, flip=flip)
         found = list(self.source.plan.fold_of_case)  # patients in natural order
@@ -60,18 +64,18 @@ class OofMeter:
                 self._known[bag, 0] = self._trained(line)
 
     def _trained(self, line: CandidateScores) -> np.ndarray:
-        found = line.per_case
+        columns, found = self.score.columns, line.per_case
         return np.array(
-            [[found[str(case)][name] for name in COLUMNS] for case in self.cases]
-        ).swapaxes(1, 2)  # (cases, organs, 4)
+            [organ_rows(f"{line.label}, case {c}", found[str(c)], columns) for c in self.cases]
+        )  # (cases, organs, columns)
 
     def sums(self, bag: Bag, rule: int = 0) -> np.ndarray:
-        """Sums (cases, organs, 4) of a bag under one rule; see ``organ_sums``."""
+        """Sums (cases, organs, columns) of a bag under one rule."""
         self.measure([(bag, rule)])
         return self._known[lowest_terms(bag), rule]
 
     def rule_sums(self, bag: Bag) -> np.ndarray:
-        """Sums (rules, cases, organs, 4) of a bag under every rule."""
+        """Sums (rules, cases, organs, columns) of a bag under every rule."""
         self.measure((bag, rule) for rule in range(len(self.rules)))
         return np.stack([self._known[lowest_terms(bag), r] for r in range(len(self.rules))])
 
@@ -87,7 +91,7 @@ class OofMeter:
                 by_bag.setdefault(bag, []).append(rule)
         if not by_bag:
             return
-        blank = (len(self.cases), len(self.source.organs), 4)
+        blank = (len(self.cases), len(self.source.organs), len(self.score.columns))
         fresh = {(bag, rule): np.zeros(blank) for bag, rules in by_bag.items() for rule in rules}
         names = self.source.scans
         self.source.predict_missing()
@@ -108,11 +112,12 @@ class OofMeter:
         for bag, rules in by_bag.items():
             scan = parts.scan_of(_average(bag, parts))
             truth = scan.truth if truth is None else truth
+            chosen = [self.rules[rule] for rule in rules]
             for rule, values in zip(
-                rules, _rules_on(scan, truth, [self.rules[r] for r in rules]), strict=True
+                rules, _rules_on(scan, truth, chosen, score=self.score), strict=True
             ):
                 found[bag, rule] = values
-        return parts.case, found
+        return str(parts.case), found
 
 
 def _average(bag: Bag, parts: OofParts) -> np.ndarray:
@@ -134,34 +139,37 @@ def lowest_terms(bag: Bag) -> Bag:
 
 
 def _rules_on(
-    scan: OofScan, truth: np.ndarray, rules: Sequence[PostprocessKnobs]
+    scan: OofScan, truth: np.ndarray, rules: Sequence[PostprocessKnobs], *, score: Score
 ) -> list[np.ndarray]:
-    """Sums (organs, 4) of one scan under each rule."""
-    sums = np.zeros((len(rules), len(truth), 4))
-    known = scan.known[:, :, None, None]
+    """Sums (organs, columns) of one scan under each rule."""
+    sums = np.zeros((len(rules), len(truth), len(score.columns)))
     for organ in range(len(truth)):
         seen: dict[bytes, np.ndarray] = {}  # many rules give one mask
         for place, rule in enumerate(rules):
-            mask = organ_mask(scan.probabilities[organ], scan.grid, rule) & known[organ]
+            mask = organ_mask(scan.probabilities[organ], scan.grid, rule)
             key = np.packbits(mask).tobytes()
             if key not in seen:
-                seen[key] = organ_sums(mask, truth[organ])
+                known = scan.known[organ]
+                seen[key] = organ_sums(mask, truth[organ], known=known, score=score)
             sums[place, organ] = seen[key]
     return list(sums)
 
 
-def organ_sums(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """One organ of one scan: sum and number of slice Dice values, of 1 - Hausdorff distance.
+def organ_sums(
+    mask: np.ndarray,
+    truth: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    score: Score = COMPETITION,
+) -> np.ndarray:
+    """Sums and counts of one organ of one scan, (columns,).
 
     Args:
         mask: boolean (slices, height, width).
         truth: likewise.
+        known: boolean (slices,), where the annotation is known; None where it is throughout.
+        score: what is summed.
     """
-    pixels = np.count_nonzero(mask, axis=(1, 2)) + np.count_nonzero(truth, axis=(1, 2))
-    shared = np.count_nonzero(mask & truth, axis=(1, 2))
-    counted = pixels > 0
-    dice = 2 * shared[counted] / pixels[counted]
-    distance = normalized_hausdorff(mask, truth, "diagonal")
-    there = np.isfinite(distance)
-    closeness = 1 - distance if there else 0.0
-    return np.array([dice.sum(), counted.sum(), closeness, float(there)])
+    of_slices = None if known is None else known[None]
+    scan = score_scan(mask[None], truth[None], "diagonal", known=of_slices)
+    return np.asarray(score.count(scan)[0])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from gitract_core.metrics.score import COMPETITION
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress import format_seconds
 from orchestrator.report.table import Column, Table, to_terminal
@@ -53,7 +54,7 @@ def _heading(board: Leaderboard) -> str:
     n, folds = len(board.ranked) + len(board.unranked), board.record.folds_in_words
     return (
         f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
-        "(0.4 Dice + 0.6 Hausdorff score, native size, empty slices skipped)"
+        f"({COMPETITION.formula}, native size, empty slices skipped)"
     )
 
 

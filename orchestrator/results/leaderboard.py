@@ -202,7 +202,7 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     left_out = dropped(directory)
     gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
     try:
-        lines = [_line(directory, record, c, (labels[c], left_out)) for c in record.candidates]
+        lines = [_line(directory, record, labels, left_out, c) for c in record.candidates]
     finally:
         gc.freeze()  # nor is it later, in the statistics
         gc.enable()
@@ -215,10 +215,10 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
 def _line(
     directory: SweepDirectory,
     record: SweepRecord,
+    labels: Mapping[Candidate, str],
+    left_out: Mapping[str, str],
     candidate: Candidate,
-    named: tuple[str, Mapping[str, str]],
 ) -> CandidateScores:
-    label, left_out = named
     results: list[TrialResult | None] = []
     reasons: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
@@ -228,7 +228,7 @@ def _line(
             reasons.append(f"fold {number}: {reason or 'not finished'}")
     if reasons and candidate.key in left_out:
         reasons = [left_out[candidate.key]]
-    return CandidateScores(candidate, label, tuple(results), tuple(reasons))
+    return CandidateScores(candidate, labels[candidate], tuple(results), tuple(reasons))
 
 
 def _row(line: CandidateScores, rank: int | None, organs: Organs) -> dict[str, Any]:

@@ -11,30 +11,29 @@
     signed_rank   Wilcoxon's test, without the weight of scipy.stats
     optimism      the winner's score without the luck of its choice
     effects       which knob matters
+    findings      all of it as frozen values
     plain_words   all of it in one paragraph
-    simulation    made-up tables with a known truth, by which the others are checked
 
 It knows nothing of files, torch or terminals.
 """
 
 from __future__ import annotations
 
-from orchestrator.statistics.analysis import CandidateStatistics, Statistics, analyse
+from orchestrator.statistics.analysis import analyse
 from orchestrator.statistics.bootstrap import Bootstrap, bootstrap
 from orchestrator.statistics.case_sums import CaseSums
 from orchestrator.statistics.comparisons import Comparisons, compare_with_first, holm
 from orchestrator.statistics.components import (
     Components,
     Settling,
-    merge_seeds,
     settle,
     variance_components,
 )
 from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import KnobEffect, Level, main_effects
-from orchestrator.statistics.optimism import Optimism, bbc_cv, expected_optimism
+from orchestrator.statistics.findings import CandidateStatistics, Statistics
+from orchestrator.statistics.optimism import Optimism, bbc_cv
 from orchestrator.statistics.repeated import repeated
-from orchestrator.statistics.simulation import World, simulate, simulate_seeds
 
 __all__ = [
     "Bootstrap",
@@ -48,19 +47,14 @@ __all__ = [
     "Optimism",
     "Settling",
     "Statistics",
-    "World",
     "analyse",
     "bbc_cv",
     "bootstrap",
     "compare_with_first",
     "corrected_t",
-    "expected_optimism",
     "holm",
     "main_effects",
-    "merge_seeds",
     "repeated",
     "settle",
-    "simulate",
-    "simulate_seeds",
     "variance_components",
 ]

@@ -1,7 +1,7 @@
 """The table that every statistic starts from: sums and counts by candidate and case.
 
-The competition score is a ratio of sums, so the score of any set of cases, and of any bootstrap
-draw of cases, follows from this table without opening a mask again.
+A score (``gitract_core.metrics.score``) is made of ratios of sums, so the score of any set of
+cases, and of any bootstrap draw of cases, follows from this table without opening a mask again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import COMPETITION, Score
 
 Floats = NDArray[np.float64]
-COLUMNS = ("dice_sum", "dice_rows", "hausdorff_sum", "hausdorff_volumes")
-DICE_SHARE, HAUSDORFF_SHARE = 0.4, 0.6
 _REMEDY = "remove the trial's directory and run the sweep again"
 
 
@@ -30,12 +29,12 @@ class CaseSums:
         names: label of each candidate, all different.
         cases: id of each case, all different.
         folds: the fold in which each case was held out, int (cases,).
-        values: float64 (candidates, cases, organs, 4), the last axis in the order of ``COLUMNS``:
-            sum and number of (slice, organ) Dice rows, sum and number of (scan, organ) values of
-            1 - normalized Hausdorff distance.
+        values: float64 (candidates, cases, organs, columns), the last axis in the order of the
+            score's columns: sums and counts by turns.
         training: for each candidate the place of the first one that has the same trained networks
             (candidates that differ in post-processing alone), int (candidates,); every candidate
             its own by default.
+        score: what the sums are of.
 
     Raises:
         RunError: shapes that do not match, a name twice, a count below zero, a sum outside 0 to
@@ -47,6 +46,7 @@ class CaseSums:
     folds: NDArray[np.int64]
     values: Floats
     training: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    score: Score = field(default=COMPETITION, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folds", np.array(self.folds, np.int64))
@@ -63,11 +63,13 @@ class CaseSums:
             if len(set(words)) != len(words) or not words:
                 twice = sorted({w for w in words if words.count(w) > 1})
                 raise RunError("CaseSums", f"each {what} once", twice or "none", "name them apart")
-        expected = (len(self.names), len(self.cases), 4)
+        columns = len(self.score.columns)
+        expected = (len(self.names), len(self.cases), columns)
         got = (*self.values.shape[:2], *self.values.shape[3:])
         if self.values.ndim != 4 or got != expected or self.folds.shape != (len(self.cases),):
             shapes = f"values {self.values.shape}, folds {self.folds.shape}"
-            wanted = f"values ({expected[0]}, {expected[1]}, organs, 4), folds ({expected[1]},)"
+            wanted = f"values ({expected[0]}, {expected[1]}, organs, {columns}), "
+            wanted += f"folds ({expected[1]},)"
             raise RunError("CaseSums", wanted, shapes, "give one row a candidate and case")
         if self.training.shape != (len(self.names),):
             expected_length, got_length = f"{len(self.names)} places", len(self.training)
@@ -94,6 +96,8 @@ class CaseSums:
         results: Mapping[str, Mapping[Any, Mapping[str, Sequence[float]]]],
         fold_of_case: Mapping[Any, int],
         trained: Sequence[object] = (),
+        *,
+        score: Score = COMPETITION,
     ) -> CaseSums:
         """The table of a run.
 
@@ -103,6 +107,7 @@ class CaseSums:
             fold_of_case: the plan; its cases are the columns, in its order.
             trained: for each candidate what its networks are known by; equal ones are the same
                 networks. All differ by default.
+            score: what the sums are of.
 
         Raises:
             RunError: a candidate lacks a case of the plan, or has one that is not in it.
@@ -114,10 +119,12 @@ class CaseSums:
             for case in sorted(set(found) ^ set(cases)):
                 expected, got = ("none", "one") if case in found else ("its sums", "none")
                 raise RunError(f"{name}, case {case}", expected, got, _REMEDY)
-            rows.append([_organ_rows(f"{name}, case {case}", found[case]) for case in cases])
+            rows.append(
+                [organ_rows(f"{name}, case {case}", found[case], score.columns) for case in cases]
+            )
         folds = np.array(list(fold_of_case.values()))
         training = np.array([trained.index(one) for one in trained], np.int64)
-        return cls(tuple(results), cases, folds, np.array(rows), training)
+        return cls(tuple(results), cases, folds, np.array(rows), training, score=score)
 
     @property
     def n_cases(self) -> int:
@@ -141,7 +148,7 @@ class CaseSums:
 
     @cached_property
     def pooled(self) -> Floats:
-        """``values`` with the organs summed, (candidates, cases, 4)."""
+        """``values`` with the organs summed, (candidates, cases, columns)."""
         return np.asarray(self.values.sum(axis=2))
 
     def take(self, candidates: Sequence[int]) -> CaseSums:
@@ -150,10 +157,11 @@ class CaseSums:
         names = tuple(self.names[place] for place in places)
         kept = self.training[places].tolist()
         training = np.array([kept.index(one) for one in kept])
-        return CaseSums(names, self.cases, self.folds, self.values[places], training)
+        values = self.values[places]
+        return CaseSums(names, self.cases, self.folds, values, training, score=self.score)
 
     def scores(self, weights: ArrayLike | None = None) -> Floats:
-        """The competition score pooled over all cases, as ``gitract_core`` pools.
+        """The score pooled over all cases, as ``gitract_core`` pools.
 
         Args:
             weights: how often each case counts, (cases,) or (draws, cases): whole numbers for a
@@ -163,7 +171,7 @@ class CaseSums:
             (candidates,), or (draws, candidates); NaN where nothing is left to count.
         """
         weight = np.ones(self.n_cases) if weights is None else np.asarray(weights, np.float64)
-        return competition_of(_weighted(weight, self.pooled))
+        return self.score.of(_weighted(weight, self.pooled))
 
     def fold_scores(self, weights: ArrayLike | None = None) -> Floats:
         """Each fold's pooled score; their mean is what the leaderboard ranks by.
@@ -177,37 +185,33 @@ class CaseSums:
         weight = np.ones(self.n_cases) if weights is None else np.asarray(weights, np.float64)
         members = [np.flatnonzero(self.folds == fold) for fold in self.fold_labels]
         sums = [_weighted(weight[..., m], self.pooled[:, m]) for m in members]
-        return np.stack([competition_of(s) for s in sums], axis=-1)
+        return np.stack([self.score.of(s) for s in sums], axis=-1)
 
     def case_scores(self) -> Floats:
-        """The competition score of each case by itself, (candidates, cases).
+        """The score of each case by itself, (candidates, cases).
 
         NaN where a case has nothing to count: no organ in truth or prediction.
         """
-        return competition_of(self.pooled)
-
-
-def competition_of(sums: Floats) -> Floats:
-    """0.4 mean Dice + 0.6 mean Hausdorff score of sums and counts on the last axis, in ``COLUMNS``.
-
-    >>> round(float(competition_of(np.array([3.0, 4.0, 1.0, 2.0]))), 4)
-    0.6
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dice, hausdorff = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
-    return np.asarray(DICE_SHARE * dice + HAUSDORFF_SHARE * hausdorff)
+        return self.score.of(self.pooled)
 
 
 def _weighted(weights: Floats, pooled: Floats) -> Floats:
-    """Weighted sums over cases, (..., candidates, 4), of (candidates, cases, 4)."""
-    flat = pooled.transpose(1, 0, 2).reshape(pooled.shape[1], -1)  # (cases, candidates * 4)
-    return np.asarray((weights @ flat).reshape(*weights.shape[:-1], len(pooled), 4))
+    """Weighted sums over cases, (..., candidates, columns), of (candidates, cases, columns)."""
+    candidates, cases, columns = pooled.shape
+    flat = pooled.transpose(1, 0, 2).reshape(cases, -1)  # (cases, candidates * columns)
+    return np.asarray((weights @ flat).reshape(*weights.shape[:-1], candidates, columns))
 
 
-def _organ_rows(where: str, sums: Mapping[str, Sequence[float]]) -> list[list[float]]:
-    """One case's sums, (organs, 4)."""
+def organ_rows(
+    where: str, sums: Mapping[str, Sequence[float]], columns: Sequence[str]
+) -> list[list[float]]:
+    """One case's sums, (organs, columns).
+
+    Raises:
+        RunError: a column is missing, or columns of different length; names ``where``.
+    """
     try:
-        return [list(row) for row in zip(*(sums[column] for column in COLUMNS), strict=True)]
+        return [list(row) for row in zip(*(sums[column] for column in columns), strict=True)]
     except (KeyError, TypeError, ValueError):
-        expected = "one number an organ in each of " + ", ".join(COLUMNS)
+        expected = "one number an organ in each of " + ", ".join(columns)
         raise RunError(where, expected, f"{sums!r:.80}", _REMEDY) from None

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from gitract_core.errors import RunError
-from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE, CaseSums, Floats
+from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.luck import Moderated, moderated_variances
 
 _ROUNDING = 1e-24  # of a sum of squared scores
+
+
+@dataclass(frozen=True)
+class OwnLuck:
+    """``mean_square`` and ``sampling`` of each candidate by itself; see ``Components``."""
+
+    mean_square: Moderated
+    sampling: Moderated
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,8 @@ class Components:
         fold: between folds, for all candidates alike, beyond what their cases explain.
         case: between cases of a fold, for all candidates alike.
         interaction: candidate by case, with the noise of a single case.
-        training: candidate by fold: the luck of one training (or of the mean over seeds, where
+        training: candidate by fold: the luck of one training (or of the mean over fold plans, where
             there are several) and of its training set.
-        seed: the part of one training's luck that changes with its seed alone. NaN without
-            repeats: it is then inside ``training`` and cannot be told apart.
         mean_square: of candidate by fold as observed: ``training`` and ``sampling`` together.
         sampling: the part of ``mean_square`` that the cases explain.
         training_df: degrees of freedom behind ``mean_square``.
@@ -46,18 +51,17 @@ class Components:
     case: float
     interaction: float
     training: float
-    seed: float
     mean_square: float
     sampling: float
     training_df: int
-    by_candidate: tuple[Moderated, Moderated] | None = None
+    by_candidate: OwnLuck | None = None
 
     @property
     def known_training(self) -> Floats:
         """``training``, of each candidate or (1,) of all; 0 where it is unknown."""
         if self.by_candidate:
-            squares, sampling = self.by_candidate
-            return np.maximum(np.subtract(squares.values, sampling.values), 0)
+            own = self.by_candidate
+            return np.maximum(np.subtract(own.mean_square.values, own.sampling.values), 0)
         return np.array([_zero(self.training)])
 
     def draw_training(self, draws: int, rng: np.random.Generator) -> Floats:
@@ -73,10 +77,9 @@ class Components:
         squares: Floats = np.array([self.mean_square])
         df, sampling = np.array([self.training_df]), np.array([self.sampling])
         if self.by_candidate:
-            squares, df = (
-                np.array(v) for v in (self.by_candidate[0].values, self.by_candidate[0].df)
-            )
-            sampling = np.array(self.by_candidate[1].values)
+            own = self.by_candidate
+            squares, df = np.array(own.mean_square.values), np.array(own.mean_square.df)
+            sampling = np.array(own.sampling.values)
         plausible = df * squares / rng.chisquare(df, (draws, len(df)))
         return np.asarray(np.maximum(plausible - sampling, 0))
 
@@ -85,46 +88,18 @@ def linearized_scores(sums: CaseSums) -> Floats:
     """Each case's share in its fold's pooled score, (candidates, cases).
 
     The mean over a fold's cases is exactly the fold's score, and their variance over their number
-    estimates its sampling variance (Taylor linearization of a ratio: Cochran, Sampling Techniques,
-    1977, section 6.3). A case with more slices and scans weighs more, as in the score itself.
+    estimates its sampling variance (``Score.shares``). A case with more slices and scans weighs
+    more, as in the score itself.
     """
     shares = np.empty(sums.pooled.shape[:2])
     for fold in sums.fold_labels:
         members = sums.folds == fold
-        inside = sums.pooled[:, members]  # (candidates, cases of the fold, 4)
-        totals = inside.sum(axis=1, keepdims=True)
-        size = inside.shape[1]
-        shares[:, members] = DICE_SHARE * _ratio_share(inside[..., :2], totals[..., :2], size)
-        shares[:, members] += HAUSDORFF_SHARE * _ratio_share(inside[..., 2:], totals[..., 2:], size)
+        shares[:, members] = sums.score.shares(sums.pooled[:, members])
     return shares
 
 
-def _ratio_share(parts: Floats, totals: Floats, size: int) -> Floats:
-    ratio, mean_count = totals[..., 0] / totals[..., 1], totals[..., 1] / size
-    return np.asarray(ratio + (parts[..., 0] - ratio * parts[..., 1]) / mean_count)
-
-
-def merge_seeds(seeds: Sequence[CaseSums]) -> CaseSums:
-    """One table of all seeds' trainings: every sum over seeds.
-
-    Raises:
-        RunError: other candidates, cases or folds than the first.
-    """
-    first = seeds[0]
-    if len(seeds) == 1:
-        return first
-    for place, other in enumerate(seeds):
-        same = other.names == first.names and other.cases == first.cases
-        if not same or not np.array_equal(other.folds, first.folds):
-            remedy = "repeat every candidate on the same folds"
-            where = f"seed number {place}"
-            raise RunError(where, "the candidates, cases and folds of the first", "others", remedy)
-    values = np.sum([s.values for s in seeds], axis=0)
-    return CaseSums(first.names, first.cases, first.folds, values, first.training)
-
-
-def variance_components(*seeds: CaseSums) -> Components:
-    """The components of a table; with several seeds, or fold plans, those of its mean over them.
+def variance_components(sums: CaseSums) -> Components:
+    """The components of a table; with several fold plans those of its mean over them.
 
     Estimates below zero, which chance makes where the truth is near zero, are set to 0. A variance
     that has no degrees of freedom here is NaN: ``interaction`` and ``training`` with one candidate
@@ -133,9 +108,9 @@ def variance_components(*seeds: CaseSums) -> Components:
     Fold plans are estimated one by one and averaged; trainings of different plans are taken to be
     independent, as those of different folds are.
     """
-    tables = seeds[0].tables
+    tables = sums.tables
     if len(tables) == 1:
-        return _of_one_plan(*seeds)
+        return _of_one_plan(sums)
     each = [_of_one_plan(table) for table in tables]
 
     def mean(name: str) -> float:
@@ -145,20 +120,18 @@ def variance_components(*seeds: CaseSums) -> Components:
     values = {name: mean(name) for name in ("fold", "case", "interaction", *of_trainings)}
     for name in of_trainings:
         values[name] /= len(tables)  # of the mean of so many trainings
-    n_folds, n_candidates = len(seeds[0].fold_labels), len(seeds[0].names)
-    scores = seeds[0].fold_scores().mean(axis=1)
+    n_folds, n_candidates = len(sums.fold_labels), len(sums.names)
+    scores = sums.fold_scores().mean(axis=1)
     spread = _ratio(np.square(scores - scores.mean()).sum(), n_candidates - 1)
     return Components(
         candidate=max(spread - values["mean_square"] / n_folds, 0.0),
-        seed=math.nan,
         training_df=sum(one.training_df for one in each),
         by_candidate=_by_candidate(tables),
         **values,
     )
 
 
-def _of_one_plan(*seeds: CaseSums) -> Components:
-    sums = merge_seeds(seeds)
+def _of_one_plan(sums: CaseSums) -> Components:
     sizes = sums.fold_sizes
     n_candidates, n_folds = len(sums.names), len(sizes)
     fold_scores = sums.fold_scores()
@@ -180,7 +153,6 @@ def _of_one_plan(*seeds: CaseSums) -> Components:
         case=_at_least_0(case),
         interaction=interaction,
         training=_at_least_0(mean_square - interaction * inverse),
-        seed=_seed_variance(seeds),
         mean_square=mean_square,
         sampling=interaction * inverse,
         training_df=training_df,
@@ -194,7 +166,7 @@ def _within_folds(sums: CaseSums) -> Floats:
     return np.asarray(linearized_scores(sums) - sums.fold_scores()[:, of_fold])
 
 
-def _by_candidate(tables: Sequence[CaseSums]) -> tuple[Moderated, Moderated] | None:
+def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     """Mean squares of fold scores and the part of them that cases explain, by candidate.
 
     With several fold plans both are of their mean: cases are the same in all of them, and count
@@ -211,14 +183,7 @@ def _by_candidate(tables: Sequence[CaseSums]) -> tuple[Moderated, Moderated] | N
     inverse = float(np.mean(np.concatenate([1 / table.fold_sizes for table in tables])))
     values = tuple(value / n for value in squares.values)
     sampling = tuple(value * inverse / n for value in of_cases.values)
-    return Moderated(values, squares.df), Moderated(sampling, of_cases.df)
-
-
-def _seed_variance(seeds: Sequence[CaseSums]) -> float:
-    """Mean variance over seeds of a (candidate, fold)'s score."""
-    if len(seeds) < 2:
-        return math.nan
-    return float(np.var([s.fold_scores() for s in seeds], axis=0, ddof=1).mean())
+    return OwnLuck(Moderated(values, squares.df), Moderated(sampling, of_cases.df))
 
 
 @dataclass(frozen=True)
@@ -247,7 +212,7 @@ class Settling:
 
 
 def settle(
-    sums: CaseSums, components: Components, pair: tuple[int, int], n_seeds: int = 1
+    sums: CaseSums, components: Components, *, first: int, second: int, repeats: int = 1
 ) -> Settling:
     """How many repeats or cases would settle one candidate against another.
 
@@ -256,40 +221,38 @@ def settle(
     only with more cases (1/n), and a part of the trainings, which shrinks with repeats (1/r).
 
     Assumptions: the observed difference is the true one (it is rather too large, for the first was
-    chosen for its score); new cases are like these; the luck of training is alike in all
-    candidates, comes from the seed where no repeats say otherwise, and does not depend on the
-    number of cases; the scores are near enough to normal.
+    chosen for its score); new cases are like these; the luck of training comes from the seed and
+    does not depend on the number of cases; the scores are near enough to normal.
 
     Args:
-        sums: the table, summed over seeds.
+        sums: the table.
         components: of that table.
-        pair: places of the two candidates.
-        n_seeds: trainings of each candidate on each case so far: of seeds, or of fold plans.
+        first: place of a candidate.
+        second: place of the other.
+        repeats: trainings of each candidate on each case so far, one a fold plan.
     """
     power = 0.8
     smallest = min(int(table.fold_sizes.min()) for table in sums.tables)
     n_folds = len(sums.fold_labels)
-    two = sums.take(pair)
-    first, second = two.fold_scores().mean(axis=1)
-    difference = float(first - second)
+    two = sums.take([first, second])
+    difference = float(np.subtract(*two.fold_scores().mean(axis=1)))
     target = (abs(difference) / float(ndtri(0.975) + ndtri(power))) ** 2
     if smallest < 2 or math.isnan(components.training):
         nan = math.nan
         return Settling(difference, math.sqrt(target), nan, nan, nan, nan, power)
     from_cases = _variance_from_cases(two)
-    luck = float(np.broadcast_to(components.known_training, len(sums.names))[list(pair)].sum())
-    luck *= sums.training[pair[0]] != sums.training[pair[1]]  # the same networks share theirs
-    of_seed = _seed_part(components, luck, n_seeds) / n_folds  # of one training of each
-    lasting = max(luck / n_folds - of_seed / n_seeds, 0.0)
-    present = from_cases + lasting + of_seed / n_seeds
-    repeats = _enough(of_seed, target - from_cases - lasting)
-    cases, with_cases = float(sums.n_cases), repeats
-    if math.isinf(repeats):
-        with_cases = _enough(of_seed, (target - lasting) / 2)
-        left = target - lasting - of_seed / with_cases if target > lasting else 0.0
+    luck = float(np.broadcast_to(components.known_training, len(sums.names))[[first, second]].sum())
+    luck *= sums.training[first] != sums.training[second]  # the same networks share theirs
+    of_one = luck * repeats / n_folds  # of one training of each
+    present = from_cases + of_one / repeats
+    needed = _enough(of_one, target - from_cases)
+    cases, with_cases = float(sums.n_cases), needed
+    if math.isinf(needed):
+        with_cases = _enough(of_one, target / 2)
+        left = target - of_one / with_cases
         cases = math.ceil(sums.n_cases * from_cases / left) if left > 0 else math.inf
     return Settling(
-        difference, math.sqrt(target), math.sqrt(present), repeats, cases, with_cases, power
+        difference, math.sqrt(target), math.sqrt(present), needed, cases, with_cases, power
     )
 
 
@@ -314,11 +277,6 @@ def _variance_from_cases(two: CaseSums) -> float:
         size = np.array([sizes[fold] for fold in table.folds.tolist()])
         total -= float((np.square(inside) / size).sum())  # see ``case_influences``
     return max(total, 0.0) / len(influence) ** 2
-
-
-def _seed_part(components: Components, luck: float, n_seeds: int) -> float:
-    """The part of two candidates' ``luck`` that repeats average out, of one training of each."""
-    return luck * n_seeds if math.isnan(components.seed) else 2 * components.seed
 
 
 def _enough(variance: float, room: float) -> float:

@@ -16,7 +16,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 from orchestrator.statistics.bootstrap import DRAWS, LEVEL
 from orchestrator.statistics.case_sums import CaseSums
@@ -86,27 +85,3 @@ def bbc_cv(
     tails = np.quantile(judged - judged.mean(), [(1 - level) / 2, (1 + level) / 2])
     low, high = corrected + tails
     return Optimism(winner, float(observed[winner]), optimism, corrected, float(low), float(high))
-
-
-def expected_optimism(n_candidates: int, fold_sd: float, n_folds: int) -> float:
-    """Mean lead over their true score of the best of equal candidates, in score.
-
-    The expected largest of n standard normals, times the standard deviation of a mean over folds.
-
-    >>> round(expected_optimism(10, 0.02, 5), 5)
-    0.01376
-
-    Args:
-        n_candidates: number of equal candidates.
-        fold_sd: standard deviation of one candidate's fold scores, the part that all candidates
-            share in a fold taken out.
-        n_folds: folds that are averaged.
-    """
-
-    from scipy.integrate import quad  # slow to load, and of no use to a report
-
-    def density(x: float) -> float:
-        bell = math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-        return float(x * n_candidates * bell * ndtr(x) ** (n_candidates - 1))
-
-    return float(quad(density, -10, 10)[0]) * fold_sd / math.sqrt(n_folds)

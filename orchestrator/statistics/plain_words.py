@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orchestrator.statistics.analysis import CandidateStatistics, Statistics
+from orchestrator.statistics.findings import CandidateStatistics, Statistics
 
 _MANY_REPEATS, _MANY_CASES = 50, 5000
 
@@ -19,9 +17,8 @@ def describe(statistics: Statistics) -> str:
 
 
 def _basis(s: Statistics) -> str:
-    seeds = f" and {s.n_seeds} seeds" if s.n_seeds > 1 else ""
     times = f"{s.n_plans} times " if s.n_plans > 1 else ""
-    return f"{_count(s.n_cases, 'case')} in {times}{_count(s.n_folds, 'fold')}{seeds}"
+    return f"{_count(s.n_cases, 'case')} in {times}{_count(s.n_folds, 'fold')}"
 
 
 def _verdict(s: Statistics) -> str:
@@ -85,7 +82,7 @@ def _settling(s: Statistics) -> str:
     if plan.difference <= 1e-12:
         return "No number of repeats or cases can part two candidates that score the same."
     certain = f"(a difference of {plan.difference:.4f}, found with a chance of {plan.power:.0%})"
-    more = plan.repeats - s.n_seeds * s.n_plans
+    more = plan.repeats - s.n_plans
     if more <= 0:
         return (
             "The lead is as large as these cases and trainings would find four times in five if it "
@@ -108,7 +105,7 @@ def _cases_needed(s: Statistics) -> str:
     assert plan is not None
     text = "No practical number of repeats on these cases would settle the two: it takes about "
     text += f"{max(int(plan.cases) - s.n_cases, 1)} more cases"
-    more = int(plan.repeats_with_cases) - s.n_seeds * s.n_plans
+    more = int(plan.repeats_with_cases) - s.n_plans
     return f"{text} and {_count(more, 'more repeat')} of each training" if more > 0 else text
 
 

@@ -63,4 +63,5 @@ def repeated(plans: Sequence[CaseSums]) -> CaseSums:
     same = all(plan.values.shape == first.values.shape for plan in plans)
     values = np.sum([plan.values for plan in plans], axis=0) if same else first.values
     numbers = (values, first.training)
-    return RepeatedSums(first.names, first.cases, first.folds, *numbers, plans=tuple(plans))
+    kept = (first.names, first.cases, first.folds)
+    return RepeatedSums(*kept, *numbers, score=first.score, plans=tuple(plans))

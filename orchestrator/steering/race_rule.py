@@ -23,6 +23,7 @@ import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_json, write_json
+from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.statistics import CaseSums, bootstrap
@@ -100,15 +101,22 @@ def decide(sums: CaseSums, rule: RacingRule, n_folds: int) -> np.ndarray:
     return dataclasses.replace(drawn, draws=final).probability_among_best(rule.keep)
 
 
-def table(results: Mapping[Candidate, Sequence[TrialResult]]) -> CaseSums:
-    """Case sums of candidates with results on the same folds; names are the candidates' keys."""
+def table(
+    results: Mapping[Candidate, Sequence[TrialResult]], *, score: Score = COMPETITION
+) -> CaseSums:
+    """Case sums of candidates with results on the same folds; names are the candidates' keys.
+
+    Args:
+        results: of each candidate, a trial a fold.
+        score: what is summed; the results must have its columns.
+    """
     first = next(iter(results.values()))
     folds = {case: r.spec.fold for r in first for case in r.per_case}
     per_case = {
         c.key: {case: sums for r in of_candidate for case, sums in r.per_case.items()}
         for c, of_candidate in results.items()
     }
-    return CaseSums.from_results(per_case, folds, [c.trained for c in results])
+    return CaseSums.from_results(per_case, folds, [c.trained for c in results], score=score)
 
 
 def write_log(

@@ -47,7 +47,7 @@ class TensorBoardFiles:
             self.files[spec.key] = file
         file.add(epochs)
         if scores:
-            file.end(epochs[-1], scores)
+            file.end(*epochs[-1], scores)
 
     def close(self) -> None:
         """Close the files."""
@@ -98,9 +98,8 @@ class _EventFile:
         if self.open:
             self.writer.flush()
 
-    def end(self, last: tuple[EpochRecord, float], scores: dict[str, float]) -> None:
+    def end(self, record: EpochRecord, at: float, scores: dict[str, float]) -> None:
         """Write the final scores and close the file."""
-        record, at = last
         if self.open:
             self._write(record.epoch, at, {f"final/{name}": v for name, v in scores.items()})
             self.writer.write_event(Event(wall_time=at, summary=self.session_end))

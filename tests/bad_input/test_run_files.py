@@ -20,8 +20,8 @@ from gitract_core.errors import RunError
 from tests.bad_input.refusing import refused, run_cli, told_or_refused
 
 Change = Callable[[bytes], bytes]
-REPORT, PREDICT = "report run", "predict run/ensembles/one --images tiny/train/case1 --out new.csv"
-ENSEMBLE = "ensemble run --top 2 --images tiny/train/case1 --out new.csv"
+REPORT, PREDICT = "report run", "predict run/ensembles/one --images tiny/train/case7 --out new.csv"
+ENSEMBLE = "ensemble run --top 2 --images tiny/train/case7 --out new.csv"
 CHECK = "check-submission run/ensembles/one/submission.csv --images tiny/train"
 RESUME = "sweep --local --data tiny --space space.yaml --out run --cpus-per-trial 1"
 

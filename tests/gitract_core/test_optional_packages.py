@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitract_core import optional_packages
+from gitract_core.device import Runtime
 from gitract_core.errors import GitractError
 from gitract_core.knobs import NetworkKnobs
 from gitract_core.networks import build_network
@@ -75,4 +76,11 @@ def test_scans_of_a_clinic_are_not_read(package: str, missing: Missing) -> None:
 
     missing(package)
     with pytest.raises(GitractError, match=rf"{package}, got none.*'gitract-cv\[clinic\]'"):
-        _predict_files((Path(), None), (Path(), None), (None, None), as_json=False)
+        _predict_files(
+            Path(),
+            Runtime("cpu"),
+            images=Path(),
+            kind="nifti",
+            folder=Path(),
+            file_format="nifti",
+        )

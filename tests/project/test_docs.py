@@ -17,7 +17,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from orchestrator.cli.app import app, fill
+from orchestrator.cli.app import app
 from tests.bad_input.refusing import run_cli
 from tests.support.clinic_files import axial_series, block, write_series
 from tests.support.pages import ROOT, commands_of
@@ -88,7 +88,6 @@ def test_the_example_of_every_command_runs(home: Path) -> None:
     made = home / "runs/paper/ensembles/top3-equal"
     shutil.copy(made / "submission.csv", home / "submission.csv")
     shutil.copy(home / "uw-madison/train.csv", home / "truth.csv")
-    fill()
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     for name, command in group.commands.items():

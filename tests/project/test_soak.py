@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import Tally, _check_leftovers, soak
+from tests.soak import Length, Tally, _check_leftovers, soak
+from tests.support.warm import cold_children
 
 
 @pytest.mark.slow
@@ -17,7 +18,8 @@ def test_two_rounds_of_kills_lose_and_leave_nothing(
 ) -> None:
     for name in ("GITRACT_SOAK", "GITRACT_CACHE", "RAY_TMPDIR"):
         monkeypatch.setenv(name, "")
-    tally = soak(tmp_path, seconds=1, seed=3)
+    with cold_children():  # the soak knows processes by their environment
+        tally = soak(tmp_path, seconds=1, seed=3, length=Length(20, 6.0))
     assert tally.rounds == 2
     assert sum(tally.kills.values()) > 0
     assert not tally.faults

@@ -16,7 +16,7 @@ from gitract_core.spec import Candidate
 from orchestrator.capacity.gpu_packing import measure_packing
 from orchestrator.capacity.measuring import Place, measure_costs
 from orchestrator.capacity.slots import Node, Slots
-from orchestrator.cli.app import app, fill
+from orchestrator.cli.app import app
 from orchestrator.execution.ray import measuring as ray_measuring
 from orchestrator.execution.ray.executor import connect, disconnect
 from orchestrator.execution.ray.measuring import on_machine
@@ -144,7 +144,6 @@ def test_a_plan_for_a_cluster_asks_the_machine_that_will_run_trials(
 
     monkeypatch.setattr(ray_measuring, "on_machine", noting)
     (tmp_path / "space.yaml").write_text(SPACE + "training: {epochs: 2}\n")
-    fill()
     told = ["plan", "--address", cluster, "--data", str(tiny), "--space"]
     done = CliRunner().invoke(app, [*told, str(tmp_path / "space.yaml")])
     assert [node.gpus for node in asked] == [1, 1], "how many share it, and what a step costs"

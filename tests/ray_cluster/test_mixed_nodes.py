@@ -11,8 +11,9 @@ import pytest
 
 from orchestrator.capacity.slots import Node, choose_slots, left_out
 from orchestrator.execution.executor import Jobs, TrialEvent
-from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
+from orchestrator.execution.ray.executor import RayExecutor
 from orchestrator.storage.local_folder import LocalRun
+from tests.ray_cluster.conftest import Machines
 from tests.support.small_gpus import SmallGpuData
 from tests.support.tiny_sweep import prepare_tiny
 
@@ -27,36 +28,25 @@ GIB = 2**30
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> Iterator[list[Node]]:
-    """A head without a GPU, two machines with one of 80 GiB each, one with one of 8 GiB."""
-    from ray.cluster_utils import Cluster
-
-    common = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
-    head = {**common, "num_gpus": 0, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=head)
-    for name, size in (("A", 80), ("B", 80), ("small", 8)):
-        nodes.add_node(**common, num_gpus=1, env_vars=variables(tmp_path / name, name, size))
-    nodes.wait_for_nodes()
-    yield connect(nodes.address)
-    disconnect()
-    nodes.shutdown()
+def mixed(machines: Machines, tmp_path: Path) -> Iterator[list[Node]]:
+    """Beside the head two machines with a GPU of 80 GiB each, one with one of 8 GiB."""
+    sizes = (("A", 80), ("B", 80), ("small", 8))
+    told = [
+        {"num_cpus": 2, "num_gpus": 1, "env_vars": variables(tmp_path / name, name, size)}
+        for name, size in sizes
+    ]
+    with machines(*told) as nodes:
+        yield nodes
 
 
 @pytest.fixture
-def told_as_two(tmp_path: Path) -> Iterator[list[Node]]:
+def told_as_two(machines: Machines, tmp_path: Path) -> Iterator[list[Node]]:
     """A machine with a GPU of 24 GiB, and one with one of 80 GiB that says it has two."""
-    from ray.cluster_utils import Cluster
-
-    common = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
-    head = {**common, "num_gpus": 0, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=head)
     small, large = (variables(tmp_path / n, n, size) for n, size in (("small", 24), ("large", 80)))
-    nodes.add_node(**common, num_gpus=1, env_vars=small)
-    nodes.add_node(**common, num_gpus=2, env_vars={**large, "CUDA_VISIBLE_DEVICES": "0,0"})
-    nodes.wait_for_nodes()
-    yield connect(nodes.address)
-    disconnect()
-    nodes.shutdown()
+    large["CUDA_VISIBLE_DEVICES"] = "0,0"
+    told = ({"num_gpus": 1, "env_vars": small}, {"num_gpus": 2, "env_vars": large})
+    with machines(*({"num_cpus": 2, **machine} for machine in told)) as nodes:
+        yield nodes
 
 
 def test_a_large_gpu_that_is_told_as_two_takes_twice_the_trials(

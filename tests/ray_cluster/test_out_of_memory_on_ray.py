@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.capacity.slots import Node, choose_slots
 from orchestrator.execution.executor import Everything, Jobs, TrialEvent, Waiting
-from orchestrator.execution.ray.executor import RayExecutor, _resources, connect, disconnect
+from orchestrator.execution.ray.executor import RayExecutor, _resources
 from orchestrator.execution.ray.scheduling import InOrder
 from orchestrator.storage.local_folder import LocalRun
 from tests.orchestrator.execution.test_out_of_memory import (
@@ -19,6 +19,7 @@ from tests.orchestrator.execution.test_out_of_memory import (
     jobs_of,
     sweep_beyond_memory,
 )
+from tests.ray_cluster.conftest import Machines
 from tests.support.small_gpus import SmallGpuData
 from tests.support.tiny_sweep import prepare_tiny
 
@@ -32,16 +33,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def two_gpus() -> Iterator[None]:
+def two_gpus(machines: Machines) -> Iterator[None]:
     """A node with two GPUs, says Ray."""
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 4, "num_gpus": 2, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": 2**27})
-    connect(nodes.address)
-    yield
-    disconnect()
-    nodes.shutdown()
+    with machines({"num_cpus": 4, "num_gpus": 2, "object_store_memory": 2**27}):
+        yield
 
 
 def test_memory_ladder_on_ray(two_gpus: None, tiny: Path, tmp_path: Path) -> None:
@@ -53,15 +48,10 @@ def test_memory_ladder_on_ray(two_gpus: None, tiny: Path, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def four_gpus() -> Iterator[list[Node]]:
+def four_gpus(machines: Machines) -> Iterator[list[Node]]:
     """A node with four GPUs, says Ray."""
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 6, "num_gpus": 4, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": 2**27})
-    yield connect(nodes.address)
-    disconnect()
-    nodes.shutdown()
+    with machines({"num_cpus": 6, "num_gpus": 4, "object_store_memory": 2**27}) as nodes:
+        yield nodes
 
 
 def test_fewer_trials_than_slots_leave_no_gpu_idle(

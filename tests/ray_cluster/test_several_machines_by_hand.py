@@ -98,7 +98,7 @@ def test_the_page_followed_word_by_word(
 def check_killed_sweep_goes_on(home: Home, sweep: str, *, own_ray: bool) -> None:
     """Kill a sweep of four trials, two at a time, when one is finished; give it again."""
     (home.home / "space.yaml").write_text(
-        SPACE.replace("loss: bce", "loss: [bce, dice]") + "training: {epochs: 40, patience: 40}\n"
+        SPACE.replace("loss: bce", "loss: [bce, dice]") + "training: {epochs: 20, patience: 20}\n"
     )
     trials = home.home / "run/trials"
     begun = home.begin(f"exec {sweep}")

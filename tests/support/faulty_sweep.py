@@ -11,6 +11,7 @@ from orchestrator.capacity.slots import Slots
 from orchestrator.execution.executor import Jobs
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
+from tests.support.warm import WarmPopen
 
 ROOT = Path(__file__).parent.parent.parent
 SPACE = """
@@ -35,7 +36,7 @@ def sweep_command(home: Path, data: Path, limit_bytes: int = 0) -> subprocess.Po
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, -1)); "
     code = f"{limit if limit_bytes else ''}from orchestrator.cli import main; main()"
     arguments = ["sweep", "--local", "--data", str(data), "--space", "space.yaml", "--out", "run"]
-    return subprocess.Popen(
+    return WarmPopen(
         [sys.executable, "-c", code, *arguments],
         cwd=home,
         stdout=subprocess.PIPE,

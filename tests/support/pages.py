@@ -9,7 +9,7 @@ from pathlib import Path
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from orchestrator.cli.app import app, fill
+from orchestrator.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted(
@@ -39,7 +39,6 @@ def commands_of(page: Path) -> list[str]:
 @cache
 def options() -> dict[str, set[str]]:
     """Of every command."""
-    fill()
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     return {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gitract_core.data.folds import FoldPlan
+from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from orchestrator.results.leaderboard import CandidateScores
-from orchestrator.statistics.case_sums import COLUMNS, competition_of
 
 LEAST_CASES = 3
 """For a correlation."""
@@ -30,11 +30,10 @@ def case_values(plan: FoldPlan, shown: Sequence[CandidateScores], organs: Organs
     fold_of = {str(case): fold for case, fold in plan.fold_of_case.items()}
     names = list(fold_of)
     sums = np.stack([case_sums(line, names, organs) for line in shown])
-    scores = competition_of(sums.sum(axis=2))  # (candidates, cases)
+    scores = COMPETITION.of(sums.sum(axis=2))  # (candidates, cases)
     means = _column_means(scores)
     order = np.argsort(np.where(np.isnan(means), np.inf, means), kind="stable")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dice = sums[..., 0] / sums[..., 1]  # (candidates, cases, organs)
+    dice = COMPETITION.by_mean(sums)["dice"]  # (candidates, cases, organs)
     return {
         "cases": [names[place] for place in order],
         "folds": [fold_of[names[place]] for place in order],
@@ -47,10 +46,11 @@ def case_values(plan: FoldPlan, shown: Sequence[CandidateScores], organs: Organs
 def case_sums(line: CandidateScores, cases: Sequence[str], organs: Organs) -> np.ndarray:
     """A candidate's sums and counts, float (cases, organs, 4); zero where a fold is missing."""
     sums_by_case = line.per_case
-    table = np.zeros((len(cases), len(organs), len(COLUMNS)))
+    table = np.zeros((len(cases), len(organs), len(COMPETITION.columns)))
     for place, case in enumerate(cases):
         if case in sums_by_case:
-            table[place] = np.array([sums_by_case[case][column] for column in COLUMNS]).T
+            sums = sums_by_case[case]
+            table[place] = np.array([sums[column] for column in COMPETITION.columns]).T
     return table
 
 
@@ -99,7 +99,7 @@ def pair_values(ranked: Sequence[CandidateScores], organs: Organs) -> dict[str, 
         return None
     names = list(ranked[0].per_case)
     scores = np.stack(
-        [competition_of(case_sums(line, names, organs).sum(axis=1)) for line in ranked]
+        [COMPETITION.of(case_sums(line, names, organs).sum(axis=1)) for line in ranked]
     )
     pairs = complement(scores)
     known = scores[:, np.isfinite(scores).all(axis=0)]

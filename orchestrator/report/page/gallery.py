@@ -17,6 +17,7 @@ from gitract_core.data.annotation import State
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import read_oof
 from gitract_core.results.trial_result import TrialResult
@@ -24,7 +25,6 @@ from orchestrator.report.page.places import ScoreTables, scans_of
 from orchestrator.report.page.sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.run_slices import gray_scan, run_index
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
-from orchestrator.statistics.case_sums import DICE_SHARE, HAUSDORFF_SHARE
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 MOST_SLICES = 24
@@ -54,7 +54,7 @@ class ChosenScan:
 
 
 def scan_scores(table: pd.DataFrame, index: pd.DataFrame | None = None) -> pd.Series:
-    """Each scan's own competition score: 0.4 mean Dice + 0.6 mean Hausdorff score, worst first.
+    """Each scan's own competition score, from its mean Dice and Hausdorff score, worst first.
 
     Args:
         table: rows of ``scores.parquet``; scans without an organ in truth and prediction have
@@ -65,7 +65,7 @@ def scan_scores(table: pd.DataFrame, index: pd.DataFrame | None = None) -> pd.Se
     scans = table[table["level"] == "scan"]
     dice = slices.groupby(scans_of(slices["id"], index))["dice"].mean()
     hausdorff = 1 - scans.groupby("id")["hausdorff"].mean()
-    scores = (DICE_SHARE * dice + HAUSDORFF_SHARE * hausdorff).dropna()
+    scores: pd.Series = COMPETITION.mix({"dice": dice, "hausdorff": hausdorff}).dropna()
     return scores.sort_index().sort_values(kind="stable")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gitract_core.metrics.score import COMPETITION
 from orchestrator.report.organ_names import organ_name
 from orchestrator.results.leaderboard import Leaderboard
 
@@ -75,7 +76,7 @@ def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
     return [
         Column("rank", "#", "rank", "Place by mean score over folds."),
         Column("candidate", "candidate", "text", "The knobs in which candidates differ."),
-        Column("score", "score", "score", "0.4 Dice + 0.6 Hausdorff score, mean over folds."),
+        Column("score", "score", "score", f"{COMPETITION.formula}, mean over folds."),
         Column("score_sd", "± sd", "score", "Standard deviation of the score over folds."),
         *folds,
         Column("dice", "Dice", "score", "Mean over slices that hold the organ, or should."),

@@ -137,12 +137,12 @@ def test_further_plans_have_as_many_folds_and_come_from_the_next_seeds(tiny: Pat
 
 
 def test_a_fingerprint_tells_who_is_in_which_fold() -> None:
-    plan = FoldPlan({1: 0, 2: 1, 3: 0}, 2)
-    for other in ({1: 0, 2: 1, 3: 1}, {1: 1, 2: 0, 3: 1}, {1: 0, 2: 1, 4: 0}):
+    plan = FoldPlan({"1": 0, "2": 1, "3": 0}, 2)
+    for other in ({"1": 0, "2": 1, "3": 1}, {"1": 1, "2": 0, "3": 1}, {"1": 0, "2": 1, "4": 0}):
         assert FoldPlan(other, 2).fingerprint != plan.fingerprint
-    assert FoldPlan({3: 0, 2: 1, 1: 0}, 2, 5).fingerprint == plan.fingerprint
-    assert FoldPlan({1: 1, 2: 0, 3: 1}, 2).parts == plan.parts
-    assert FoldPlan({1: 0, 2: 1, 3: 1}, 2).parts != plan.parts
+    assert FoldPlan({"3": 0, "2": 1, "1": 0}, 2, 5).fingerprint == plan.fingerprint
+    assert FoldPlan({"1": 1, "2": 0, "3": 1}, 2).parts == plan.parts
+    assert FoldPlan({"1": 0, "2": 1, "3": 1}, 2).parts != plan.parts
 
 
 def test_an_audit_counts_each_fold(own_tiny: Path, tmp_path: Path) -> None:

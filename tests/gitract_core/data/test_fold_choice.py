@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from gitract_core.data.folds import FoldPlan, _imbalance, _without_rare
 from gitract_core.data.slices import SliceIndex
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 
 SHUFFLES = 24
 
@@ -28,7 +28,7 @@ def slices(seed: int, n_cases: int = 40) -> tuple[np.ndarray, np.ndarray]:
     cases, labels = [], []
     for case in range(1, n_cases + 1):
         counts = random.permutation(KINDS[random.integers(0, 3)])
-        cases += [case] * int(counts.sum())
+        cases += [str(case)] * int(counts.sum())
         labels += np.repeat(np.arange(4), counts).tolist()
     return np.array(cases), np.array(labels)
 
@@ -45,7 +45,7 @@ def unevenness(folds: np.ndarray, labels: np.ndarray, n_splits: int = 5) -> tupl
 def dealt(cases: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     folds = np.empty(len(cases), int)
     splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    for fold, (_, test) in enumerate(splitter.split(labels, labels, cases)):
+    for fold, (_, test) in enumerate(splitter.split(labels, labels, cases.astype(int))):
         folds[test] = fold
     return folds
 
@@ -55,7 +55,7 @@ def test_the_plan_is_the_best_balanced_of_its_shuffles(seed: int) -> None:
     """In tolerances: 4 % of the slices, .03 of the share that is annotated; the larger counts."""
     cases, labels = slices(seed)
     plan = FoldPlan.from_labels(cases, labels, 5, seed)
-    own = np.array([plan.fold_of_case[int(case)] for case in cases])
+    own = np.array([plan.fold_of_case[case] for case in cases])
 
     def worst(folds: np.ndarray) -> float:
         uneven, unlike = unevenness(folds, labels)
@@ -70,7 +70,7 @@ def test_the_plan_is_the_best_balanced_of_its_shuffles(seed: int) -> None:
 def test_folds_of_a_set_of_the_contest_s_size_are_within_the_tolerances() -> None:
     cases, labels = slices(1, n_cases=85)
     plan = FoldPlan.from_labels(cases, labels)
-    uneven, unlike = unevenness(np.array([plan.fold_of_case[int(c)] for c in cases]), labels)
+    uneven, unlike = unevenness(np.array([plan.fold_of_case[c] for c in cases]), labels)
     assert uneven < 0.04
     assert unlike < 0.03
 
@@ -88,30 +88,30 @@ def test_labels_that_few_slices_have_do_not_stop_the_deal() -> None:
     labels[[5, 900]] = 3
     plan = FoldPlan.from_labels(cases, labels)
     assert sorted(len(plan.cases(fold)) for fold in range(5))[0] >= 1
-    few = FoldPlan.from_labels([1, 2, 3], [1, 2, 3], 3)
+    few = FoldPlan.from_labels(["1", "2", "3"], [1, 2, 3], 3)
     assert sorted(few.fold_of_case.values()) == [0, 1, 2]
 
 
 def test_rows_held_out_are_those_of_the_fold_and_the_others_are_trained_on() -> None:
-    plan = FoldPlan({4: 0, 7: 1, 9: 0}, 2)
-    cases = np.array([9, 4, 7, 7, 4])
+    plan = FoldPlan({"4": 0, "7": 1, "9": 0}, 2)
+    cases = np.array(["9", "4", "7", "7", "4"])
     assert plan.rows(cases, 0, held_out=True).tolist() == [0, 1, 4]
     assert plan.rows(cases, 0, held_out=False).tolist() == [2, 3]
     assert plan.rows(cases, 1, held_out=True).tolist() == [2, 3]
-    assert plan.cases(0) == [4, 9]
+    assert plan.cases(0) == ["4", "9"]
 
 
 def test_imbalance_by_hand() -> None:
     """Of 100 slices, 48 annotated; the larger of two deviations in units of .04 and .03 counts."""
-    cases = np.repeat([1, 2], [55, 45])
+    cases = np.repeat([0, 1], [55, 45])
     alike = np.zeros(100, int)
     alike[:27], alike[55:76] = 1, 3  # 27 of 55 and 21 of 45: .0109 and .0133 from .48
-    assert _imbalance({1: 0, 2: 1}, cases, alike, 2) == pytest.approx(0.1 / 0.04)
+    assert _imbalance({0: 0, 1: 1}, cases, alike, 2) == pytest.approx(0.1 / 0.04)
     unlike = np.zeros(100, int)
     unlike[:40], unlike[55:63] = 1, 2  # 40 of 55 and 8 of 45: .2473 and .3022 from .48
-    found = _imbalance({1: 0, 2: 1}, cases, unlike, 2)
+    found = _imbalance({0: 0, 1: 1}, cases, unlike, 2)
     assert found == pytest.approx((0.48 - 8 / 45) / 0.03)
-    assert _imbalance({1: 0, 2: 0}, cases, unlike, 2) == float("inf")
+    assert _imbalance({0: 0, 1: 0}, cases, unlike, 2) == float("inf")
 
 
 def test_rare_labels_count_as_the_most_common_one() -> None:
@@ -125,12 +125,12 @@ def test_a_plan_is_made_with_seed_0_and_its_audit_counts_each_organ(tiny: Path) 
     index = SliceIndex.from_directory(tiny)
     plan = FoldPlan.make(index, 2)
     assert plan == FoldPlan.make(index, 2, 0)
-    assert plan.seed == FoldPlan({1: 0, 2: 1}, 2).seed == 0
+    assert plan.seed == FoldPlan({"1": 0, "2": 1}, 2).seed == 0
     table = index.table
     for fold, told in enumerate(plan.audit(index)["folds"]):
         part = table[table["case"].map(plan.fold_of_case) == fold]
         assert (told["fold"], told["slices"]) == (fold, len(part))
         assert (told["cases"], told["scans"]) == (part["case"].nunique(), part["scan"].nunique())
-        for organ in ORGANS:
+        for organ in CONTEST:
             drawn = [bool(text) for text in part[organ]]
             assert told[f"{organ}_share"] == pytest.approx(np.mean(drawn))

@@ -55,17 +55,6 @@ def test_memory_order_does_not_matter(mask):
 def test_many_are_as_one_by_one(stack):
     texts = rle.encode_many(stack)
     assert texts == [plain_text(mask) for mask in stack]
-    decoded = rle.decode_many(texts, 4, 5)
-    assert decoded.shape == (len(stack), 4, 5)
-    np.testing.assert_array_equal(decoded, np.reshape(stack, (-1, 4, 5)))
-
-
-def test_more_masks_than_a_chunk(monkeypatch):
-    monkeypatch.setattr(rle, "_MASKS_A_CHUNK", 3)
-    stack = np.random.default_rng(0).random((10, 6, 7)) < 0.4
-    out = np.ones_like(stack)
-    assert rle.decode_many(rle.encode_many(stack), 6, 7, out) is out
-    np.testing.assert_array_equal(out, stack)
 
 
 @given(masks)
@@ -83,7 +72,6 @@ def test_runs_and_area_without_a_mask(mask):
 def test_missing_text_is_an_empty_mask(missing):
     assert rle.decode(missing, 3, 4).shape == (3, 4)
     assert not rle.decode(missing, 3, 4).any()
-    assert not rle.decode_many([missing, "1 1"], 3, 4)[0].any()
     assert rle.area(missing) == 0
     assert [len(part) for part in rle.runs(missing, 3, 4)] == [0, 0]
 
@@ -91,7 +79,7 @@ def test_missing_text_is_an_empty_mask(missing):
 def test_pandas_text_columns():
     for dtype in ("object", "str", "string"):
         column = pd.Series(["2 2", None], dtype=dtype)
-        assert rle.decode_many(list(column), 2, 2).sum(axis=(1, 2)).tolist() == [2, 0]
+        assert [int(rle.decode(text, 2, 2).sum()) for text in column] == [2, 0]
 
 
 def test_decode_into_overwrites_what_was_there():
@@ -163,21 +151,6 @@ def test_faults_are_named(text, message):
     for call in (rle.decode, rle.runs):
         with pytest.raises(RleError, match=message):
             call(text, 3, 4)
-    with pytest.raises(RleError, match="text 1, RLE.*" + message):
-        rle.decode_many(["2 2", text, "3 1"], 3, 4)
-
-
-@given(st.lists(st.text("0123456789 x-", max_size=12), max_size=4))
-@settings(max_examples=300, deadline=None)
-def test_many_refuse_what_one_refuses(texts):
-    def outcome(call):
-        try:
-            return call().tolist()
-        except RleError:
-            return "refused"
-
-    one_by_one = outcome(lambda: np.reshape([rle.decode(t, 4, 5) for t in texts], (-1, 4, 5)))
-    assert outcome(lambda: rle.decode_many(texts, 4, 5)) == one_by_one
 
 
 @given(st.text("0123 ", max_size=12))
@@ -214,8 +187,6 @@ def test_wrong_kinds():
         rle.encode(np.zeros((2, 2, 2), bool))
     with pytest.raises(RleError, match="got 0 x 4"):
         rle.decode("", 0, 4)
-    with pytest.raises(RleError, match=r"expected shape \(1, 2, 2\), got shape \(2, 2, 2\)"):
-        rle.decode_many([""], 2, 2, np.zeros((2, 2, 2), bool))
     assert issubclass(RleError, DataError)
 
 
@@ -225,8 +196,7 @@ def test_real_masks_come_back_as_the_same_text(real_data):
     assert len(table) == 4320
     for (height, width), rows in table.groupby(["height", "width"]):
         texts = rows["segmentation"].tolist()
-        decoded = rle.decode_many(texts, height, width)
+        decoded = [rle.decode(text, height, width) for text in texts]
         assert rle.encode_many(decoded) == texts
         for text, mask in zip(texts, decoded, strict=True):
-            assert np.array_equal(rle.decode(text, height, width), mask)
             assert rle.area(text) == mask.sum()

@@ -235,7 +235,7 @@ def test_no_mask_is_decoded(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None
     def refuse(*_: object) -> None:
         raise AssertionError("a mask was decoded")
 
-    for name in ("decode", "decode_into", "decode_many", "_filled"):
+    for name in ("decode", "decode_into", "_filled"):
         monkeypatch.setattr(f"gitract_core.data.rle.{name}", refuse)
     explore(Annotations.of_index(SliceIndex.from_directory(tiny)))
 

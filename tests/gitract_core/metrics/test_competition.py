@@ -288,6 +288,22 @@ def test_faulty_tables_are_named(all_classes: Any, fault: str) -> None:
         competition_score(*spoil(*all_classes))
 
 
+def test_organs_are_the_classes_of_the_truth() -> None:
+    prediction, truth = worked_masks()
+    names = ["spleen", "liver", "stomach"]
+    tables = [rows_of("case1_day0", organ, prediction, truth) for organ in names]
+    p, t = split(pd.concat(tables, ignore_index=True))
+    result = competition_score(p.iloc[::-1], t)
+    assert list(result.per_class) == names  # as they come
+    assert {figures["dice"] for figures in result.per_class.values()} == {0.375}
+    assert (result.rows, result.volumes) == (6, 3)
+    with pytest.raises(SubmissionError, match=r"prediction.*got 'livre'; did you mean 'liver'"):
+        competition_score(p.replace("liver", "livre"), t)
+    spoilt = t.assign(**{"class": t["class"].where(t.index != 4, "livre")})
+    with pytest.raises(SubmissionError, match=r"truth.*got 'livre'; did you mean 'liver'"):
+        competition_score(p, spoilt)
+
+
 @pytest.mark.parametrize("text", ["29 9", "1 2 3", 7.0])
 def test_bad_text_is_named_by_table_and_row(all_classes: Any, text: Any) -> None:
     prediction, truth = all_classes

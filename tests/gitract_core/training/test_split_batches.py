@@ -110,7 +110,7 @@ def test_split_batches_are_told_and_outlive_an_interruption(tiny: Path, tmp_path
     with device_of(SmallDevice(4)):  # there would be room now
         progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
         for event in attempt(spec, jobs):
-            progress(event)
+            progress(event.for_listeners())
     assert TrialResult.load(jobs.files(spec.key).result).environment["micro_batch"] == 2
     assert "memory ran out; batches of 4 went in parts of 2 slices" in text.getvalue()
     assert read_status(sweep.directory).trials[0].micro_batch == 2
@@ -158,7 +158,7 @@ def test_validation_in_parts_changes_no_figure_and_is_told(
         stopped.close()  # type: ignore[attr-defined]
         assert small.refusals == 4, "all, a half, a quarter and an eighth of the slices"
         for event in attempt(spec, jobs):
-            progress(event)
+            progress(event.for_listeners())
     assert small.refusals == 4, "remembered, and by the last prediction too"
     found, expected = (TrialResult.load(s.directory.trial(spec).result) for s in (split, whole))
     assert found.environment["validation_parts"] == 2

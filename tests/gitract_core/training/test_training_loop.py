@@ -173,7 +173,7 @@ def test_records_say_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pixel_of_even_chances_is_not_predicted() -> None:
-    counts = EpochCounts()
+    counts = EpochCounts("cpu", 3)
     truth = torch.ones(1, 3, 2, 2)
     counts.update(torch.zeros(1, 3, 2, 2), truth)
     assert counts.compute().dice == 0

@@ -12,11 +12,12 @@ import pytest
 
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
-from gitract_core.metrics.competition import ScanScore, pool_scores, score_scan
+from gitract_core.metrics import ScanScore, pool_scores, score_scan
+from gitract_core.metrics.scan_score import row_dice
 from gitract_core.organs import CONTEST
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import OofStore
-from gitract_core.results.score_table import per_case_sums, read_scores, row_dice, write_scores
+from gitract_core.results.score_table import per_case_sums, read_scores, write_scores
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.run import run_trial
 from tests.support.tiny_sweep import prepare_tiny

@@ -210,7 +210,7 @@ def test_the_share_is_asked_for_the_whole_cache_and_the_smallest_gpu(
 
 def test_a_probe_meets_the_others_after_its_warm_up(tiny: Path) -> None:
     index = SliceIndex.from_directory(tiny)
-    scan = SampleScan.read(tiny, index.rows_of_scan(index.scans[0]))
+    scan = SampleScan.read(tiny, index.rows_of_scan(index.scans[0]), organs=index.organs)
     met: list[str] = []
     rate = measure_rate(
         SMALL, Runtime("cpu"), scan, cache_bytes=1000, meet=lambda: met.append("met"), seconds=0.05
@@ -227,7 +227,7 @@ def test_processes_measure_memory_and_speed(kind: str, tiny: Path) -> None:
     if kind == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     index = SliceIndex.from_directory(tiny)
-    scan = SampleScan.read(tiny, index.rows_of_scan(index.scans[0]))
+    scan = SampleScan.read(tiny, index.rows_of_scan(index.scans[0]), organs=index.organs)
     with ProcessMeter(Runtime(kind), scan, len(index.table), 0.2) as meter:
         free, total = meter.room_bytes()
         assert 0 < free <= total

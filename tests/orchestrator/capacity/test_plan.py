@@ -59,7 +59,7 @@ def outlook(data: Path, out: Path, *changes: dict[str, object], slots: Slots = T
 
 def by_hand(view: Outlook, fold: int, *, epochs: int, step: float) -> float:
     table = view.checked.index.table
-    held = [view.checked.plans[0].fold_of_case[int(c)] == fold for c in table["case"]]
+    held = [view.checked.plans[0].fold_of_case[c] == fold for c in table["case"]]
     n, rows = sum(held), table[held]
     epoch = (len(table) - n) / BATCH * step + n / BATCH_SLICES * 64.0 + 0.5
     pixels = sum(h * w for h, w in zip(rows["height"], rows["width"], strict=True))

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from gitract_core.results.trial_result import read_history
-from orchestrator.cli.app import tell_dashboard
+from orchestrator.api.machines import dashboard_lines
 from tests.support.tiny_sweep import SPACE
 from tests.support.waiting import wait_until
+from tests.support.warm import WarmPopen, run_warm
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,18 +26,15 @@ _SPACE = SPACE + "training: {epochs: 2}\n"
 
 def cli(cwd: Path, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
     code = "from orchestrator.cli import main; main()"
-    done = subprocess.run(
+    done = run_warm(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=cwd,
-        capture_output=True,
-        text=True,
         env={
             **os.environ,
             "COLUMNS": "100",
             "PYTHONPATH": str(ROOT),
         },
         timeout=400,
-        check=False,
     )
     assert done.returncode == expect, done.stdout + done.stderr
     return done
@@ -136,7 +134,7 @@ def test_single_trial_predicts_too(swept: Path, tiny: Path) -> None:
 
 
 def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> None:
-    slow = _SPACE.replace("epochs: 2", "epochs: 60, patience: 60").replace(
+    slow = _SPACE.replace("epochs: 2", "epochs: 30, patience: 30").replace(
         "[bce, bce + dice]", "bce"
     )
     (tmp_path / "space.yaml").write_text(slow)
@@ -144,7 +142,7 @@ def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> N
     arguments += ["--no-keep-state", "--checkpoint-minutes", "0.001"]
     code = "from orchestrator.cli import main; main()"
     root = str(ROOT)
-    running = subprocess.Popen(
+    running = WarmPopen(
         [sys.executable, "-c", code, *arguments],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
@@ -160,7 +158,7 @@ def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> N
     assert not list(trials.glob("*/result.json"))
     assert not list(trials.glob("*/.*.part"))
     before = [len(read_history(file)) for file in trials.glob("*/history.csv")]
-    assert all(0 < epochs < 60 for epochs in before)
+    assert all(0 < epochs < 30 for epochs in before)
     assert "2/2" in cli(tmp_path, *arguments).stderr
     assert len(list(trials.glob("*/result.json"))) == len(list(trials.glob("*/oof.npz"))) == 2
     assert not [*trials.glob("*/last.pt"), *trials.glob("*/checkpoint.pt")]
@@ -274,11 +272,8 @@ def test_help_and_report_load_neither_torch_nor_ray(swept: Path) -> None:
         ("http://head.cluster:8265", 2),
     ],
 )
-def test_a_dashboard_that_others_may_reach_is_warned_of(
-    url: str, lines: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tell_dashboard(url)
-    said = capsys.readouterr().err.splitlines()
+def test_a_dashboard_that_others_may_reach_is_warned_of(url: str, lines: int) -> None:
+    said = dashboard_lines(url)
     assert len(said) == lines
     assert all(url in line for line in said[:1])
     assert all("whoever reaches it can run code" in line for line in said[1:])

@@ -22,6 +22,7 @@ from tests.orchestrator.storage import test_remote_run as remote
 from tests.support.s3_server import Server, server  # noqa: F401 (a fixture)
 from tests.support.tiny_sweep import KNOBS, prepare_tiny
 from tests.support.waiting import LONG_SECONDS, wait_until
+from tests.support.warm import WarmPopen
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 SPACE = """
@@ -38,7 +39,7 @@ training: {epochs: 2}
 def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command line in a process of its own."""
     (home / "space.yaml").write_text(SPACE)
-    return subprocess.Popen(
+    return WarmPopen(
         [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments],
         cwd=home,
         stdout=subprocess.PIPE,

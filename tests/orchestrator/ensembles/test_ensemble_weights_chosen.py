@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics import score_scan
+from gitract_core.metrics import COMPETITION, score_scan
+from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.ensembles.ensemble import LARGEST_POOL, announce, make_ensemble
@@ -32,7 +33,6 @@ from orchestrator.ensembles.selection import (
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter, _average, organ_sums
 from orchestrator.out_of_fold.masks import OofAverage, OofParts
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
-from orchestrator.statistics.case_sums import competition_of
 
 BEST = np.array([3, 1, 0]) / 4
 """The weights at which the made-up ensemble is best."""
@@ -48,9 +48,10 @@ class Meter:
     bonus = 0.0
 
     def __init__(self, *given: Any, flip: bool = False) -> None:
-        self.lines = (None,) * 3
+        self.lines, self.score = (None,) * 3, COMPETITION
+        self.source = SimpleNamespace(organs=CONTEST)
         self.rules = given[2] if len(given) > 2 else (PostprocessKnobs(),)
-        self.cases, self.folds = np.arange(8), np.arange(8) % 2
+        self.cases, self.folds = np.arange(8).astype(str), np.arange(8) % 2
         self.gain = self.bonus if flip else 0.0
         self.measured: list[tuple[Bag, int]] = []
 
@@ -117,8 +118,8 @@ def test_greedy_weights_reach_the_manifest_the_announcement_and_the_file(
     expected |= {r.spec.key: 0.125 for r in board.ranked[1].finished}
     assert weight == pytest.approx(expected)
     assert [m["fold"] for m in manifest["members"]] == [0, 1, 0, 1]
-    best = competition_of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1)))
-    single = competition_of(meters[0].sums((1, 0, 0)).sum(axis=(0, 1)))
+    best = COMPETITION.of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1)))
+    single = COMPETITION.of(meters[0].sums((1, 0, 0)).sum(axis=(0, 1)))
     assert made.announced.score == pytest.approx(float(best))
     assert made.announced.in_sample == pytest.approx(float(best))
     assert made.announced.single == pytest.approx(float(single))
@@ -146,8 +147,8 @@ def test_a_gain_lies_inside_its_interval_and_the_score_inside_its_own() -> None:
         ones = np.ones(20)
         sums = np.stack([30 * values, 30 * ones, 2 * values, 2 * ones], axis=-1)[:, None]
         recipe = Recipe((1,), (0, 0, 0))
-        cases = np.arange(20)
-        found.append(CrossFit(recipe, (recipe,) * 2, sums, sums, cases, cases % 2))
+        cases, folds = np.arange(20).astype(str), np.arange(20) % 2
+        found.append(CrossFit(recipe, (recipe,) * 2, sums, sums, cases, folds))
     told = announce(*found)
     assert told.gain == pytest.approx(gains.mean())
     error = np.sqrt(np.mean([gains[f::2].var(ddof=1) / 10 for f in (0, 1)]) / 2)
@@ -178,7 +179,7 @@ def test_mirrored_slices_are_kept_only_where_they_score_more(
     Meter.bonus = bonus
     run, board = run_of(tmp_path)
     made = make_ensemble(run, board, Method(4, "greedy", flip=True))
-    plain = float(competition_of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1))))
+    plain = float(COMPETITION.of(meters[0].sums((3, 1, 0)).sum(axis=(0, 1))))
     assert made.members.flip == kept
     assert made.flipped == pytest.approx(plain + bonus)
     assert made.announced.score == pytest.approx(plain + max(bonus, 0))
@@ -244,7 +245,7 @@ def test_greedy_stops_at_the_shortest_of_equally_good_bags() -> None:
 def parts_of(*sizes: int) -> OofParts:
     random = np.random.default_rng(0)
     each = tuple(random.uniform(0, 255, (3, 2, s, s)).astype(np.float32) for s in sizes)
-    return OofParts("case1_day1", 1, 0, cast(Any, None), each)
+    return OofParts("case1_day1", "1", 0, cast(Any, None), each, cast(Any, None))
 
 
 def test_a_bag_s_average_has_its_weights() -> None:
@@ -256,7 +257,7 @@ def test_a_bag_s_average_has_its_weights() -> None:
     assert _average((1, 1, 0), parts).shape == (3, 2, 4, 4), "and of its members alone"
 
 
-PLANS = ({1: 0, 2: 1, 3: 1}, {1: 1, 2: 1, 3: 0})
+PLANS = ({"1": 0, "2": 1, "3": 1}, {"1": 1, "2": 1, "3": 0})
 
 
 def average_of(weights: list[float] | None, plans: int = 1, n: int = 2) -> OofAverage:
@@ -276,7 +277,7 @@ def average_of(weights: list[float] | None, plans: int = 1, n: int = 2) -> OofAv
     plan, *repeats = (
         SimpleNamespace(fold_of_case=fold_of, n_splits=2) for fold_of in PLANS[:plans]
     )
-    rows = {f"case{c}_day0": {"case": SimpleNamespace(iloc=[c])} for c in (1, 2, 3)}
+    rows = {f"case{c}_day0": {"case": SimpleNamespace(iloc=[str(c)])} for c in (1, 2, 3)}
     index = SimpleNamespace(rows_of_scan=rows.__getitem__, scans=list(rows))
     data = SimpleNamespace(
         plan=plan, repeats=tuple(repeats), cache=lambda size: SimpleNamespace(index=index)
@@ -287,8 +288,8 @@ def average_of(weights: list[float] | None, plans: int = 1, n: int = 2) -> OofAv
     return made
 
 
-@pytest.mark.parametrize("case", [1, 2, 3])
-def test_of_a_case_speaks_the_network_of_the_fold_that_held_it_out(case: int) -> None:
+@pytest.mark.parametrize("case", ["1", "2", "3"])
+def test_of_a_case_speaks_the_network_of_the_fold_that_held_it_out(case: str) -> None:
     """Any other network was trained on it."""
     once, twice = average_of(None), average_of(None, plans=2)
     first, second = (plan[case] for plan in PLANS)
@@ -312,8 +313,9 @@ class Source:
 
     def __init__(self, run: Any, lines: Any, *, flip: bool = False) -> None:
         random = np.random.default_rng(0)
-        self.index = SimpleNamespace(table={"case": [9, 4, 9]})
-        self.plan = SimpleNamespace(fold_of_case={4: 1, 9: 0})
+        self.index = SimpleNamespace(table={"case": ["9", "4", "9"]})
+        self.plan = SimpleNamespace(fold_of_case={"4": 1, "9": 0})
+        self.organs = CONTEST
         self.plans = (self.plan, self.plan)  # nothing is known from training
         self.scans = ["case9_day0", "case4_day0", "case9_day1"]
         self.said = {name: random.random((2, 3, 3, 16, 16)) < 0.3 for name in self.scans}
@@ -327,10 +329,13 @@ class Source:
     def parts(self, name: str) -> Any:
         def scan_of(probabilities: np.ndarray) -> Any:
             grid = SimpleNamespace(height=16, width=16, voxel_mm3=1.0)
-            return SimpleNamespace(probabilities=probabilities, grid=grid, truth=self.truth[name])
+            known = np.ones((3, 3), bool)
+            return SimpleNamespace(
+                probabilities=probabilities, grid=grid, truth=self.truth[name], known=known
+            )
 
         each = tuple(255 * said.astype(np.float32) for said in self.said[name])
-        case = int(name.removeprefix("case").partition("_")[0])
+        case = name.removeprefix("case").partition("_")[0]
         return SimpleNamespace(case=case, each=each, scan_of=scan_of)
 
 
@@ -344,7 +349,7 @@ def test_a_meter_adds_up_the_scans_of_each_case(monkeypatch: pytest.MonkeyPatch)
         cast(Any, None), cast(Any, lines), rules, lambda done, of: passes.append((done, of))
     )
     source = cast(Source, meter.source)
-    assert (meter.cases.tolist(), meter.folds.tolist()) == ([4, 9], [1, 0])
+    assert (meter.cases.tolist(), meter.folds.tolist()) == (["4", "9"], [1, 0])
 
     def expected(name: str, masks: np.ndarray) -> np.ndarray:
         score = score_scan(masks, source.truth[name])

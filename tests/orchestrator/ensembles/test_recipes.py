@@ -13,7 +13,7 @@ import pytest
 
 from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics import pool_scores, score_scan
+from gitract_core.metrics import COMPETITION, pool_scores, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import native_masks
@@ -29,7 +29,6 @@ from orchestrator.ensembles.selection import (
 )
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter, lowest_terms
 from orchestrator.results.leaderboard import build_leaderboard
-from orchestrator.statistics.case_sums import competition_of
 from tests.support.tiny_sweep import prepare_tiny
 
 ROWS, VOLUMES = 30, 2
@@ -44,7 +43,7 @@ class FakeMeter:
     def __init__(self, seed: int, *, spread: float = 0.0, n_cases: int = 40, n_rules: int = 1):
         random = np.random.default_rng(seed)
         self.lines, self.rules = (None,) * 6, (None,) * n_rules
-        self.source = SimpleNamespace(organs=CONTEST)
+        self.source, self.score = SimpleNamespace(organs=CONTEST), COMPETITION
         self.cases, self.folds = np.arange(n_cases), np.arange(n_cases) % 5
         self.quality = 0.7 + random.normal(0, spread, len(self.lines))
         case = random.normal(0, 0.05, (n_cases, 3))
@@ -77,7 +76,7 @@ def meter(seed: int, **kinds: Any) -> OofMeter:
 
 
 def score(sums: np.ndarray, cases: np.ndarray) -> float:
-    return float(competition_of(sums[cases].sum(axis=(0, 1))))
+    return float(COMPETITION.of(sums[cases].sum(axis=(0, 1))))
 
 
 def test_the_rules_are_the_best_of_all_combinations() -> None:
@@ -88,7 +87,7 @@ def test_the_rules_are_the_best_of_all_combinations() -> None:
         totals[..., 0] = totals[..., 1] * random.uniform(0.4, 0.8, (5, 3))
         totals[..., 2] = totals[..., 3] * random.uniform(0.6, 0.9, (5, 3))
         scores = {
-            choice: float(competition_of(sum(totals[r, o] for o, r in enumerate(choice))))
+            choice: float(COMPETITION.of(sum(totals[r, o] for o, r in enumerate(choice))))
             for choice in itertools.product(range(5), repeat=3)
         }
         assert scores[cast(Any, choose_rules(totals))] == pytest.approx(max(scores.values()))
@@ -221,9 +220,9 @@ def test_measured_sums_give_the_scores_of_the_averaged_masks(finished: Any) -> N
             scores.append(score_scan(masks, scan.truth))
         sums = made.sums(bag, rule).sum(axis=0)
         expected = pool_scores(scores)
-        assert float(competition_of(sums.sum(axis=0))) == pytest.approx(expected.score)
+        assert float(COMPETITION.of(sums.sum(axis=0))) == pytest.approx(expected.score)
         small = expected.per_class["small_bowel"]["score"]
-        assert float(competition_of(sums[1])) == pytest.approx(small)
+        assert float(COMPETITION.of(sums[1])) == pytest.approx(small)
 
 
 def test_what_training_measured_is_what_the_meter_measures(finished: Any) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,6 @@ from orchestrator.sweeps.preparation import PreparedSweep
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def ray_session() -> Iterator[Executor]:
-    from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
-
-    nodes = connect()
-    assert sum(node.cpus for node in nodes) >= 1
-    yield RayExecutor()
-    disconnect()
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
@@ -268,15 +258,16 @@ class Holding:
 def test_a_course_is_asked_again_while_others_run_and_only_for_a_free_slot(
     executor: Executor, tiny: Path, tmp_path: Path
 ) -> None:
+    longest = 60 if isinstance(executor, LocalExecutor) else 150  # Ray's actors start for seconds
     changes: list[dict[str, object]] = [
-        {"training.epochs": n, "training.patience": n} for n in (150, 2, 3)
+        {"training.epochs": n, "training.patience": n} for n in (longest, 2, 3)
     ]
     sweep = prepare_tiny(tiny, tmp_path / "run", *changes)
     of = {s.candidate.training.epochs: s for s in sweep.specs if s.fold == 0}
-    course = Holding(of[3], (of[150], 20))
-    jobs = Jobs([of[150], of[2]], sweep.data, LocalRun(sweep.directory.path), Slots(2))
+    course = Holding(of[3], (of[longest], 20))
+    jobs = Jobs([of[longest], of[2]], sweep.data, LocalRun(sweep.directory.path), Slots(2))
     executor.run(jobs, course, course)
-    assert course.ended == [of[2].key, of[3].key, of[150].key]
+    assert course.ended == [of[2].key, of[3].key, of[longest].key]
     assert max(course.asked) == 1, "one of two slots was free whenever it was asked"
 
 

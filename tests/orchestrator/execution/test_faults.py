@@ -61,7 +61,7 @@ def same_but_for_cost(one: TrialResult, other: TrialResult) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_sweep_takes_its_workers_with_it_and_goes_on(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE + "training: {epochs: 400, patience: 400}\n")
+    (tmp_path / "space.yaml").write_text(SPACE + "training: {epochs: 80, patience: 80}\n")
     trials = tmp_path / "run/trials"
     running = sweep_command(tmp_path, tiny)
     wait_until(lambda: len(list(trials.glob("*/checkpoint.pt"))) == 2)
@@ -72,7 +72,7 @@ def test_killed_sweep_takes_its_workers_with_it_and_goes_on(tiny: Path, tmp_path
     running.communicate()
     wait_until(lambda: not any(is_locked(lock) for lock in trials.glob("*/.lock")), 60)
     before = {file: read_history(file) for file in trials.glob("*/history.csv")}
-    assert all(0 < len(epochs) < 400 for epochs in before.values())
+    assert all(0 < len(epochs) < 80 for epochs in before.values())
     again = sweep_command(tmp_path, tiny)
     said = ended(again)
     assert again.returncode == 0, said

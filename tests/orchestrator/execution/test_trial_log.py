@@ -57,7 +57,9 @@ def test_a_log_does_not_grow_without_bound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.ray)])
-def test_a_failing_trial_shows_its_last_lines(tiny: Path, tmp_path: Path, ray: bool) -> None:
+def test_a_failing_trial_shows_its_last_lines(
+    tiny: Path, tmp_path: Path, ray: bool, request: pytest.FixtureRequest
+) -> None:
     """One trial prints nothing, one ends with an error that is not ours."""
     sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1})
     healthy, broken = sweep.specs
@@ -66,16 +68,8 @@ def test_a_failing_trial_shows_its_last_lines(tiny: Path, tmp_path: Path, ray: b
     text = StringIO()
     progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
     jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(1), retries=1)
-    if ray:
-        from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
-
-        connect()
-        try:
-            RayExecutor().run(jobs, lambda event: progress(event.for_listeners()))
-        finally:
-            disconnect()
-    else:
-        LocalExecutor().run(jobs, lambda event: progress(event.for_listeners()))
+    executor = request.getfixturevalue("ray_session") if ray else LocalExecutor()
+    executor.run(jobs, lambda event: progress(event.for_listeners()))
     log = files.directory / NAME
     said = log.read_text()
     assert re.findall(r"=== attempt (\d)", said) == ["1", "2"], "an attempt a header"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,6 @@ from gitract_core.metrics.annotation_audit import (
     examine_scan,
     rank_scans,
     slice_disagreement_px,
-    top_share,
 )
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.phantom import write_phantom
@@ -34,6 +32,7 @@ from orchestrator.report.suspects import write_gallery
 from orchestrator.results.leaderboard import build_leaderboard
 from tests.support.tiny_contest import disc
 from tests.support.tiny_sweep import prepare_tiny
+from tests.support.warm import run_warm
 
 
 def blob(seed: int) -> np.ndarray:
@@ -112,7 +111,8 @@ def test_planted_faults_come_first_among_scans_of_mixed_difficulty() -> None:
                 truth = truth.copy()
                 truth[:, 3:7] = False
             evidence[str(scan)] = examine_scan(seen, truth)
-        first = set(top_share(rank_scans(evidence, 40, organs=CONTEST), 0.08))
+        ranked = rank_scans(evidence, 40, organs=CONTEST)
+        first = {suspect.scan for suspect in ranked[: round(0.08 * len(ranked))]}
         found += len(first & {str(scan) for scan in faulty})
         planted += len(faulty)
     assert found >= 0.9 * planted
@@ -266,10 +266,10 @@ def test_the_command_prints_and_writes(
         run_trial(spec, sweep.data, sweep.directory.trials / spec.key)
     code = "from orchestrator.cli import main; main()"
     command = [sys.executable, "-c", code, "audit", str(tmp_path / "run"), "--pictures", "1"]
-    root = Path(__file__).parent.parent.parent.parent
-    plain = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
+    plain = run_warm(command)
+    assert plain.returncode == 0, plain.stderr
     assert "scans to look at first" in plain.stdout
-    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, cwd=root)
+    shown = run_warm([*command, "--json"])
     values = json.loads(shown.stdout)
     assert set(values) == {"candidates", "scans", "slices", "borders", "files"}
     assert len(values["files"]) == 4

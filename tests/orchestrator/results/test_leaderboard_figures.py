@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from gitract_core.errors import RunError
+from gitract_core.metrics import COMPETITION
+from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.ensembles.ensemble import Announcement
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.results.verdict import case_sums, judge
-from orchestrator.statistics.case_sums import COLUMNS
 
 CASES = {"first plan": (("7", "8"), ("9", "11")), "second plan": (("7", "11"), ("8", "9"))}
 SCORES = (0.71, 0.64, 0.78, 0.69)
@@ -27,7 +28,7 @@ def case_of(random: np.random.Generator, loss: float = 0.0) -> dict[str, list[fl
     rows, volumes = random.integers(20, 60, 3), random.integers(1, 4, 3)
     dice = rows * (random.uniform(0.5, 0.9, 3) - loss)
     hausdorff = volumes * (random.uniform(0.5, 0.9, 3) - loss)
-    parts = zip(COLUMNS, (dice, rows, hausdorff, volumes), strict=True)
+    parts = zip(COMPETITION.columns, (dice, rows, hausdorff, volumes), strict=True)
     return {name: [float(v) for v in values] for name, values in parts}
 
 
@@ -59,6 +60,7 @@ def line(
 def board_of(*lines: CandidateScores) -> Leaderboard:
     class Record:
         n_folds, candidates, folds_in_words = 2, tuple(c.candidate for c in lines), "2 folds"
+        organs = CONTEST
 
     return Leaderboard(Record(), lines, ())  # type: ignore[arg-type]
 
@@ -69,7 +71,7 @@ def test_sums_of_a_case_add_up_over_repeats() -> None:
     first, second = one.results[0], one.results[2]
     assert first
     assert second
-    for name in COLUMNS:
+    for name in COMPETITION.columns:
         expected = np.add(first.per_case["7"][name], second.per_case["7"][name])
         assert one.per_case["7"][name] == pytest.approx(expected)
     assert set(one.per_case) == {"7", "8", "9", "11"}
@@ -91,7 +93,7 @@ def test_tables_of_a_verdict_keep_plans_apart_and_their_sum_holds_both() -> None
             for place, case in enumerate(table.cases):
                 result = one.results[2 * number + folds[case]]
                 assert result
-                expected = np.array([result.per_case[case][name] for name in COLUMNS]).T
+                expected = np.array([result.per_case[case][name] for name in COMPETITION.columns]).T
                 assert table.values[row, place] == pytest.approx(expected)
         assert table.training.tolist() == [0, 1]
     assert sums.values == pytest.approx(sums.tables[0].values + sums.tables[1].values)
@@ -99,7 +101,9 @@ def test_tables_of_a_verdict_keep_plans_apart_and_their_sum_holds_both() -> None
 
 
 def _pooled(cases: list[dict[str, list[float]]]) -> float:
-    dice, rows, hausdorff, volumes = (sum(sum(case[name]) for case in cases) for name in COLUMNS)
+    dice, rows, hausdorff, volumes = (
+        sum(sum(case[name]) for case in cases) for name in COMPETITION.columns
+    )
     return 0.4 * dice / rows + 0.6 * hausdorff / volumes
 
 

@@ -7,12 +7,13 @@ import time
 import numpy as np
 import pytest
 
-from orchestrator.statistics import CaseSums, Statistics, World, analyse, simulate, simulate_seeds
+from orchestrator.statistics import CaseSums, Statistics, analyse
+from tests.support.simulated_sweeps import World, simulate
 
 
 def study(world: World, seed: int = 0, draws: int = 300, **given: object) -> Statistics:
-    tables = simulate_seeds(world, np.random.default_rng(seed))
-    return analyse(*tables, draws=draws, **given)  # type: ignore[arg-type]
+    sums = simulate(world, np.random.default_rng(seed))
+    return analyse(sums, draws=draws, **given)  # type: ignore[arg-type]
 
 
 WORLDS = {
@@ -28,7 +29,7 @@ WORLDS = {
     "clear": World((0.1, 0.0, 0.0)),
     "near": World((0.0,) * 10),
     "many": World((0.0,) * 30, n_cases=20),
-    "seeds": World((0.0, 0.004), n_seeds=3),
+    "fold plans": World((0.0, 0.004), n_plans=3),
 }
 
 
@@ -123,15 +124,6 @@ def test_the_order_of_candidates_does_not_matter() -> None:
 def test_equal_seeds_equal_figures() -> None:
     sums = simulate(World((0.0, 0.01)), np.random.default_rng(0))
     assert analyse(sums, draws=50).to_json() == analyse(sums, draws=50).to_json()
-
-
-def test_seeds_are_pooled() -> None:
-    tables = simulate_seeds(World((0.0, 0.01), n_seeds=2), np.random.default_rng(0))
-    both = analyse(*tables, draws=50)
-    mean = np.mean([t.fold_scores().mean(axis=1) for t in tables], axis=0)
-    assert both.candidates[0].score == pytest.approx(mean.max(), rel=1e-9)
-    assert both.n_seeds == 2
-    assert "and 2 seeds" in both.in_words
 
 
 def test_a_case_without_organs_is_borne() -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from orchestrator.statistics import CaseSums, World, bootstrap, simulate, variance_components
+from orchestrator.statistics import CaseSums, bootstrap, variance_components
 from orchestrator.statistics.bootstrap import case_weights
+from tests.support.simulated_sweeps import World, simulate
 
 FOLDS = np.repeat([0, 1, 2], [4, 7, 1])
 

@@ -17,7 +17,6 @@ from orchestrator.statistics import (
     Bootstrap,
     CaseSums,
     Components,
-    World,
     analyse,
     bbc_cv,
     bootstrap,
@@ -26,13 +25,14 @@ from orchestrator.statistics import (
     holm,
     repeated,
     settle,
-    simulate,
     variance_components,
 )
 from orchestrator.statistics import components as components_module
 from orchestrator.statistics import luck as luck_module
 from orchestrator.statistics.comparisons import simultaneous_p
+from orchestrator.statistics.components import OwnLuck
 from orchestrator.statistics.luck import Moderated, moderated_variances
+from tests.support.simulated_sweeps import World, simulate
 
 WORKED = np.array([0.010, 0.004, 0.012, 0.002, 0.009])
 
@@ -50,9 +50,7 @@ def table_of(
 
 def known_luck(variance: float, df: int = 10**7, sampling: float = 0.0) -> Components:
     """Components whose luck of training is as good as known."""
-    nan = math.nan
-    square = variance + sampling
-    return Components(0, 0, 0, 0, variance, nan, square, sampling, df)
+    return Components(0, 0, 0, 0, variance, variance + sampling, sampling, df)
 
 
 def test_sums_of_plans_are_added_and_not_replaced() -> None:
@@ -172,7 +170,7 @@ def test_luck_of_each_candidate_is_counted_once(
     sums = simulate(world, np.random.default_rng(6))
     found = variance_components(sums).by_candidate
     assert found
-    squares, sampling = found
+    squares, sampling = found.mean_square, found.sampling
     between, inside = np.zeros(5), np.zeros(5)
     for table in sums.tables:
         between += table.fold_scores().var(axis=1, ddof=1) / n_plans
@@ -192,8 +190,8 @@ def test_plausible_luck_has_the_mean_of_its_distribution() -> None:
     parts = known_luck(4e-4, df=12, sampling=1e-5)
     drawn = parts.draw_training(200_000, np.random.default_rng(0))
     assert drawn.mean() == pytest.approx(12 / 10 * 4.1e-4 - 1e-5, rel=0.01)
-    own = (Moderated((4e-4, 9e-4), (12.0, 22.0)), Moderated((0.0, 1e-4), (5.0, 5.0)))
-    both = Components(0, 0, 0, 0, 1.0, math.nan, 1.0, 0.0, 3, own)
+    own = OwnLuck(Moderated((4e-4, 9e-4), (12.0, 22.0)), Moderated((0.0, 1e-4), (5.0, 5.0)))
+    both = Components(0, 0, 0, 0, 1.0, 1.0, 0.0, 3, own)
     drawn = both.draw_training(200_000, np.random.default_rng(0))
     means = [12 / 10 * 4e-4, 22 / 20 * 9e-4 - 1e-4]
     assert drawn.mean(axis=0) == pytest.approx(means, rel=0.01)
@@ -272,28 +270,20 @@ def test_simultaneous_p_is_that_of_a_loop_over_pairs(training: list[int]) -> Non
 
 
 def test_settling_adds_the_luck_of_both_and_of_shared_networks_none() -> None:
-    own = (Moderated((1e-4, 9e-4, 16e-4, 25e-4), (9.0,) * 4), Moderated((0.0,) * 4, (9.0,) * 4))
-    parts = Components(0, 0, 0, 0, 1e-4, math.nan, 1e-4, 0, 9, own)
-    apart = settle(table_of(FLAT, FOLDS), parts, (0, 2))
+    own = OwnLuck(
+        Moderated((1e-4, 9e-4, 16e-4, 25e-4), (9.0,) * 4), Moderated((0.0,) * 4, (9.0,) * 4)
+    )
+    parts = Components(0, 0, 0, 0, 1e-4, 1e-4, 0, 9, own)
+    apart = settle(table_of(FLAT, FOLDS), parts, first=0, second=2)
     assert apart.present_sd == pytest.approx(math.sqrt((1e-4 + 16e-4) / 5))
-    thrice = settle(table_of(FLAT, FOLDS), parts, (1, 3), n_seeds=3)
+    thrice = settle(table_of(FLAT, FOLDS), parts, first=1, second=3, repeats=3)
     assert thrice.present_sd == pytest.approx(math.sqrt((9e-4 + 25e-4) / 5))
     assert thrice.target_sd == pytest.approx(0.2 / 2.80159, rel=1e-5)
     needed = 3 * (9e-4 + 25e-4) / 5 / thrice.target_sd**2
     assert thrice.repeats == max(1, math.ceil(needed))
-    together = settle(table_of(FLAT, FOLDS, [0, 1, 0, 3]), parts, (0, 2))
+    together = settle(table_of(FLAT, FOLDS, [0, 1, 0, 3]), parts, first=0, second=2)
     assert together.present_sd == pytest.approx(0, abs=1e-9)
     assert together.repeats == 1
-
-
-def test_settling_counts_repeats_of_seeds_of_their_own() -> None:
-    """Luck 4e-4 of the mean over two seeds, 6e-4 of one seed: 1e-4 of it lasts."""
-    parts = Components(0, 0, 0, 0, 4e-4, 6e-4, 4e-4, 0, 9)
-    plan = settle(table_of(FLAT * 0.3, FOLDS), parts, (2, 3), n_seeds=2)
-    lasting, of_seed = 2 * 1e-4 / 5, 2 * 6e-4 / 5
-    assert plan.present_sd == pytest.approx(math.sqrt(lasting + of_seed / 2))
-    target = (0.03 / 2.801585) ** 2
-    assert plan.repeats == 4 == math.ceil(of_seed / (target - lasting))
 
 
 def slow_optimism(sums: CaseSums, variance: float, draws: int, seed: int) -> float:

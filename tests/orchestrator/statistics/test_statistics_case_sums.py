@@ -11,9 +11,11 @@ import orchestrator.statistics as statistics
 from gitract_core.errors import RunError
 from gitract_core.metrics import ScanScore, pool_scores
 from gitract_core.results.score_table import per_case_sums
-from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.statistics import CaseSums
+from tests.support.simulated_sweeps import World, simulate
 
 PLAN = {7: 0, 8: 1, 11: 0, 20: 1, 21: 2}
+CASE_OF = {f"case{case}_day{day}": str(case) for case in PLAN for day in range(3)}
 
 
 def random_scan(random: np.random.Generator) -> ScanScore:
@@ -36,7 +38,9 @@ def scans() -> dict[str, dict[str, ScanScore]]:
 
 @pytest.fixture(scope="module")
 def sums(scans: Any) -> CaseSums:
-    return CaseSums.from_results({name: per_case_sums(s) for name, s in scans.items()}, PLAN)
+    return CaseSums.from_results(
+        {name: per_case_sums(s, CASE_OF) for name, s in scans.items()}, PLAN
+    )
 
 
 def pooled(scans: dict[str, ScanScore], cases: list[int]) -> float:
@@ -95,7 +99,7 @@ def test_cannot_be_changed(sums: CaseSums) -> None:
 
 
 def test_missing_and_unknown_cases_are_named(scans: Any) -> None:
-    results = {name: per_case_sums(s) for name, s in scans.items()}
+    results = {name: per_case_sums(s, CASE_OF) for name, s in scans.items()}
     less = {**results, "b": {k: v for k, v in results["b"].items() if k != "20"}}
     with pytest.raises(RunError, match="b, case 20: expected its sums, got none"):
         CaseSums.from_results(less, PLAN)

@@ -5,18 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from gitract_core.errors import RunError
-from orchestrator.statistics import (
-    CaseSums,
-    Components,
-    World,
-    merge_seeds,
-    settle,
-    simulate,
-    simulate_seeds,
-    variance_components,
-)
+from orchestrator.statistics import CaseSums, Components, settle, variance_components
 from orchestrator.statistics.components import linearized_scores
+from tests.support.simulated_sweeps import World, simulate
 
 BIG = World(tuple(np.linspace(-0.03, 0.03, 20)), n_cases=60, training_sd=0.012)
 
@@ -40,8 +31,8 @@ def test_shares_are_the_slope_of_the_score() -> None:
 
 def averages(world: World, n: int) -> dict[str, float]:
     random = np.random.default_rng(3)
-    found = [variance_components(*simulate_seeds(world, random)) for _ in range(n)]
-    names = ("candidate", "case", "interaction", "training", "seed")
+    found = [variance_components(simulate(world, random)) for _ in range(n)]
+    names = ("candidate", "case", "interaction", "training")
     return {name: float(np.mean([getattr(f, name) for f in found])) for name in names}
 
 
@@ -55,14 +46,6 @@ def test_components_are_those_that_were_drawn(n_cases: int) -> None:
     assert found["case"] == pytest.approx(0.08**2 * larger, rel=0.1)
     assert found["candidate"] == pytest.approx(np.var(world.effects, ddof=1), rel=0.1)
     assert found["training"] == pytest.approx(0.012**2, rel=0.15)
-    assert math.isnan(found["seed"])
-
-
-def test_repeats_tell_the_seed_apart() -> None:
-    world = World(BIG.effects, n_cases=60, training_sd=0.012, n_seeds=4)
-    found = averages(world, 25)
-    assert found["seed"] == pytest.approx(0.012**2, rel=0.1)
-    assert found["training"] == pytest.approx(0.012**2 / 4, rel=0.35)  # of a mean over seeds
 
 
 def test_what_has_no_degrees_of_freedom_is_unknown() -> None:
@@ -88,17 +71,17 @@ def test_plausible_training_noise_surrounds_the_truth() -> None:
     assert np.mean([b < 0.05 for b in below]) < 0.11
 
 
-def test_seeds_must_match() -> None:
-    random = np.random.default_rng(7)
-    first, other = simulate(World((0.0,)), random), simulate(World((0.0, 0.0)), random)
-    with pytest.raises(RunError, match="seed number 1: expected the candidates"):
-        variance_components(first, other)
-    both = merge_seeds([first, first])
-    np.testing.assert_allclose(both.scores(), first.scores())
-
-
-def parts_of(training: float, seed: float = math.nan) -> Components:
-    return Components(0, 0, 0, 0, training, seed, training, 0, 4)
+def parts_of(training: float) -> Components:
+    return Components(
+        candidate=0,
+        fold=0,
+        case=0,
+        interaction=0,
+        training=training,
+        mean_square=training,
+        sampling=0,
+        training_df=4,
+    )
 
 
 def pair(difference: float, interaction: float, n_cases: int = 100) -> CaseSums:
@@ -112,7 +95,7 @@ def pair(difference: float, interaction: float, n_cases: int = 100) -> CaseSums:
 
 def test_repeats_that_settle_by_hand() -> None:
     """Target variance (.01 / 2.8016)^2 = 1.274e-5, no spread over cases: 2 * 1e-4 / 5 / r below."""
-    plan = settle(pair(0.01, 0.0), parts_of(1e-4), (0, 1))
+    plan = settle(pair(0.01, 0.0), parts_of(1e-4), first=0, second=1)
     assert plan.difference == pytest.approx(0.01)
     assert plan.target_sd == pytest.approx(0.01 / 2.80159, rel=1e-5)
     assert plan.present_sd == pytest.approx(math.sqrt(4e-5))
@@ -121,29 +104,23 @@ def test_repeats_that_settle_by_hand() -> None:
 
 def test_cases_that_settle_by_hand() -> None:
     """Spread .1 over 100 cases: variance .01 * 20/19 / 100 = 1.05e-4, 8.26 times the target."""
-    plan = settle(pair(0.01, 0.1), parts_of(0.0), (0, 1))
+    plan = settle(pair(0.01, 0.1), parts_of(0.0), first=0, second=1)
     assert plan.repeats == math.inf
     assert (plan.cases, plan.repeats_with_cases) == (827, 1)
 
 
 def test_training_noise_and_cases_together() -> None:
-    plan = settle(pair(0.01, 0.1), parts_of(1e-4), (0, 1))
+    plan = settle(pair(0.01, 0.1), parts_of(1e-4), first=0, second=1)
     variance = 0.01 * 20 / 19 / plan.cases + 2e-4 / 5 / plan.repeats_with_cases
     assert plan.repeats == math.inf
     assert variance == pytest.approx(plan.target_sd**2, rel=0.01)
 
 
-def test_noise_that_repeats_do_not_average_out() -> None:
-    """All of the training noise lasts (a seed's own is 0): no repeats, no cases help."""
-    plan = settle(pair(0.01, 0.0), parts_of(1e-4, seed=0.0), (0, 1), n_seeds=2)
-    assert plan.repeats == plan.cases == math.inf
-
-
 def test_equal_scores_are_never_settled_and_single_cases_say_nothing() -> None:
-    plan = settle(pair(0.0, 0.1), parts_of(1e-4), (0, 1))
+    plan = settle(pair(0.0, 0.1), parts_of(1e-4), first=0, second=1)
     assert plan.repeats == plan.cases == math.inf
     sums = simulate(World((0.0, 0.1), n_cases=5), np.random.default_rng(0))
-    assert math.isnan(settle(sums, variance_components(sums), (0, 1)).cases)
+    assert math.isnan(settle(sums, variance_components(sums), first=0, second=1).cases)
 
 
 def test_the_promised_power_is_reached() -> None:
@@ -151,7 +128,7 @@ def test_the_promised_power_is_reached() -> None:
     world = World((0.012, 0.0), n_cases=40)
     true_sd = math.sqrt(2 * (0.03**2 / 40 + 0.006**2 / 5))
     difference = pair(0.012, 0.03 * math.sqrt(2) * math.sqrt(7 / 8), 40)
-    plan = settle(difference, parts_of(0.006**2), (0, 1))
+    plan = settle(difference, parts_of(0.006**2), first=0, second=1)
     assert plan.present_sd == pytest.approx(true_sd, rel=0.01)
     assert plan.repeats == math.inf
     n = int(plan.cases)

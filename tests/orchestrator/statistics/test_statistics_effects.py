@@ -9,14 +9,8 @@ import pytest
 from scipy.stats import binom
 
 from gitract_core.errors import RunError
-from orchestrator.statistics import (
-    KnobEffect,
-    World,
-    bootstrap,
-    main_effects,
-    simulate,
-    variance_components,
-)
+from orchestrator.statistics import KnobEffect, bootstrap, main_effects, variance_components
+from tests.support.simulated_sweeps import World, simulate
 
 GRID = list(itertools.product(["unet", "unetpp", "fpn"], [1e-3, 1e-4], [False, True]))
 GAIN: dict[Any, float] = {"unet": 0.0, "unetpp": 0.02, "fpn": -0.02, 1e-3: 0.005, 1e-4: 0.0}

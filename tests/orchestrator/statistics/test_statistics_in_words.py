@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.statistics import KnobEffect, Level, Statistics, World, analyse, simulate
+from orchestrator.statistics import KnobEffect, Level, Statistics, analyse
 from orchestrator.statistics.components import Settling
+from orchestrator.statistics.plain_words import describe
+from tests.support.simulated_sweeps import World, simulate
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +20,13 @@ def level() -> Statistics:
     """Three candidates that cannot be told apart, on 20 cases."""
     found = analyse(simulate(World((0.0,) * 3, n_cases=20), np.random.default_rng(0)), draws=200)
     assert all(one.tied for one in found.candidates)
+    assert found.in_words == describe(found)
     return found
 
 
 def words(found: Statistics, **settling: Any) -> str:
     plan = Settling(0.02, 0.01, 0.03, **{"repeats": math.inf, "cases": 20.0, **settling})
-    return dataclasses.replace(found, settling=plan).in_words
+    return describe(dataclasses.replace(found, settling=plan))
 
 
 SENTENCES = [
@@ -51,25 +54,25 @@ def test_what_would_settle_the_first_two(
 
 
 def test_trainings_done_are_taken_off(level: Statistics) -> None:
-    """Of six trainings, two seeds in two plans are done."""
-    done = dataclasses.replace(level, n_seeds=2, n_plans=2)
+    """Of six trainings, those of four plans are done."""
+    done = dataclasses.replace(level, n_plans=4)
     assert "2 more repeats of each" in words(done, repeats=6, repeats_with_cases=6)
     assert "four times in five" in words(done, repeats=4, repeats_with_cases=4)
     text = words(done, cases=40, repeats_with_cases=6)
     assert "about 20 more cases and 2 more repeats" in text
     assert "more repeat" not in words(done, cases=40, repeats_with_cases=4)
-    assert "20 cases in 2 times 5 folds and 2 seeds" in text
+    assert "20 cases in 4 times 5 folds" in text
 
 
 def test_nothing_settles_what_is_equal_or_told_apart(level: Statistics) -> None:
     plan = Settling(0.0, 0.0, 0.03, math.inf, math.inf, math.inf)
     equal = dataclasses.replace(level, settling=plan)
-    assert "No number of repeats or cases can part two" in equal.in_words
+    assert "No number of repeats or cases can part two" in describe(equal)
     first, second, third = level.candidates
     apart = dataclasses.replace(level, candidates=(first, _untied(second), third))
     assert "settle" not in words(apart, repeats=3, repeats_with_cases=3)
-    assert "it is really better" in apart.in_words
-    assert "chance alone may explain it" in level.in_words
+    assert "it is really better" in describe(apart)
+    assert "chance alone may explain it" in describe(level)
 
 
 def _untied(one: Any) -> Any:
@@ -78,15 +81,15 @@ def _untied(one: Any) -> Any:
 
 def test_the_tie_group_in_words(level: Statistics) -> None:
     first, second, third = level.candidates
-    assert "None of the 3 candidates can be told" in level.in_words
+    assert "None of the 3 candidates can be told" in describe(level)
     two = dataclasses.replace(level, candidates=(first, second, _untied(third)))
     expected = "2 of 3 candidates cannot be told from the first, itself included: "
-    assert f"{expected}{first.name}, {second.name}." in two.in_words
+    assert f"{expected}{first.name}, {second.name}." in describe(two)
     many = tuple(dataclasses.replace(second, name=f"n{place}") for place in range(5))
     five = dataclasses.replace(level, candidates=(first, *many[:4], _untied(third)))
-    assert f"{first.name}, n0, n1, n2, n3." in five.in_words
+    assert f"{first.name}, n0, n1, n2, n3." in describe(five)
     six = dataclasses.replace(level, candidates=(first, *many, _untied(third)))
-    assert f"{first.name}, n0, n1, n2 and 2 more." in six.in_words
+    assert f"{first.name}, n0, n1, n2 and 2 more." in describe(six)
 
 
 def test_the_cheapest_in_words(level: Statistics) -> None:
@@ -95,12 +98,12 @@ def test_the_cheapest_in_words(level: Statistics) -> None:
         for one, cost in zip(level.candidates, (8.0, 2.0, 4.0), strict=True)
     ]
     second = dataclasses.replace(level, candidates=tuple(lines), cheapest=lines[1].name)
-    assert f"is {lines[1].name}, at 25 % of the first's cost." in second.in_words
+    assert f"is {lines[1].name}, at 25 % of the first's cost." in describe(second)
     first = dataclasses.replace(second, cheapest=lines[0].name)
-    assert f"is {lines[0].name} itself." in first.in_words
+    assert f"is {lines[0].name} itself." in describe(first)
     lines[0] = dataclasses.replace(lines[0], cost=math.nan)
     unknown = dataclasses.replace(second, candidates=tuple(lines))
-    assert f"best is {lines[1].name}." in unknown.in_words
+    assert f"best is {lines[1].name}." in describe(unknown)
 
 
 def test_knobs_in_words(level: Statistics) -> None:
@@ -112,7 +115,7 @@ def test_knobs_in_words(level: Statistics) -> None:
     gains = "5 over 4 gains 0.2000 (95 % interval 0.1000 to 0.3000) averaged over all other knobs"
 
     def text(*effects: KnobEffect) -> str:
-        return dataclasses.replace(level, effects=effects).in_words
+        return describe(dataclasses.replace(level, effects=effects))
 
     assert f"The knob that matters most is depth: {gains}." in text(effect)
     assert f"matters most is depth: {gains}." in text(joined, effect)

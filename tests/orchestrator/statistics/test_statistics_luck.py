@@ -7,15 +7,14 @@ import pytest
 
 from orchestrator.statistics import (
     CaseSums,
-    World,
     analyse,
     bootstrap,
     compare_with_first,
     settle,
-    simulate,
     variance_components,
 )
 from orchestrator.statistics.luck import moderated_variances
+from tests.support.simulated_sweeps import World, simulate
 
 SDS = np.array([0.01] * 6 + [0.1] * 4)
 
@@ -113,7 +112,7 @@ def test_candidates_of_one_training_share_its_luck() -> None:
         assert np.ptp(drawn.differences(0)[1]) > 0.01
         contrast = np.array([[1.0, 0, 0, -1]])
         assert (drawn.standard_errors(contrast)[0] < 1e-3) == shared
-        plan = settle(sums, parts, (0, 3))
+        plan = settle(sums, parts, first=0, second=3)
         assert (plan.repeats == 1 and plan.present_sd < 1e-3) == shared
 
 

@@ -7,17 +7,16 @@ import pytest
 
 from gitract_core.errors import RunError
 from orchestrator.statistics import (
-    World,
     analyse,
     bbc_cv,
     bootstrap,
     compare_with_first,
     repeated,
     settle,
-    simulate,
     variance_components,
 )
 from orchestrator.statistics.components import _variance_from_cases
+from tests.support.simulated_sweeps import World, simulate
 
 TWO = (0.0, 0.0)
 
@@ -111,9 +110,9 @@ def test_words_and_plans_know_of_the_repeats_done() -> None:
     sums = simulate(World((0.004, 0.0), n_plans=3), np.random.default_rng(3))
     found = analyse(sums, draws=200)
     assert "85 cases in 3 times 5 folds" in found.in_words
-    assert (found.n_folds, found.n_plans, found.n_seeds) == (5, 3, 1)
+    assert (found.n_folds, found.n_plans) == (5, 3)
     parts = variance_components(sums)
-    plan = settle(sums, parts, (0, 1), n_seeds=3)
-    once = settle(sums, parts, (0, 1), n_seeds=1)
+    plan = settle(sums, parts, first=0, second=1, repeats=3)
+    once = settle(sums, parts, first=0, second=1, repeats=1)
     assert plan.present_sd == pytest.approx(once.present_sd)
     assert plan.repeats > once.repeats or plan.repeats == once.repeats == np.inf

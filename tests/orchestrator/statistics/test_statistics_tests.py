@@ -10,16 +10,15 @@ from scipy.stats import binom, rankdata, ttest_1samp, wilcoxon
 
 from orchestrator.statistics import (
     CaseSums,
-    World,
     bootstrap,
     compare_with_first,
     corrected_t,
     holm,
-    simulate,
     variance_components,
 )
 from orchestrator.statistics.comparisons import cheapest, wilcoxon_against
 from orchestrator.statistics.signed_rank import signed_rank_p
+from tests.support.simulated_sweeps import World, simulate
 
 WORKED = (0.010, 0.004, 0.012, 0.002, 0.009)
 

@@ -12,10 +12,10 @@ from scipy.special import stdtr
 
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate
-from orchestrator.execution.executor import TrialEvent
 from orchestrator.statistics import CaseSums
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule, decide, table
+from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from search_spaces import SearchSpace
@@ -84,7 +84,7 @@ def finish_fold(sweep: PreparedSweep, race: Race, fold: int) -> None:
     for spec in sweep.specs:
         if spec.fold == fold and race.wanted(spec.key):
             write_result(sweep, spec, 0.6)
-            race(TrialEvent(spec.key, "finished"))
+            race(SweepEvent("finished", trial=spec.key))
 
 
 def test_who_is_at_the_threshold_goes_on_and_who_is_below_is_dropped(
@@ -115,18 +115,17 @@ def test_every_decision_that_drops_is_told_once_and_no_other(
         return np.array([*[0.5] * (len(sums.names) - 1), 0.0])
 
     monkeypatch.setattr("orchestrator.steering.race.decide", last_is_hopeless)
-    told: list[tuple[int, str]] = []
+    told: list[SweepEvent] = []
     labels = candidate_labels(sweep.record.candidates)
-    race = Race(
-        sweep.directory,
-        sweep.specs,
-        RacingRule(1),
-        labels,
-        lambda decision: told.append((decision.after_folds, decision.candidate)),
-    )
+    race = Race(sweep.directory, sweep.specs, RacingRule(1), labels, told.append)
     for fold in range(3):
         finish_fold(sweep, race, fold)
-    assert told == [(1, "focal"), (2, "bce + dice")]
+    assert [event.kind for event in told] == ["dropped", "dropped"]
+    assert [event.candidate for event in told] == ["focal", "bce + dice"]
+    for event, folds in zip(told, ("1 folds", "2 folds"), strict=True):
+        assert event.reason.startswith(f"dropped after {folds}: ")
+        assert {spec.candidate.loss for spec in event.specs} == {event.candidate}
+        assert len(event.specs) == 3
     assert all(decision.at for decision in race.decisions)
 
 
@@ -141,7 +140,7 @@ def test_a_table_of_a_race_holds_the_sums_of_each_on_the_same_folds(sweep: Prepa
     assert sums.names == tuple(c.key for c in sweep.record.candidates)
     assert sums.fold_labels == (0, 1)
     plan = sweep.data.plan
-    assert [plan.fold_of_case[int(c)] for c in sums.cases] == sums.folds.tolist()
+    assert [plan.fold_of_case[c] for c in sums.cases] == sums.folds.tolist()
     assert sums.scores() == pytest.approx([0.5, 0.6, 0.7, 0.8], abs=0.005)
 
 

@@ -17,13 +17,14 @@ from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Waiting
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
-from orchestrator.statistics import CaseSums, World, simulate
+from orchestrator.statistics import CaseSums
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule, decide, revive
 from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from orchestrator.sweeps.race_log import dropped, log_file
+from tests.support.simulated_sweeps import World, simulate
 from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "bce + dice", "soft_dice", "focal")

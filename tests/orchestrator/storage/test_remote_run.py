@@ -30,10 +30,11 @@ from orchestrator.storage.run_storage import StoreError
 from orchestrator.storage.stored_members import local_members, split_members
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
-from tests.support import tiny_sweep
+from tests.support import impatient_store, tiny_sweep
 from tests.support.s3_server import Server, names, system
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import free_port, wait_until
+from tests.support.warm import PRELUDE, WarmPopen, run_warm
 
 SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -48,9 +49,7 @@ def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProce
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if cache:
         environment["GITRACT_CACHE"] = str(cache)
-    return subprocess.run(
-        command(*arguments), env=environment, capture_output=True, text=True, check=False
-    )
+    return run_warm(command(*arguments), env=environment)
 
 
 def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
@@ -141,10 +140,10 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert out.read_bytes() == submission.read_bytes()
 
 
-def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[bytes]:
+def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)}
     quiet = subprocess.DEVNULL
-    return subprocess.Popen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
+    return WarmPopen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
 
 
 def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count: int = 1) -> None:
@@ -208,7 +207,7 @@ def stored(server: Server, name: str) -> dict[str, Any]:
 def test_killed_race_goes_on_elsewhere_with_its_decisions(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
-    race = ("--set", "training.epochs=25", "--folds", "3", "--race", "--race-keep", "1")
+    race = ("--set", "training.epochs=10", "--folds", "3", "--race", "--race-keep", "1")
     begun = started_sweep(sweep(tiny, tmp_path, *race), tmp_path / "first")
     wait_for(server, "racing.json", begun)
     begun.kill()
@@ -295,11 +294,16 @@ def test_lost_server_costs_nothing_that_is_finished(
     """Cut off when one of two trials is finished and stored, the other on its way."""
     cable, cache = Cable(server), tmp_path / "machine"
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cable.port}")
-    flags = ("--set", "training.epochs=15", "--set", "loss=bce", "--retries", "0")
+    flags = ("--set", "training.epochs=6", "--set", "loss=bce", "--retries", "0")
     asked = sweep(tiny, tmp_path, *flags, "--cpus-per-trial", str(os.cpu_count()))
-    begun = subprocess.Popen(
+    begun = WarmPopen(
         command(*asked),
-        env={**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "GITRACT_CACHE": str(cache),
+            PRELUDE: impatient_store.PRELUDE,
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -346,12 +350,16 @@ def test_missing_bucket_and_run(server: Server, tiny: Path, tmp_path: Path) -> N
     assert "write s3://BUCKET/FOLDER" in last_line(done)
 
 
-def test_no_server_is_not_taken_for_a_refusal(server: Server) -> None:
+def test_no_server_is_not_taken_for_a_refusal(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Names and ports with 403 in them were."""
     server.stop()
     where = f"endpoint_override=127.0.0.1:{server.port}&scheme=http"
     with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
         RemoteRun(f"s3://bucket/run-403-ACCESS_DENIED?{where}").listing(patient=False)
+    monkeypatch.setattr("orchestrator.storage.object_store._PAUSES_SECONDS", (0.1, 0.2))
+    monkeypatch.setattr("pyarrow.fs.FileSystem", impatient_store.ImpatientFileSystem)
     with pytest.raises(StoreError, match=r"expected an answer.*the same command goes on"):
         RemoteRun(f"s3://bucket-403/run?{where}").check()
 

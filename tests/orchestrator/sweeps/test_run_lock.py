@@ -23,6 +23,7 @@ from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.run_lock import LOCK, sole_sweep
 from tests.bad_input.refusing import run_cli, snapshot
 from tests.support.tiny_sweep import prepare_tiny
+from tests.support.warm import WarmPopen
 
 ROOT = Path(__file__).parent.parent.parent.parent
 HOLD = """
@@ -41,7 +42,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that sweeps into ``run``."""
     command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with WarmPopen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
         yield process

@@ -31,7 +31,6 @@ class World:
             candidates or one for each.
         skewed: difficulty as gamma instead of normal: many good cases and a tail of bad ones.
         mean: true score of a candidate with effect 0.
-        n_seeds: trainings of each candidate on each fold.
         n_plans: fold plans, the first one dealt in turn, the others at random.
     """
 
@@ -43,20 +42,14 @@ class World:
     training_sd: float | tuple[float, ...] = 0.006
     skewed: bool = False
     mean: float = 0.68
-    n_seeds: int = 1
     n_plans: int = 1
 
 
 def simulate(world: World, rng: np.random.Generator) -> CaseSums:
-    """One table; the world's ``effects`` plus its ``mean`` are the true scores."""
+    """One table, of all fold plans; ``effects`` plus ``mean`` are the true scores."""
     folds = np.arange(world.n_cases) % world.n_folds
     others = [rng.permutation(folds) for _ in range(world.n_plans - 1)]
     return repeated(_tables(world, rng, [folds, *others]))
-
-
-def simulate_seeds(world: World, rng: np.random.Generator) -> list[CaseSums]:
-    """One table a training seed, of the same cases."""
-    return _tables(world, rng, [np.arange(world.n_cases) % world.n_folds] * world.n_seeds)
 
 
 def _tables(

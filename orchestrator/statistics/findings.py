@@ -1,0 +1,103 @@
+"""What a leaderboard's figures are worth, as frozen values; ``analysis`` makes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.statistics.components import Components, Settling
+from orchestrator.statistics.corrected_t import CorrectedT
+from orchestrator.statistics.effects import KnobEffect
+from orchestrator.statistics.optimism import Optimism
+
+
+@dataclass(frozen=True)
+class CandidateStatistics:
+    """One candidate; NaN where a figure cannot be said.
+
+    Attributes:
+        name: its label.
+        rank: from 1, by score.
+        score: mean over folds of the fold's pooled score.
+        low, high: 95 % interval of ``score``, by the bootstrap.
+        probability_first, probability_among_best: share of draws in which it is the best, and
+            among the best three.
+        behind: the first's score less this one's.
+        behind_low, behind_high: 95 % interval of ``behind``, by the bootstrap.
+        corrected_t: Nadeau-Bengio test of ``behind`` over folds, with its own interval; of
+            ``score`` itself (interval alone of interest) for the first.
+        wilcoxon_p, holm_p, simultaneous_p, tied: see ``Comparisons``.
+        cost: as given, NaN where none was.
+    """
+
+    name: str
+    rank: int
+    score: float
+    low: float
+    high: float
+    probability_first: float
+    probability_among_best: float
+    behind: float
+    behind_low: float
+    behind_high: float
+    corrected_t: CorrectedT
+    wilcoxon_p: float
+    holm_p: float
+    simultaneous_p: float
+    tied: bool
+    cost: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a leaderboard's figures are worth.
+
+    Attributes:
+        candidates: best first.
+        n_cases, n_folds: of the table.
+        n_plans: fold plans, in each of which all cases are parted into ``n_folds``.
+        smallest_fold: cases of the smallest fold; with 1 there is no bootstrap.
+        cheapest: name of the cheapest candidate of the tie group that has a fair chance of being
+            the best (one that fails now and then can be too unsteady to be told from the first,
+            and yet be far behind); None where no cost is known.
+        winner: the first's score without the optimism of its choice.
+        components: where the spread comes from.
+        settling: what would tell the first from the second; None with one candidate.
+        effects: of the knobs, the one with the largest span first; empty without knobs.
+        draws: of every bootstrap.
+        in_words: one paragraph of plain English.
+    """
+
+    candidates: tuple[CandidateStatistics, ...]
+    n_cases: int
+    n_folds: int
+    n_plans: int
+    smallest_fold: int
+    cheapest: str | None
+    winner: Optimism
+    components: Components
+    settling: Settling | None
+    effects: tuple[KnobEffect, ...]
+    draws: int
+    in_words: str = ""
+
+    @property
+    def tie_group(self) -> tuple[CandidateStatistics, ...]:
+        """Every candidate that cannot be told from the first, itself included, best first."""
+        return tuple(c for c in self.candidates if c.tied)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; what cannot be said, and what is infinite, is None."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        tied = [c.name for c in self.tie_group]
+        return {**values, "tie_group": tied}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
