@@ -1,4 +1,4 @@
-"""The masks of a data set as columns, without their images."""
+"""The masks of a data set as run-length texts, one row a slice; images are not read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Slices counted by the organs they hold: the paper's tables 1 to 4 and its figure 3.
+"""Slices counted by the organs in them: the paper's tables 1 to 4 and its figure 3.
 
-The paper prints the counts; which of its tables holds which count is our reading: (1) empty or
+The paper prints the counts without naming the tables. We read them as: (1) empty or
 not, (2) number of organs, (3) organs, (4) pairs of organs. Of up to ``FEW_ORGANS`` organs every
 combination has a row, as in the paper; of more, only those that occur.
 """
@@ -51,7 +51,7 @@ class CountTable:
 
     @property
     def slices(self) -> int:
-        """The rows' counts added up."""
+        """Sum of the rows' counts. A slice may be in several rows."""
         return sum(row.slices for row in self.rows)
 
 
@@ -83,12 +83,12 @@ class SliceCounts:
 
     @property
     def total(self) -> int:
-        """All slices."""
+        """Slices of the data set, empty ones included."""
         return sum(self.exact.values())
 
     @property
     def annotated(self) -> int:
-        """Slices with an organ."""
+        """Slices with at least one organ."""
         return self.total - self.exact.get((), 0)
 
     def holding(self, organs: Iterable[str]) -> int:
@@ -109,18 +109,18 @@ class SliceCounts:
         return np.array(held, bool), np.array(list(self.exact.values()))
 
     def row(self, name: str, slices: int, *, with_empty: bool = False) -> CountRow:
-        """A row with its shares."""
+        """A row with its shares of all slices and of the annotated ones."""
         annotated = None if with_empty or not self.annotated else slices / self.annotated
         return CountRow(name, slices, slices / self.total, annotated)
 
     def combinations(self, number: int) -> list[tuple[str, ...]]:
-        """Those of so many organs: all, or of many organs those that occur."""
+        """Combinations of ``number`` organs: all of a few organs, else those that occur."""
         if len(self.organs) <= FEW_ORGANS:
             every = choose(range(len(self.organs)), number)
             in_order = sorted(every, key=lambda places: sum(1 << place for place in places))
             return [tuple(self.organs.names[p] for p in places) for places in in_order]
-        found = [kind for kind, n in self.exact.items() if n and len(kind) == number]
-        return sorted(found, key=lambda kind: (-self.exact[kind], kind))
+        occurring = [kind for kind, n in self.exact.items() if n and len(kind) == number]
+        return sorted(occurring, key=lambda kind: (-self.exact[kind], kind))
 
     @property
     def most_organs(self) -> int:

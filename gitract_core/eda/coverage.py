@@ -1,8 +1,8 @@
-"""How many pixels of a slice belong to which organs, from run-length texts, without any mask.
+"""Pixels of each organ and of overlaps in each slice, from run-length texts; no mask is decoded.
 
 All slices lie end to end on one line of pixels. Each run has two borders on it, at which its organ
 begins or ends; between neighboring borders the set of organs does not change. So the borders of all
-runs of all organs, in order, with the running exclusive-or of their organs' bits, tell the organs
+runs of all organs, in order, with the running exclusive-or of their organs' bits, give the organs
 of every stretch of the line. An organ's area is the length of its runs; stretches of two or more
 organs are the overlaps.
 """
@@ -58,7 +58,9 @@ class Coverage:
         organs, table = annotations.organs, annotations.table
         starts = range(0, len(table), _SLICES_A_PASS)
         parts = [_pass(table.iloc[first : first + _SLICES_A_PASS], organs) for first in starts]
-        areas, slices, words, lengths = (np.concatenate(some) for some in zip(*parts, strict=True))
+        areas, slices, words, lengths = (
+            np.concatenate(arrays) for arrays in zip(*parts, strict=True)
+        )
         firsts = np.repeat(list(starts), [len(part[1]) for part in parts])
         kinds, combinations = _different(words)
         sets = np.zeros((len(kinds), len(organs)), bool)
@@ -82,16 +84,16 @@ class Coverage:
         if len(places) == 1:
             area: np.ndarray = self.areas_px[:, places[0]]
             return area
-        wanted = np.logical_and.reduce(self.sets[:, places], axis=1)
-        if not wanted.any():
+        hold_all = np.logical_and.reduce(self.sets[:, places], axis=1)
+        if not hold_all.any():
             return np.zeros(len(self.areas_px), np.int64)
-        chosen = wanted[self.combinations]
-        found = self.slices[chosen], self.lengths_px[chosen], len(self.areas_px)
-        return np.bincount(*found).astype(np.int64)
+        chosen = hold_all[self.combinations]
+        lengths, n_slices = self.lengths_px[chosen], len(self.areas_px)
+        return np.bincount(self.slices[chosen], lengths, n_slices).astype(np.int64)
 
 
 def _different(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of (stretches, words), and the number of each stretch's."""
+    """The distinct rows of (stretches, words), and for each stretch the number of its row."""
     if words.shape[1] == 1:  # much faster than by rows
         kinds, numbers = np.unique(words[:, 0], return_inverse=True)
         return kinds[:, None], numbers.reshape(-1)
@@ -122,7 +124,7 @@ def _pass(
 
 
 def _organs_of_stretches(channels: np.ndarray, n_organs: int) -> tuple[np.ndarray, np.ndarray]:
-    """After each border: which organs there are, int64 (borders, words); whether two or more."""
+    """After each border: bits of the organs, int64 (borders, words); whether two or more."""
     n_words = -(-n_organs // _BITS_A_WORD)
     words = np.empty((len(channels), n_words), np.int64)
     filled = np.zeros(len(channels), np.int64)

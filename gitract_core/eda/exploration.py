@@ -30,13 +30,13 @@ MOST_SHOWN = 8
 
 @dataclass(frozen=True)
 class ShownSlice:
-    """A slice worth a picture.
+    """A slice that a figure shows.
 
     Attributes:
         id: of the slice.
         organs: what it is an example of: the organs it holds, or those that overlap.
         areas_px: of each organ in it.
-        overlap_px: of ``organs``; their one area where they are one.
+        overlap_px: pixels shared by ``organs``; of a single organ, its area.
     """
 
     id: str
@@ -148,9 +148,9 @@ def _shown(row: int, group: tuple[str, ...], covered: Coverage, ids: np.ndarray)
 
 
 def _typical(covered: Coverage, counts: SliceCounts, ids: np.ndarray) -> tuple[ShownSlice, ...]:
-    """For one, two, three organs: of the most frequent combination, the most median slice.
+    """For each number of organs, the typical slice of the most frequent combination.
 
-    Most median: the sum over organs of the differences of log areas from their medians is least.
+    Typical: the sum over organs of the distances of log areas from their medians is least.
     """
     frequent = []
     for number in range(1, counts.most_organs + 1):
@@ -161,9 +161,9 @@ def _typical(covered: Coverage, counts: SliceCounts, ids: np.ndarray) -> tuple[S
         frequent = [frequent[place] for place in places]
     shown = []
     for group in frequent:
-        wanted = np.array([organ in group for organ in covered.organs])
-        rows = np.flatnonzero((covered.present == wanted).all(axis=1))
-        logs = np.log(covered.areas_px[rows][:, wanted].T)
+        in_group = np.array([organ in group for organ in covered.organs])
+        rows = np.flatnonzero((covered.present == in_group).all(axis=1))
+        logs = np.log(covered.areas_px[rows][:, in_group].T)
         distance = np.abs(logs - np.median(logs, axis=1, keepdims=True)).sum(axis=0)  # (rows,)
         shown.append(_shown(int(rows[distance.argmin()]), group, covered, ids))
     return tuple(shown)
@@ -173,7 +173,7 @@ def _overlapping(covered: Coverage, ids: np.ndarray) -> tuple[ShownSlice, ...]:
     """The slice of the largest overlap of each pair and of all organs, where there is any."""
     groups = _groups(covered)
     largest = [(group, covered.shared_px(group)) for group in groups]
-    found = [(group, int(px.argmax()), int(px.max())) for group, px in largest]
+    overlaps = [(group, int(px.argmax()), int(px.max())) for group, px in largest]
     if len(covered.organs) > FEW_ORGANS:
-        found = sorted(found, key=lambda one: -one[2])[:MOST_SHOWN]
-    return tuple(_shown(row, group, covered, ids) for group, row, px in found if px)
+        overlaps = sorted(overlaps, key=lambda overlap: -overlap[2])[:MOST_SHOWN]
+    return tuple(_shown(row, group, covered, ids) for group, row, px in overlaps if px)

@@ -20,7 +20,7 @@ class AreaProfile:
         quantiles_px: p5, p25, p50, p75, p95; None without any such slice.
         max_px: the largest area, 0 without any.
         max_id: the first slice that has it; None without any.
-        bin_width_px: of the histogram.
+        bin_width_px: width of the histogram's bins.
         histogram: slices whose area is in bin_width_px * k, ..., bin_width_px * (k + 1) - 1.
     """
 
@@ -45,7 +45,7 @@ class OverlapProfile(AreaProfile):
 
 
 def area_profile(areas: np.ndarray, ids: np.ndarray) -> AreaProfile:
-    """The profile of an area.
+    """Quantiles, maximum and histogram of an area over slices.
 
     Args:
         areas: pixels, int (slices,).
@@ -55,12 +55,12 @@ def area_profile(areas: np.ndarray, ids: np.ndarray) -> AreaProfile:
 
 
 def overlap_profile(areas: np.ndarray, ids: np.ndarray, together: int) -> OverlapProfile:
-    """As ``area_profile``, of an overlap of organs that ``together`` slices hold."""
+    """``area_profile`` of an overlap; ``together`` slices hold all of its organs."""
     return OverlapProfile(*_figures(areas, ids), slices_together=together)
 
 
 def bin_width(largest: int) -> int:
-    """The least of 1, 2, 5, 10, 20, 50, ... by which ``largest`` takes no more than 50 bins.
+    """The smallest of 1, 2, 5, 10, 20, 50, ... with which ``largest`` needs at most 50 bins.
 
     >>> bin_width(49), bin_width(50), bin_width(659)
     (1, 2, 20)

@@ -12,7 +12,7 @@ from gitract_core.eda.annotations import Annotations
 
 @dataclass(frozen=True)
 class Spread:
-    """Least, middle and greatest of some counts."""
+    """Minimum, median and maximum of counts."""
 
     min: int
     median: float
@@ -21,12 +21,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class PositionProfile:
-    """Where in a scan an organ lies; without any such slice all but the first three are None.
+    """Where in a scan slices of one kind lie; without any, all but the first three are None.
 
     Attributes:
         scans: scans with such a slice.
         slices: such slices in all.
-        histogram: for each slice number from 1 up to the data set's greatest, the scans whose
+        histogram: for each slice number from 1 up to the data set's largest, the scans whose
             slice of that number holds the organ.
         peak_slice: the first slice number of the greatest count.
         peak_scans: that count.
@@ -63,7 +63,7 @@ class Gap:
 def position_profile(
     present: np.ndarray, numbers: np.ndarray, scans: np.ndarray
 ) -> PositionProfile:
-    """The profile of slices of one kind.
+    """Numbers and positions of slices of one kind.
 
     Args:
         present: whether a slice is of the kind, boolean (slices,).

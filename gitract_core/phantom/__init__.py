@@ -1,14 +1,14 @@
-"""A synthetic abdomen in the contest's layout: scans, organs and annotations, no patient in it.
+"""A synthetic abdomen in the contest's layout: scans, organs and annotations without patients.
 
 Each step knows only the ones before it::
 
-    spec       what is asked for, and the published counts
+    spec       parameters of a phantom, and the published counts
     plan       which organ in which slice (planning samples it, balance makes its counts exact,
                peaks its profile)
     frame      where a body lies in the images; curves: smooth lines and fields
     tubes      hollow organs; organ_paths: the ways they take
     body       what surrounds them; tissue: their signal
-    artifacts  what spoils single slices, so that only their neighbors tell
+    artifacts  faults of single slices, which their neighbors do not have
     signal     from tissues to an image; slips: annotators' errors; scan: all of one scan
     writing    the folder
 """

@@ -1,8 +1,8 @@
-"""What spoils single slices: breathing, bowel motion, inflow and partial volume.
+"""Faults of single slices: breathing, bowel motion, inflow and partial volume.
 
 Each slice of a real scan is exposed on its own. Where the bowel moved during the exposure, its
-edges are gone in that slice and there in the next one. Spoiled slices are therefore never
-neighbors here: what one of them hides, the slices beside it show.
+edges are lost in that slice and sharp in the next one. Spoiled slices are therefore never
+neighbors here: the slices beside one show what it hides.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _GAIN_DROP = (0.35, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class Spoiled:
-    """How one slice is spoiled.
+    """The faults of one slice.
 
     Attributes:
-        inside: float32 (height, width), 0 to 1: the belly, beyond which nothing moves.
+        inside: float32 (height, width), 0 to 1: the belly; outside nothing moves.
         patch: float (patches, 4): middle x and y, and half axes, pixels, of smeared places.
         smear: sigma of the smearing, pixels.
-        gain: what is left of the signal.
-        ghost: share of the slice that appears again, displaced by ``shift`` pixels downwards.
+        gain: factor of the signal.
+        ghost: strength of a copy of the slice, ``shift`` pixels further down.
         shift: pixels.
     """
 
@@ -39,7 +39,7 @@ class Spoiled:
     shift: int
 
     def apply(self, value: np.ndarray) -> np.ndarray:
-        """The slice as it was scanned, float32 (height, width)."""
+        """The slice with its faults, float32 (height, width)."""
         height, width = value.shape
         x = np.arange(width, dtype=np.float32)[None, :]
         y = np.arange(height, dtype=np.float32)[:, None]
@@ -48,7 +48,7 @@ class Spoiled:
             far = ((x - cx) / a) ** 2 + ((y - cy) / b) ** 2
             np.maximum(share, np.clip(np.float32(2) - 2 * far, 0, 1), out=share)
         share *= self.inside
-        # averaged at a quarter of the size: a wide blur at a sixteenth of the price
+        # blurred at a quarter of the size, which takes a sixteenth of the time
         small = cv2.resize(value, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), self.smear / 4)
         smeared = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -61,7 +61,7 @@ class Spoiled:
 def spoiled_slices(
     frame: Frame, n_slices: int, scale: float, rng: np.random.Generator
 ) -> dict[int, Spoiled]:
-    """For each spoiled position of a scan, how; never two neighbors.
+    """The faults of a scan by slice position; never of two neighbors.
 
     Args:
         frame: where the body lies.
@@ -71,7 +71,7 @@ def spoiled_slices(
     """
     chosen: dict[int, Spoiled] = {}
     for position in range(n_slices):
-        hit = rng.random() < _SHARE / (1 - _SHARE)  # those after a spoiled one are spared
+        hit = rng.random() < _SHARE / (1 - _SHARE)  # a slice after a spoiled one is never hit
         if hit and position - 1 not in chosen:
             chosen[position] = _drawn(frame, position, scale, rng)
     return chosen

@@ -31,17 +31,17 @@ _MOST_GAS = (0.7, 0.5, 0.6)
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A scan about to be drawn.
+    """Everything that is needed to draw a scan.
 
     Attributes:
-        plan: what lies where.
+        plan: the organs of each slice.
         body: the tissues around the organs.
         tubes: large bowel, small bowel, stomach.
-        bend: two fields that bend every shape out of its ideal form.
-        soft: float32 (height, width), 0 to 1: what gives way; the skin hardly does.
-        slips: slice position -> what the annotator confused there.
-        closing: small bowel: pixels between loops that are annotated along with them.
-        touch: where it is high, annotators let neighboring organs overlap by a pixel.
+        bend: two fields by which all shapes are distorted.
+        soft: float32 (height, width), 0 to 1: strength of the distortion; low at the skin.
+        slips: slice position -> kind of the annotator's error there.
+        closing: widest gap between loops of small bowel that is annotated too, pixels.
+        touch: field; where it is high, neighboring organs overlap by a pixel.
         scanner: turns tissues into an image.
     """
 
@@ -67,7 +67,7 @@ class Scan:
         stomach = organ_paths.stomach(rng)
         gases = rng.uniform(0, _MOST_GAS) ** 1.3
         paths = zip((large, small, stomach), plan.ranges, gases.tolist(), strict=True)
-        over = rng.uniform(0.45, 0.8)  # both bowels go on below the annotated slices
+        over = rng.uniform(0.45, 0.8)  # both bowels continue below the annotated slices
         reach = ((0.05, over), (0.02, over), (0.0, 0.0))
         tubes = [
             _tube(
@@ -132,7 +132,7 @@ class Scan:
     def _apart(
         self, sections: list[np.ndarray], position: int, present: np.ndarray
     ) -> list[np.ndarray]:
-        """Organs make room for each other, but for a pixel here and there."""
+        """Masks without overlaps, but for single pixels where ``touch`` is high."""
         large, small, stomach = sections[LARGE], sections[SMALL], sections[STOMACH]
         touch = self.touch.at(position / self.plan.n_slices, *large.shape)
         thin = cv2.erode(stomach, np.ones((3, 3), np.uint8))
@@ -144,7 +144,7 @@ class Scan:
         return [large, self._less(small, front, position, bool(present[SMALL])), stomach]
 
     def _less(self, mask: np.ndarray, other: np.ndarray, position: int, needed: bool) -> np.ndarray:
-        """The mask outside the other; a spot beside the other where a needed one is hidden."""
+        """The mask without the other; a spot beside it if nothing of a needed mask is left."""
         left: np.ndarray = mask & (1 - other)
         if not needed or int(left.sum()) >= _FEWEST_PIXELS:
             return left
@@ -168,7 +168,7 @@ class Scan:
         tissues[(lumen & gas) > 0] = Tissue.GAS
 
     def _bent(self, stack: np.ndarray, position: int) -> np.ndarray:
-        """Tissues and masks bent alike, uint8 (height, width, 4)."""
+        """Tissues and masks after the same distortion, uint8 (height, width, 4)."""
         height, width = self.plan.height, self.plan.width
         fraction = position / self.plan.n_slices
         amplitude = np.float32(2.2 * height / 266)

@@ -16,10 +16,10 @@ from gitract_core.phantom.planning.plan import ScanPlan
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """The scanner's side of a scan.
+    """Random properties of the scanner in one scan.
 
     Attributes:
-        plan, frame: what is imaged.
+        plan, frame: of the scan.
         signal: float32 (256, 4): mean, coarse and fine texture and specks of each tissue.
         coarse, fine, shading: random fields.
         coils: float (coils, 4): place x, y and reach in pixels, and strength; bright near them.
@@ -29,7 +29,7 @@ class Scanner:
         unevenness: sd of the logarithm of the shading.
         fades: levels from which on, and until which, signal fades below the abdomen.
         gains: float32 (slices,): gain of each slice; 1 but in scans exported slice by slice.
-        spoiled: slice position -> what is wrong with that slice.
+        spoiled: slice position -> faults of that slice.
         seeds: integer (slices,), seed of each slice's noise.
     """
 
@@ -51,7 +51,7 @@ class Scanner:
 
     @classmethod
     def drawn(cls, plan: ScanPlan, frame: Frame, rng: np.random.Generator) -> Scanner:
-        """A random set-up of coils and receiver."""
+        """Random coils, receiver, noise and faults."""
         depth_mm = plan.n_slices * plan.slice_spacing_mm
         angles = rng.uniform(0, 2 * np.pi, size=5)
         around = frame.pixels(1.15 * np.cos(angles), 1.15 * np.sin(angles))
@@ -102,7 +102,7 @@ class Scanner:
     def _bias(self, fraction: float, height: int, width: int) -> np.ndarray:
         """Coil shading times the fall towards both ends of the scan, float32.
 
-        It is smooth, so it is made at a quarter of the size.
+        It is smooth, so it is computed at a quarter of the size.
         """
         rows, columns = -(-height // 4), -(-width // 4)
         x = (np.arange(columns, dtype=np.float32)[None, :] + 0.5) * (width / columns)
@@ -114,17 +114,17 @@ class Scanner:
         t = self.frame.level(fraction * self.plan.n_slices)
         fall = (1 - 0.6 * ramp(t, *self.fades)) * (1 - 0.4 * ramp(t, -0.4, -0.9))
         fall *= 0.06 + 0.94 * ramp(min(fraction, 1 - fraction), -0.01, 0.10)
-        seen = np.zeros((height, width), dtype=np.float32)
+        sensitivity = np.zeros((height, width), dtype=np.float32)
         radius = width * (0.36 + 0.6 * ramp(min(fraction, 1 - fraction), 0.0, 0.06))
-        cv2.circle(seen, (width // 2, height // 2), round(radius), fall, -1)
-        seen *= cv2.resize(bias, (width, height), interpolation=cv2.INTER_LINEAR)
-        return seen
+        cv2.circle(sensitivity, (width // 2, height // 2), round(radius), fall, -1)
+        sensitivity *= cv2.resize(bias, (width, height), interpolation=cv2.INTER_LINEAR)
+        return sensitivity
 
 
 def _gains(n_slices: int, rng: np.random.Generator) -> np.ndarray:
     """Gain of each slice, float32 (slices,).
 
-    Most scans keep one gain. In some, as in images that were exported one by one, it jumps where a
+    Most scans have one gain. In some, as in images that were exported one by one, it jumps where a
     bright spot comes or goes.
     """
     gains = np.ones(n_slices, dtype=np.float32)

@@ -20,7 +20,7 @@ _LARGE_SMALL_PIXELS = 680
 
 
 def slip_positions(plan: ScanPlan, tubes: Sequence[Tube]) -> dict[int, str]:
-    """For each slip of a plan, the slice where the organ that is confused is largest."""
+    """For each slip of a plan, the slice in which the confused organ is largest."""
     chosen = {}
     bits = plan.combinations()
     for slip in plan.slips:
@@ -34,7 +34,7 @@ def slip_positions(plan: ScanPlan, tubes: Sequence[Tube]) -> dict[int, str]:
 
 
 def slipped(masks: np.ndarray, slip: str) -> np.ndarray:
-    """Masks with the slip in them.
+    """Masks with one annotation slip added.
 
     Args:
         masks: bool (3, height, width).
@@ -55,7 +55,7 @@ def slipped(masks: np.ndarray, slip: str) -> np.ndarray:
 
 
 def _leftmost(mask: np.ndarray, n_pixels: int) -> np.ndarray:
-    """So many pixels of a mask, column by column from the left, bool (height, width)."""
+    """The leftmost ``n_pixels`` pixels of a mask, bool (height, width)."""
     columns, rows = np.nonzero(mask.T)
     part = np.zeros_like(mask)
     part[rows[:n_pixels], columns[:n_pixels]] = True

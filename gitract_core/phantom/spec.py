@@ -1,4 +1,4 @@
-"""What a phantom data set is asked to be, and the published numbers that it imitates.
+"""Parameters of a phantom data set, and the published numbers that it imitates.
 
 The counts are those of the contest's training set: 85 cases, 274 scans, 38,496 slices.
 """
@@ -52,14 +52,14 @@ FEWEST_SLICES = 16
 
 @dataclass(frozen=True, slots=True)
 class PhantomSpec:
-    """How large a phantom is and from which seed it grows.
+    """Size and seed of a phantom.
 
     Attributes:
         cases: patients of the training folder, 1 or more (5 or more for five folds).
         seed: everything random derives from it; 0 or more.
         slices_per_scan: slices of a scan, in place of 144 (the 80-slice scans shrink alike): the
             same anatomy in thicker slices. ``None``: 144 and 80.
-        test_cases: unseen patients of the test folder; as many later days of seen ones join them.
+        test_cases: unseen patients of the test folder; it also has as many later days of others.
         like: ``""``, or ``"paper"`` for the counts of the whole training set, exactly.
     """
 

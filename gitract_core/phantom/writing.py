@@ -1,4 +1,4 @@
-"""Write a phantom as a folder in the contest's layout, in parallel, and go on where it stopped.
+"""Write a phantom as a folder in the contest's layout, in parallel; complete unfinished ones.
 
 ::
 
@@ -46,7 +46,7 @@ _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One scan to be drawn by some process."""
+    """One scan for a worker process to draw."""
 
     root: Path
     part: str
@@ -118,20 +118,20 @@ def write_phantom_of(
 
 
 def _claim(root: Path, spec: PhantomSpec) -> None:
-    """Mark a new folder as ours, or make sure that it is, and of this spec."""
+    """Mark a new folder as a phantom's, or check that it is one of this spec."""
     marker = root / _MARKER
     stated = {"format": _FORMAT, "drawing": DRAWING, **spec.to_json()}
     if root.exists() and not root.is_dir():
         raise DataError(root, "a folder", "a file", "choose another folder")
     if marker.is_file():
-        found = {"drawing": 1, **_read_marker(marker)}  # the first drawings had no number
-        if {**found, "drawing": DRAWING} == stated and found["drawing"] != DRAWING:
+        recorded = {"drawing": 1, **_read_marker(marker)}  # the first drawings had no number
+        if {**recorded, "drawing": DRAWING} == stated and recorded["drawing"] != DRAWING:
             remedy = "remove the folder to have it drawn anew, or choose another"
-            got = f"one of drawing {found['drawing']}, whose pictures differ"
+            got = f"one of drawing {recorded['drawing']}, whose pictures differ"
             raise DataError(root, f"a phantom of drawing {DRAWING}", got, remedy)
-        if found != stated:
+        if recorded != stated:
             remedy = "choose another folder, or remove this one"
-            raise DataError(root, f"a phantom of {stated}", found, remedy)
+            raise DataError(root, f"a phantom of {stated}", recorded, remedy)
         return
     held = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
     if held:
@@ -180,7 +180,7 @@ def _one_thread() -> None:
 
 
 def _draw(job: _Job) -> None:
-    """Draw one scan aside; put its masks, then its images, into place."""
+    """Draw one scan in a temporary folder; move its masks, then its images, into place."""
     with _aside(job) as folder:
         scans = folder / "scans"
         scans.mkdir(parents=True)

@@ -9,7 +9,7 @@ from gitract_core.errors import printable
 
 
 def organ_name(organ: str) -> str:
-    """As people write it.
+    """The name with spaces and without control characters.
 
     >>> organ_name("large_bowel")
     'large bowel'
@@ -30,8 +30,8 @@ def short_names(organs: Sequence[str], width: int) -> list[str]:
     ['kidney\\nleft', 'kidney\\nright', 'bladd-\\ner']
     """
     words = [organ_name(organ).split() or [organ] for organ in organs]
-    firsts = Counter(some[0] for some in words)
-    names = [some[:1] if firsts[some[0]] == 1 else some for some in words]
+    firsts = Counter(name[0] for name in words)
+    names = [name[:1] if firsts[name[0]] == 1 else name for name in words]
     lines = ["\n".join(part for word in name for part in _parted(word, width)) for name in names]
     counts = Counter(lines)
     return [n if counts[n] == 1 else f"{n}\n({i})" for i, n in enumerate(lines, 1)]
@@ -54,6 +54,6 @@ def known_in_words(known: Mapping[str, float], most: int) -> str:
     partly = sorted((share, organ) for organ, share in known.items() if share < 1)
     if not partly:
         return ""
-    told = ", ".join(f"{organ_name(organ)} {100 * s:.0f} %" for s, organ in partly[:most])
+    shares = ", ".join(f"{organ_name(organ)} {100 * s:.0f} %" for s, organ in partly[:most])
     more = f" and {len(partly) - most} more" if len(partly) > most else ""
-    return f"annotation known, the rest is not scored: {told}{more}"
+    return f"annotation known, the rest is not scored: {shares}{more}"

@@ -25,12 +25,12 @@ from orchestrator.sweeps.trial_log import NAME, last_lines
 
 @dataclass(slots=True)
 class _Cell:
-    """One trial as the table shows it."""
+    """State of one trial in the table."""
 
     epochs: int = 0
     dice: float = float("nan")
     score: float | None = None
-    failed: str = ""  # how it failed for good, in a word
+    failed: str = ""  # why it failed for good, one word
     dropped: bool = False  # by racing
     micro_batch: int = 0
     validation_parts: int = 0
@@ -76,7 +76,7 @@ class SweepProgress:
             self.live.stop()
 
     def __call__(self, event: SweepEvent) -> None:
-        """Take in one event."""
+        """Update the table, or print a line, after an event."""
         if event.kind == "proposed":
             self._add(event.specs)
         elif event.kind == "dropped":
@@ -129,7 +129,7 @@ class SweepProgress:
         try:
             result = self.directory.result(spec)
         except RunError:
-            return  # a damaged result is the report's to complain about
+            return  # the report names damaged results
         if result:
             score, cell = result.scores["score"], self.cells[spec.key]
             cell.score = float("nan") if score is None else float(score)
@@ -165,7 +165,7 @@ class SweepProgress:
         )
 
     def _remaining(self) -> str:
-        """Time left at the pace so far."""
+        """Time left, in words, at the mean speed so far."""
         done = self._work_done()
         pace = (done - self.work_at_start) / max(time.monotonic() - self.start, 1e-3)
         if pace <= 0:
@@ -224,7 +224,7 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
 
 @contextmanager
 def progress_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work counted as (done, total); silent where nothing can be drawn."""
+    """A bar for work counted as (done, total); without a terminal it draws nothing."""
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     drawn = console.is_terminal or console.is_jupyter
     with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
@@ -233,7 +233,7 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[int, int], N
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration as a person says it.
+    """A duration in the two largest of hours, minutes and seconds.
 
     >>> format_seconds(42.4), format_seconds(200), format_seconds(7300)
     ('42 s', '3 min 20 s', '2 h 01 min')

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_index(record: SweepRecord) -> SliceIndex:
-    """The slice index of a run's data; from a cache where this machine has one, as it is quicker.
+    """The slice index of a run's data; read from this machine's cache where there is one.
 
     Raises:
         DataError: there is no cache and the data set is missing, faulty or another one.
@@ -46,7 +46,7 @@ def gray_scan(index: SliceIndex, scan: str) -> np.ndarray:
 
 
 def fullest_slice(index: SliceIndex) -> tuple[str, int]:
-    """The scan and place of the slice that shows most organs, and of these all as large as can be.
+    """The scan and place of the slice with the most organs, all of them large.
 
     Of the slices with the most organs the one whose smallest organ takes the largest share of the
     image; the first of equals.

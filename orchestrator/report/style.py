@@ -1,4 +1,4 @@
-"""One look for all charts: organ colors that color-blind readers can tell apart, sizes, saving."""
+"""Style of all charts: organ colors that color-blind readers can tell apart, sizes, saving."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.report.organ_names import organ_name
 SERIES_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """For series that are not organs, in the order of use."""
 
-_LEGEND_LINES = 2  # have room in every figure; more make it higher
+_LEGEND_LINES = 2  # fit every figure; more lines make it higher
 _LEGEND_LINE_INCHES = 0.18
 
 _STYLE: Any = {

@@ -1,4 +1,4 @@
-"""Pictures for the audit: annotation beside prediction, for a scan and for single slices."""
+"""Pictures of the audit: annotation beside prediction, of a scan and of single slices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scan_figure(average: OofAverage, suspect: Suspect) -> Figure:
     scan = average.scan(suspect.scan)
     known, organs = scan.known, average.organs
     truth, prediction = truth_at(average, scan), scan.probabilities >= 127.5
-    prediction &= known[:, :, None, None]  # what nobody looked for contradicts nothing
+    prediction &= known[:, :, None, None]  # unknown annotation cannot be contradicted
     images = _gray(average.cache.images[scan.rows.index.to_numpy()])
     held = np.flatnonzero((truth | prediction).any(axis=(0, 2, 3)))
     held = held if len(held) else np.arange(len(images))
@@ -53,8 +53,8 @@ def scan_figure(average: OofAverage, suspect: Suspect) -> Figure:
     for row, name in enumerate(("annotation", "prediction")):
         panel = axes[row * len(places)]
         panel.text(-0.06, 0.5, name, rotation=90, va="center", transform=panel.transAxes)
-    said = f"{suspect.scan}: {suspect.reason or 'unlike the prediction'}"
-    figure.suptitle(f"{said}  (deficit {suspect.deficit:.2f}, gain {suspect.gain:.2f} Dice)")
+    title = f"{suspect.scan}: {suspect.reason or 'unlike the prediction'}"
+    figure.suptitle(f"{title}  (deficit {suspect.deficit:.2f}, gain {suspect.gain:.2f} Dice)")
     drawn = (truth | prediction)[:, places]
     organ_legend(figure, organs, shown=(o for o, m in zip(organs, drawn, strict=True) if m.any()))
     return figure

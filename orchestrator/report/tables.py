@@ -27,15 +27,15 @@ def table_rows(board: Leaderboard, verdict: Verdict | None) -> list[dict[str, An
     return [
         {
             **dict(list(row.items())[:_UP_TO_SCORE]),
-            **{name: some.get(name) for name in names},
+            **{name: judged.get(name) for name in names},
             **dict(list(row.items())[_UP_TO_SCORE:]),
         }
-        for row, some in zip(rows, extra, strict=True)
+        for row, judged in zip(rows, extra, strict=True)
     ]
 
 
 def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = None) -> None:
-    """What the ranking is worth, and the ranked table, ready to be pasted."""
+    """Write the verdict and the ranked table as Markdown, atomically."""
     above = f"{verdict.in_words}\n\n" if verdict else ""
     write_bytes(path, (above + to_markdown(_ranking(board, verdict))).encode())
 

@@ -1,4 +1,4 @@
-"""The leaderboard in a terminal: what is best and how sure, then what it is made of."""
+"""The leaderboard in a terminal: the ranking and its uncertainty, then folds, organs and costs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Figure = tuple[str, Callable[[CandidateScores], str]]
 
 
 def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> RenderableType:
-    """A paragraph on what the ranking is worth, the ranked tables, and who is not ranked."""
+    """The verdict in words, the tables of ranked candidates, and the candidates without a rank."""
     parts: list[RenderableType] = [Text(_heading(board), style="bold")]
     if verdict:
         parts += [Text(verdict.in_words), Text("")]
     if board.ranked:
         columns = _score_columns(), _fold_columns(board), *_organ_columns(board), _cost_columns()
         with_verdict = [*columns[0], *_verdict_columns(verdict)]
-        for some in (with_verdict, *columns[1:]):
-            parts += [_table(board, some, verdict), Text("")]
+        for figures in (with_verdict, *columns[1:]):
+            parts += [_table(board, figures, verdict), Text("")]
         if verdict:
             parts.append(
                 Text("= cannot be told from the first; $ the cheapest with a fair chance", "dim")
@@ -104,7 +104,7 @@ def _organ_columns(board: Leaderboard) -> list[list[Figure]]:
 
 
 def _organ_notes(board: Leaderboard) -> list[str]:
-    """Which organs are shown, where it is not all, and how much of them is known."""
+    """Lines on organs that are left out, and on annotation that is not known."""
     shown, notes = board.telling_organs(MOST_ORGANS), []
     if len(shown) < len(board.organs):
         half = MOST_ORGANS // 2

@@ -1,4 +1,4 @@
-"""Everything of the abdomen that is not annotated: wall, spine, lungs, liver, kidneys, vessels."""
+"""Parts of the abdomen without annotation: wall, spine, lungs, liver, kidneys, vessels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _VERTEBRA_LEVELS = 0.17  # height of a vertebra with its disc, as a share of the
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """Where a patient's solid organs end, as levels t, and how they are shaped.
+    """Extent of a patient's solid organs, as levels t, and their displacements.
 
     Attributes:
         dome: top of the liver.
         liver_end, spleen_end, kidney_start, kidney_end, hip: levels.
-        gall_bladder: whether it is there.
+        gall_bladder: whether the patient has one.
         shift: float (8, 2): displacement of single parts in body coordinates.
     """
 
@@ -35,7 +35,7 @@ class Inner:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Inner:
-        """A random patient's."""
+        """Extents and displacements of a random patient."""
         return cls(
             dome=-0.10 + 0.05 * rng.normal(),
             liver_end=0.82 + 0.10 * rng.normal(),

@@ -1,4 +1,4 @@
-"""Smooth curves and smooth random fields: what every shape and texture here is made of."""
+"""Smooth curves and smooth random fields, the basis of all shapes and textures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Field:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, layers: float, rows: float, columns: float) -> Field:
-        """A field whose grid has about so many independent values along each axis."""
+        """A random field with about so many independent values along each axis."""
         shape = (max(2, round(layers)) + 1, max(2, round(rows)), max(2, round(columns)))
         return cls(rng.standard_normal(shape, dtype=np.float32))
 

@@ -1,7 +1,7 @@
-"""Where a body lies in its images: the tie between body coordinates, pixels and slices.
+"""Position of a body in its images: body coordinates, pixels and slices.
 
 Level t is 0 at the first annotated slice of a scan and 1 at its last, so that lungs, liver, kidneys
-and hip bones stand in the right relation to the bowel, wherever the plan put it.
+and hip bones keep their relation to the bowel, wherever the plan puts it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Habitus:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Habitus:
-        """A random patient."""
+        """The build of a random patient."""
         return cls(
             half_width=float(np.clip(0.392 + 0.028 * rng.normal(), 0.33, 0.46)),
             half_height=float(np.clip(0.745 + 0.06 * rng.normal(), 0.62, 0.88)),
@@ -83,7 +83,7 @@ class Frame:
 
     @classmethod
     def drawn(cls, plan: ScanPlan, habitus: Habitus, rng: np.random.Generator) -> Frame:
-        """The day's position of a patient on the table."""
+        """A patient's random position on the table on one day."""
         side = min(0.92 * plan.height, 0.86 * plan.width)
         half_width = habitus.half_width * side * float(np.exp(0.015 * rng.normal()))
         return cls(

@@ -76,7 +76,7 @@ def stomach(rng: np.random.Generator, n_samples: int = 140) -> np.ndarray:
 def large_bowel(
     case_rng: np.random.Generator, rng: np.random.Generator, n_samples: int = 520
 ) -> np.ndarray:
-    """A frame with haustra; the way is the patient's own, the filling the day's."""
+    """A frame with haustra; the course depends on the patient, the filling on the day."""
     points = _moved(_LARGE, case_rng, (0.10, 0.10, 0.07))
     points[:, :2] += np.array([0.12, -0.12]) + case_rng.normal(size=2) * (0.11, 0.13)
     sag = 0.22 * case_rng.normal()  # how deep the transverse part hangs
@@ -104,7 +104,7 @@ def small_bowel(
 
 
 def _wandering(center: np.ndarray, width: float, rng: np.random.Generator) -> np.ndarray:
-    """Turning points of loops, float (loops, 3): a walk downwards that shuns where it has been."""
+    """Turning points of loops, float (loops, 3): a walk downwards that avoids earlier points."""
     spread = np.array([0.60 * width, 0.42])
     drift = np.linspace(0.08, 1, _LOOPS)
     points = np.empty((_LOOPS, 3))
@@ -141,7 +141,7 @@ def _moved(
 
 
 def _within(places: np.ndarray, reach: float) -> np.ndarray:
-    """Places (points, 2) drawn in until none lies beyond a share of the way to the wall."""
+    """Places (points, 2), moved inwards to at most a share of the way to the wall."""
     far = (np.abs(places) ** 2.4).sum(axis=1) ** (1 / 2.4)
     drawn_in: np.ndarray = places * np.minimum(1, reach / np.maximum(far, 1e-9))[:, None]
     return drawn_in

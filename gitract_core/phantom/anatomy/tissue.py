@@ -1,7 +1,7 @@
-"""Tissues by number, with their signal as a low-field TrueFISP sequence shows it.
+"""Tissues by number, and their signal in a low-field TrueFISP sequence.
 
 Fat and fluid are bright, solid organs and bowel lie close together in the dark half, gas and lung
-are black: no threshold tells bowel from liver, muscle or vessels.
+are black: no threshold separates bowel from liver, muscle or vessels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Tissue(IntEnum):
-    """What a pixel shows."""
+    """Number of the tissue in a pixel."""
 
     AIR = 0
     SKIN_FAT = 1
@@ -75,14 +75,14 @@ _SOLID = (
 _CONTENTS = (Tissue.LARGE_CONTENT, Tissue.SMALL_CONTENT, Tissue.STOMACH_CONTENT)
 _CONTENT_RANGES = ((0.06, 0.20), (0.20, 0.42), (0.45, 0.95))  # dark stool or gas, mash, fluid
 _CONTENT_CHANCES = (0.35, 0.47, 0.18)
-_ALIKE = 0.5  # chance that both bowels hold the same
+_ALIKE = 0.5  # probability that both bowels have the same contents
 
 
 def signal_table(rng: np.random.Generator) -> np.ndarray:
     """Mean, coarse and fine texture and specks of every tissue in one scan, float32 (256, 4).
 
-    Scans differ widely, more than real ones do: what a network learns from all of them is shape
-    and place, not a gray value.
+    Scans differ more than real ones do, so that a network must learn shape
+    and position, not a gray value.
     """
     table = np.zeros((256, 4), dtype=np.float32)
     for tissue, values in _SIGNAL.items():
@@ -103,9 +103,9 @@ def signal_table(rng: np.random.Generator) -> np.ndarray:
 
 
 def _content_means(rng: np.random.Generator) -> np.ndarray:
-    """Signal of what large bowel, small bowel and stomach hold, float (3,)."""
+    """Signal of the contents of large bowel, small bowel and stomach, float (3,)."""
     kinds = rng.choice(3, size=3, p=_CONTENT_CHANCES)
     means = np.array([rng.uniform(*_CONTENT_RANGES[k]) for k in kinds])
-    if rng.random() < _ALIKE:  # one slice does not tell such bowels apart
+    if rng.random() < _ALIKE:  # a single slice does not separate such bowels
         means[1] = means[0]
     return means

@@ -1,7 +1,7 @@
-"""Nudge the ends of organ ranges until the slices of each combination number as wanted.
+"""Move the ends of organ ranges until each combination of organs has the wanted slices.
 
 Moving one end of one range by one slice takes one slice from one combination to another. Such
-moves are drawn at random and kept when they do not lead away from the wanted counts, so the ends
+moves are drawn at random and kept if they do not increase the error, so the ends
 stay scattered as they were sampled, and no range ever gets a gap.
 """
 
@@ -16,7 +16,7 @@ from gitract_core.phantom.planning.plan import ScanPlan
 
 _ENDS = 6  # start and stop of three organs
 _FEWEST_SLICES = 2
-_TEMPERATURE = 0.15  # chance of a step aside: lets the search leave a dead end
+_TEMPERATURE = 0.15  # of accepting a worse step, which leaves local minima
 
 
 @dataclass(slots=True)
@@ -35,9 +35,9 @@ class _Scan:
 def balanced(
     scans: tuple[ScanPlan, ...], wanted: np.ndarray, rng: np.random.Generator
 ) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """Ranges of every scan with the wanted slices by combination, or as near as was found.
+    """Ranges of every scan that give the wanted slices by combination, or nearly so.
 
-    Plans of many scans come out exact; a plan of one scan may have no way to the wanted counts.
+    Plans of many scans are exact; a plan of one scan may not be able to reach the wanted counts.
 
     Args:
         scans: the plan as sampled.

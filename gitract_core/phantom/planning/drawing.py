@@ -1,8 +1,8 @@
-"""Draw up a plan: patients, days, image sizes, and the slices that each organ takes.
+"""Sample a plan: patients, days, image sizes, and the slices that hold each organ.
 
 Positions are sampled to the published profile: annotated slices begin at a median of 52.5 of 144
 (sd 15), about 61 of them follow, more where they begin early; the stomach comes first, then the
-large bowel, then the small bowel, and both bowels are annotated down to the same slice.
+large bowel, then the small bowel; both bowels end at the same slice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Visit:
 
 
 def make_plan(spec: PhantomSpec) -> PhantomPlan:
-    """The plan of a phantom; a function of the spec alone.
+    """The plan of a phantom; it depends on the spec alone.
 
     Raises:
         DataError: the wanted counts cannot be reached.
@@ -103,7 +103,7 @@ def _visits(
     protocols: Sequence[Protocol],
     rng: np.random.Generator,
 ) -> list[_Visit]:
-    """Deal out sizes so that most cases keep one size, as in the contest (70 of 85)."""
+    """Assign sizes so that most cases have one size, as in the contest (70 of 85)."""
     pool = sorted(protocols, key=PROTOCOLS.index)
     visits = []
     for index in rng.permutation(len(cases)):
@@ -145,7 +145,7 @@ def _like_paper(visits: Sequence[_Visit], spec: PhantomSpec) -> tuple[ScanPlan, 
 
 
 def _with_slips(scans: tuple[ScanPlan, ...]) -> tuple[ScanPlan, ...]:
-    """Mark the two scans that carry the largest overlaps that the paper prints."""
+    """Mark the two scans that get the largest overlaps of the paper."""
     triples = [int((s.combinations() == 7).sum()) for s in scans]
     order = np.argsort(triples, kind="stable")[::-1].tolist()
     slips = dict(zip(order, (("three_way",), ("large_small",)), strict=False))

@@ -1,7 +1,7 @@
 """Shift whole scans along z until each organ's profile peaks where the published one does.
 
-Moving all ranges of a scan together changes no count: no slice's combination of organs is lost or
-made, it only sits a slice or two higher or lower in its scan.
+Moving all ranges of a scan together changes no count of a combination: slices only lie
+a slice or two higher or lower in the scan.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _shifted(scan: ScanPlan, shift: int) -> ScanPlan:
 
 
 def _lack(profile: np.ndarray, peaks: Sequence[int], tolerance: int) -> int:
-    """By how many scans, slices outside the windows together reach the height of the peaks."""
+    """Scans by which the profiles outside the windows reach or exceed the peaks, summed."""
     lack = 0
     for row, peak in zip(profile, peaks, strict=True):
         window = slice(peak - 1 - tolerance, peak + tolerance)

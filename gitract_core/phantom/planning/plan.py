@@ -1,6 +1,6 @@
-"""Which organ lies in which slice of which scan, decided before anything is drawn.
+"""The organs of every slice of every scan, fixed before anything is drawn.
 
-A plan can therefore be exact: its counts are balanced first, and anatomy is drawn to fit them.
+Counts of a plan can therefore be exact: they are balanced first, and anatomy is drawn to fit.
 Slice numbers here count from 0 and ranges are half open, as in Python.
 """
 
@@ -19,7 +19,7 @@ class ScanPlan:
     """One scan to be drawn.
 
     Attributes:
-        case, day: whose and when.
+        case, day: numbers of patient and day.
         height, width: pixels.
         spacing_mm: side of a pixel.
         slice_spacing_mm: distance of neighboring slices.

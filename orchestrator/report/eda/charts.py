@@ -52,8 +52,8 @@ def combination_figure(exploration: Exploration) -> Figure:
     axes.set_xlim(0, 1.45 * max([1, *(row.slices for row in rows)]))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("slices (share of the annotated ones)")
-    some = "" if len(rows) == len(every) else f", the {len(rows)} most frequent sets"
-    axes.set_title(f"Annotated slices by the organs they hold{some}", loc="left")
+    which = "" if len(rows) == len(every) else f", the {len(rows)} most frequent sets"
+    axes.set_title(f"Annotated slices by the organs they hold{which}", loc="left")
     return figure
 
 
@@ -82,8 +82,8 @@ def position_figure(exploration: Exploration) -> Figure:
     axes.set_xlabel("slice number")
     axes.set_ylabel("scans with the organ in that slice")
     more = len(exploration.organs) - len(shown)
-    some = "" if not more else f", the {len(shown)} in most slices of {len(exploration.organs)}"
-    axes.set_title(f"Where in a scan the organs lie{some}", loc="left")
+    which = "" if not more else f", the {len(shown)} in most slices of {len(exploration.organs)}"
+    axes.set_title(f"Where in a scan the organs lie{which}", loc="left")
     columns = min(2, legend_columns(figure, labels))
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
@@ -132,6 +132,6 @@ def _overlap_panel(axes: Axes, profile: OverlapProfile) -> None:
 
 
 def organ_colors(exploration: Exploration, shown: Iterable[str]) -> dict[str, str]:
-    """For keys beside pictures of some organs: name as people write it -> color."""
+    """Legend of pictures: shown name of an organ -> its color."""
     colors, wanted = Organs(exploration.organs).colors, set(shown)
     return {organ_name(organ): color for organ, color in colors.items() if organ in wanted}

@@ -49,12 +49,12 @@ _MOST_GAP_SLICES = 20
 
 
 def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> Path:
-    """Write the page atomically.
+    """Write the page of an exploration atomically.
 
     Args:
         path: of the page.
         index: of the data set explored, for its images.
-        exploration: what to show.
+        exploration: the analysis to show.
 
     Returns:
         The path.
@@ -100,8 +100,8 @@ def _count_table(table: Table) -> Markup:
 def _cut_table(table: Table, which: str) -> Markup:
     """The table; its title says which rows it shows, if it does not show all."""
     shown = len(table.rows)
-    some = f", the {shown} {which} of {shown + table.left_out}" if table.left_out else ""
-    return to_html(replace(table, title=f"{table.title}{some}"))
+    which_rows = f", the {shown} {which} of {shown + table.left_out}" if table.left_out else ""
+    return to_html(replace(table, title=f"{table.title}{which_rows}"))
 
 
 def _pictures(picture: SlicePicture, *, whole: bool) -> dict[str, object]:

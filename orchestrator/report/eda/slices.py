@@ -34,7 +34,7 @@ class SlicePicture:
     """A slice to be shown.
 
     Attributes:
-        title: which organs.
+        title: names of the organs.
         caption: which slice, and its areas.
         gray: the slice alone, RGB uint8 (height, width, 3).
         drawn: with its masks drawn over it, of the same shape.
@@ -84,20 +84,18 @@ def overlapping_pictures(index: SliceIndex, exploration: Exploration) -> list[Sl
     return pictures
 
 
-def slices_figure(
-    pictures: list[SlicePicture], columns: int, nothing: str, organs: Organs
-) -> Figure:
+def slices_figure(pictures: list[SlicePicture], columns: int, empty: str, organs: Organs) -> Figure:
     """Pairs of a slice and its masks, ``columns`` pairs a line; a line of text if there are none.
 
     Args:
         pictures: of slices.
         columns: how many pairs stand beside each other.
-        nothing: what to say when there is no picture.
+        empty: text that stands there when there is no picture.
         organs: of the data set.
     """
     if not pictures:
         figure, (axes,) = new_figure(height=1.2)
-        picture_axes(axes).text(0.5, 0.5, nothing, ha="center", va="center")
+        picture_axes(axes).text(0.5, 0.5, empty, ha="center", va="center")
         return figure
     columns = min(columns, len(pictures))
     lines = -(-len(pictures) // columns)
@@ -130,7 +128,7 @@ def write_figures(directory: Path, index: SliceIndex, exploration: Exploration) 
 
 @dataclass(frozen=True)
 class _Masks:
-    """Boolean (organs, height, width), and whose they are."""
+    """Masks, boolean (organs, height, width), and the organs that they belong to."""
 
     masks: np.ndarray
     organs: Organs

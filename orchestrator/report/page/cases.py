@@ -1,4 +1,4 @@
-"""Scores of single cases: which cases are hard, and which two candidates complete each other."""
+"""Scores of single cases: hard cases, and pairs of candidates that complement each other."""
 
 from __future__ import annotations
 
@@ -45,21 +45,22 @@ def case_values(plan: FoldPlan, shown: Sequence[CandidateScores], organs: Organs
 
 def case_sums(line: CandidateScores, cases: Sequence[str], organs: Organs) -> np.ndarray:
     """A candidate's sums and counts, float (cases, organs, 4); zero where a fold is missing."""
-    found = line.per_case
+    sums_by_case = line.per_case
     table = np.zeros((len(cases), len(organs), len(COMPETITION.columns)))
     for place, case in enumerate(cases):
-        if case in found:
-            table[place] = np.array([found[case][column] for column in COMPETITION.columns]).T
+        if case in sums_by_case:
+            sums = sums_by_case[case]
+            table[place] = np.array([sums[column] for column in COMPETITION.columns]).T
     return table
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """How candidates complete each other; the diagonals are NaN.
+    """How well two candidates complement each other; the diagonals are NaN.
 
     Attributes:
         correlation: of two candidates' residuals (a case's score less the candidate's mean) over
-            cases, (candidates, candidates). Low: they fail on other cases.
+            cases, (candidates, candidates). Low: they fail on different cases.
         gain: mean over cases of the better of the two, less the best single candidate's mean.
         best: the pair with the largest gain; None with fewer than two candidates.
     """
@@ -70,7 +71,7 @@ class Pairs:
 
 
 def complement(scores: np.ndarray) -> Pairs:
-    """Compare each pair.
+    """Correlation and joint gain of each pair of candidates.
 
     Args:
         scores: (candidates, cases); cases with a NaN are left out.
@@ -93,7 +94,7 @@ def complement(scores: np.ndarray) -> Pairs:
 
 
 def pair_values(ranked: Sequence[CandidateScores], organs: Organs) -> dict[str, Any] | None:
-    """Both tables of the complete candidates and the pair that promises most; None for one."""
+    """Tables of the complete candidates and the pair of largest gain; None for one candidate."""
     if len(ranked) < 2:
         return None
     names = list(ranked[0].per_case)
@@ -113,7 +114,7 @@ def pair_values(ranked: Sequence[CandidateScores], organs: Organs) -> dict[str, 
 
 
 def _column_means(table: np.ndarray) -> np.ndarray:
-    """Means over the first axis of what is known; NaN where nothing is."""
+    """Means over the first axis without NaN; NaN where all values are."""
     known = np.isfinite(table)
     counts = known.sum(axis=0)
     totals = np.where(known, table, 0).sum(axis=0)

@@ -1,6 +1,6 @@
-"""The page as text: template, style, scripts and one block of JSON.
+"""The page's HTML: template, style, scripts and one block of JSON.
 
-What a run holds (labels, commands, names of folders) is text by other people. It enters the page
+Text of a run (labels, commands, names of folders) is not trusted. It enters the page
 in two ways only: through Jinja's escaping, and through ``embedded_json``, whose block the browser
 does not run and whose strings the scripts set as text. A content security policy with the hashes
 of our own script and style forbids all others, and every request.
@@ -51,7 +51,7 @@ def embedded_json(values: Mapping[str, Any]) -> str:
 
 
 def render_page(values: Mapping[str, Any]) -> str:
-    """The whole page.
+    """HTML of the whole page.
 
     Args:
         values: plain values as ``page_values`` gives them; ``run.name`` is the title.

@@ -1,4 +1,4 @@
-"""Everything that a page shows, as plain values; what cannot be read is named, not hidden."""
+"""All values of a page; it names the sections that cannot be made and why."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_page(
 
 
 def page_within_budget(values: dict[str, Any], most_bytes: int = BUDGET_BYTES) -> str:
-    """The page, with so many of the gallery's scans as fit; what is left out is told on it."""
+    """The page, with as many scans of the gallery as fit; it says how many are left out."""
     page = render_page(values)
     gallery = values["gallery"]
     while len(page.encode()) > most_bytes and gallery and gallery["scans"]:
@@ -72,7 +72,7 @@ def page_values(
     verdict: Verdict | None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """The values of all sections; a section that cannot be made is None, with the reason told.
+    """The values of all sections; one that cannot be made is None, and ``left_out`` says why.
 
     Returns:
         JSON values by section, and ``left_out``: what is missing and why, one line each.
@@ -114,14 +114,14 @@ def shown_candidates(board: Leaderboard, most: int = MOST_SHOWN) -> tuple[Candid
 
 
 def ensemble_values(directory: SweepDirectory) -> list[dict[str, Any]]:
-    """What each ensemble of the run announces, best first, beside its score in sample.
+    """Announced and in-sample score of each ensemble of the run, best first.
 
     Raises:
         RunError: one of their ``oof_score.json`` is damaged.
     """
     files = sorted((directory.path / "ensembles").glob("*/oof_score.json"))
-    found: list[dict[str, Any]] = [{"name": f.parent.name, **read_announced(f)} for f in files]
-    return sorted(found, key=lambda one: -(one["score"] or 0.0))
+    announced: list[dict[str, Any]] = [{"name": f.parent.name, **read_announced(f)} for f in files]
+    return sorted(announced, key=lambda one: -(one["score"] or 0.0))
 
 
 def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the figures come from: folds, settings, environment, fingerprints."""
+"""How the run was made: folds, settings, environment, fingerprints."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def origin_values(board: Leaderboard) -> dict[str, Any]:
 
 
 def _different(values: Iterable[object]) -> list[str]:
-    """The different values as text, without those that are missing, the first few."""
-    found = list(dict.fromkeys(str(value) for value in values if value is not None))
-    more = len(found) - MOST_VALUES
-    return found if more <= 0 else [*found[:MOST_VALUES], f"and {more} more"]
+    """The distinct values as text, at most ``MOST_VALUES``; missing ones are left out."""
+    distinct = list(dict.fromkeys(str(value) for value in values if value is not None))
+    more = len(distinct) - MOST_VALUES
+    return distinct if more <= 0 else [*distinct[:MOST_VALUES], f"and {more} more"]

@@ -77,7 +77,7 @@ def scan_tenths(ids: pd.Series, index: pd.DataFrame | None = None) -> np.ndarray
     """The tenth of its scan, 0 to 9, in which each slice lies.
 
     Args:
-        ids: of slices; every slice of a scan must be there, once an organ or oftener.
+        ids: of slices; each slice of a scan must occur at least once.
         index: table of the ``SliceIndex``; without it ids must be written as the contest's are.
 
     Returns:
@@ -119,14 +119,14 @@ Profile = list[list[float | int | None]]
 
 
 def _profiles(
-    slices: pd.DataFrame, group: np.ndarray, wanted: Sequence[Any], organs: Organs
+    slices: pd.DataFrame, group: np.ndarray, groups: Sequence[Any], organs: Organs
 ) -> dict[str, Profile]:
-    """By organ: mean Dice and number of rows (not empty on both sides) of each wanted group."""
+    """By organ: mean Dice and number of rows (not empty on both sides) of each of the groups."""
     keys = [slices["class"].to_numpy(), group]
     stats = pd.Series(slices["dice"].to_numpy()).groupby(keys).agg(["mean", "count"])
-    found = {key: (mean, int(count)) for key, mean, count in stats.itertuples()}
+    means = {key: (mean, int(count)) for key, mean, count in stats.itertuples()}
     profiles: dict[str, Profile] = {}
     for organ in organs:
-        cells = [found.get((organ, key), (float("nan"), 0)) for key in wanted]
+        cells = [means.get((organ, key), (float("nan"), 0)) for key in groups]
         profiles[organ] = [[round(float(m), 4) if count else None, count] for m, count in cells]
     return profiles

@@ -1,4 +1,4 @@
-"""The leaderboard and what it cost, as values for the page."""
+"""The leaderboard and the costs of candidates, as values for the page."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Column:
 
 
 def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
-    """What the leaderboard tells of a candidate, the ranking first.
+    """Columns of the leaderboard, in order.
 
     Args:
         board: the leaderboard.
@@ -120,7 +120,7 @@ def ranking_values(board: Leaderboard, organs: Sequence[str]) -> dict[str, Any]:
 
 
 def cost_values(board: Leaderboard) -> list[dict[str, Any]]:
-    """For each cost its name and the ranks of the candidates that no other beats at their cost."""
+    """For each cost its name and the ranks of the candidates on the Pareto front."""
     lines = board.ranked[:MOST_ROWS]
     scores = [line.mean() for line in lines]
     return [
@@ -136,7 +136,7 @@ def cost_values(board: Leaderboard) -> list[dict[str, Any]]:
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     """Places of the candidates that no other equals or beats in both cost and score.
 
-    Of equal candidates the first stays. The result goes from cheap to dear.
+    Of equal candidates the first stays. The result goes from the lowest cost to the highest.
 
     >>> pareto_front([3, 1, 2, 2], [0.9, 0.5, 0.4, 0.7])
     [1, 3, 0]
@@ -150,5 +150,5 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 
 
 def _short(value: Any) -> Any:
-    """Six decimals are more than any cell shows."""
+    """Numbers with six decimals, more than any cell shows; other values as they are."""
     return round(float(value), 6) if isinstance(value, float | np.floating) else value

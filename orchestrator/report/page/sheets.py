@@ -1,4 +1,4 @@
-"""Slices as pictures for the page: a sheet of gray tiles, and masks as outlines."""
+"""Slices as pictures for the page: a sheet of gray tiles a scan, and masks as outlines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHEETS_BYTES = 3_000_000
 
 QUALITIES = (85, 70, 50, 30, 10)
 _TOLERANCES_PX = (0.6, 1.2, 2.5, 5.0, 10.0, 20.0)
-_LONGEST_OUTLINES = 3_000  # characters of a slice's organ, some 400 corners
+_LONGEST_OUTLINES = 3_000  # characters a slice and organ, about 400 corners
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class ScanSheet:
 
     @property
     def layout(self) -> dict[str, int]:
-        """Where the tiles lie: size of a tile and of the sheet in pixels, and tiles in a row."""
+        """Sizes of a tile and of the sheet in pixels, and tiles in a row, as JSON values."""
         height, width = self.pixels.shape
         return {
             "tile_width": self.width,
@@ -74,7 +74,7 @@ class ScanSheet:
 
 
 def sheet_uris(sheets: Sequence[ScanSheet], most_bytes: int = SHEETS_BYTES) -> list[str]:
-    """All sheets at the best of ``QUALITIES`` with which they fit; at the last one in any case."""
+    """All sheets at the best of ``QUALITIES`` at which they fit, or else at the last one."""
     uris: list[str] = []
     for quality in QUALITIES:
         uris = [sheet.uri(quality) for sheet in sheets]
@@ -99,10 +99,10 @@ def outline_paths(masks: np.ndarray) -> list[str]:
 
 
 def _outline(mask: np.ndarray) -> str:
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     parts: list[str] = []
     for tolerance_px in _TOLERANCES_PX:
-        parts = [_ring(contour, tolerance_px) for contour in found]
+        parts = [_ring(contour, tolerance_px) for contour in contours]
         if sum(map(len, parts)) <= _LONGEST_OUTLINES:
             return "".join(parts)
     ends = np.cumsum([len(part) for part in sorted(parts, key=len, reverse=True)])

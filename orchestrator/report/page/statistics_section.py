@@ -1,4 +1,4 @@
-"""The one place where the statistics of a run enter its page."""
+"""The statistics of a run, as values for its page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from orchestrator.results.verdict import Verdict
 
 
 def statistics_section(board: Leaderboard, verdict: Verdict | None) -> dict[str, Any] | None:
-    """What the ranking is worth.
+    """The verdict on the ranking.
 
     Returns:
         ``words`` (paragraphs of plain English), and by key of the compared candidates the 95 %
         interval of the score, the chance of being the best, the distance to the first with its
-        interval, and whether it can be told from the first (``tied``: it cannot). None where
+        interval, and whether it differs from the first (``tied``: it does not). None where
         nothing is ranked.
     """
     if verdict is None:

@@ -1,6 +1,6 @@
-"""Figure 8: what augmentation does to one slice, kind by kind, and to a grid drawn into it.
+"""Figure 8: one slice, and a grid drawn into it, after each kind of augmentation.
 
-One draw is taken apart, so that the last column is the sum of the others. Elastic distortion and
+The last column applies all parameters of one draw, the others one kind each. Elastic distortion and
 affine map are drawn as in training; noise and blur, whose strength is drawn from zero up, are shown
 at their strongest.
 """
@@ -126,7 +126,7 @@ def _strongest(
 def _taken_apart(
     drawn: AugmentationParameters, candidate: Candidate
 ) -> list[tuple[str, AugmentationParameters]]:
-    """Titles and parameters: nothing, each kind that was drawn, all of them."""
+    """Titles and parameters: no augmentation, each kind alone, all together."""
     knobs, warp = candidate.augmentation, drawn.warp
     parts: list[tuple[str, AugmentationParameters]] = []
 

@@ -1,4 +1,4 @@
-"""How each metric moves with the validation loss, epoch by epoch: the paper's open problem 1.
+"""Correlation of each metric with the validation loss over epochs: the paper's open problem 1.
 
 The paper finds that its accuracy is "unstable and unrelated to the loss". For every finished trial
 we correlate validation loss and metric over its epochs, and measure how much the metric jumps from
@@ -8,8 +8,8 @@ Why the paper's accuracy is unstable: it compares the argmax over the three chan
 channels are sigmoids of their own and organs overlap. Where a pixel holds no organ, which is almost
 everywhere, no channel is true; the argmax of the truth is then the first channel by convention, and
 the argmax of the prediction is whichever of three numbers near zero happens to be the largest.
-Where organs overlap two channels are true, and again the argmax picks one by chance. A change of
-logits that neither the loss nor any mask notices thus moves this accuracy from near 0 to near 1.
+Where organs overlap, two channels are true, and the argmax again picks one by chance. A change of
+logits that changes neither the loss nor any mask can thus move this accuracy from near 0 to 1.
 ``tests/gitract_core/metrics/test_epoch_metrics_argmax.py`` builds such a case.
 """
 
@@ -50,7 +50,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class MetricRelation:
-    """How one metric of one candidate (or of all trials) goes with the validation loss.
+    """Correlation of one metric with the validation loss, of one candidate or of all trials.
 
     Attributes:
         candidate: its label, or ``POOLED``.
@@ -67,7 +67,7 @@ class MetricRelation:
     jump: Estimate
 
     def to_row(self) -> dict[str, Any]:
-        """Flat, for CSV and JSON."""
+        """One flat record for CSV and JSON."""
         row: dict[str, Any] = {"candidate": self.candidate, "metric": self.metric}
         row["trials"] = self.spearman.trials
         for name in ("spearman", "pearson", "jump"):

@@ -52,7 +52,7 @@ class CurveFigure:
 
     @property
     def file(self) -> str:
-        """Its file's name."""
+        """Name of the figure's PNG file."""
         return f"figure_{self.number}.png"
 
 
@@ -142,7 +142,7 @@ def draw_curves(what: CurveFigure, candidates: Sequence[CandidateHistories]) -> 
 
 
 def _top(what: CurveFigure, candidates: Sequence[CandidateHistories]) -> float:
-    """The end of a scale from 0 that shows all values: the next tenth, at most 1."""
+    """Upper end of a scale from 0: the largest value rounded up to a tenth, at most 1."""
     metrics = [series.metric for panel in what.panels for series in panel]
     values = np.concatenate([t.values(m) for c in candidates for t in c.trials for m in metrics])
     largest = max(values[np.isfinite(values)], default=1.0)
@@ -157,7 +157,7 @@ def _draw_panel(panel: Axes, candidate: CandidateHistories, series: Sequence[Ser
             panel.plot(epochs, raw, color=one.color, linewidth=0.6, alpha=0.35)
         mean = candidate.mean(one.metric)
         epochs = np.arange(1, len(mean) + 1)
-        single = "." if len(mean) == 1 else ""  # a line of one epoch would not be seen
+        single = "." if len(mean) == 1 else ""  # a line of one point is invisible
         panel.plot(epochs, mean, color=one.color, linewidth=1.6, alpha=0.4, marker=single)
         panel.plot(epochs, smoothed(mean), color=one.color, linewidth=2.0, marker=single)
     if len(series) == 1:

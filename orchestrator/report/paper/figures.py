@@ -1,4 +1,4 @@
-"""Everything the seed paper shows about training, written from a run: ``write_paper_figures``."""
+"""The seed paper's figures and tables about training, written from a run."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ Step = Callable[[Path], Path]
 
 @dataclass(frozen=True)
 class PaperFigures:
-    """What was written, and the numbers behind it.
+    """The files written, and their numbers.
 
     Attributes:
         files: in the order of writing.
-        left_out: trials and figures that are not there, and why, one line each.
+        left_out: trials and figures that are missing, with the reason, one line each.
         fields: table 5.
         best: table 6.
         relations: metrics and the validation loss.
-        tables: tables 5 and 6 as text.
+        tables: tables 5 and 6, ready to be rendered.
     """
 
     files: tuple[Path, ...]
@@ -143,7 +143,7 @@ def _pictures(directory: SweepDirectory, histories: RunHistories) -> dict[str, S
 def _written(
     steps: Mapping[str, Step], out: Path, progress: Progress
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """The files of the steps that could be done, and why the others could not."""
+    """The files of the steps that succeeded, and the errors of the others."""
     files: list[Path] = []
     failed: list[str] = []
     for done, (name, step) in enumerate(steps.items(), 1):

@@ -47,9 +47,9 @@ class ChosenSlice:
 def choose_slices(scores: pd.DataFrame) -> list[ChosenSlice]:
     """The slices at ``PLACES`` and the worst one, best first.
 
-    Slices without any organ are left out: there Dice says only whether something was invented.
-    Among equals the slice with more organ pixels comes first for the best and last for the worst,
-    so that a missed small spot is not shown as the worst error.
+    Slices without any organ are left out: their Dice only shows whether there is a false positive.
+    Of equal Dice, the slice with more organ pixels comes first for the best and last for the worst,
+    so that the worst error shown is not a missed small spot.
 
     Args:
         scores: rows of ``scores.parquet`` of one or more folds.

@@ -41,8 +41,8 @@ class FieldLevel:
 def field_levels(candidates: Sequence[Candidate]) -> list[FieldLevel]:
     """Every encoder level of the deepest network of a run; table 5.
 
-    Networks that differ in widths alone see alike and are measured once. A network whose levels
-    cannot be measured (see ``gitract_core.networks.gradient_field``) has no figure.
+    Networks that differ only in widths have equal fields and are measured once. A network whose
+    levels cannot be measured (see ``gitract_core.networks.gradient_field``) has no figure.
     """
     from gitract_core.networks import receptive_field_exact, receptive_field_paper
 
@@ -63,7 +63,7 @@ def field_levels(candidates: Sequence[Candidate]) -> list[FieldLevel]:
 
 
 def network_name(candidate: Candidate) -> str:
-    """What of a network decides on its receptive field.
+    """The knobs of a network that determine its receptive field.
 
     >>> network_name(Candidate())
     'unet, depth 4'
@@ -152,7 +152,7 @@ class CandidateBest:
         return finite_mean([trial.at_least_loss[metric] for trial in self.trials])
 
     def to_row(self) -> dict[str, Any]:
-        """Flat, for CSV."""
+        """One flat record for CSV."""
         row: dict[str, Any] = {
             "candidate": self.candidate,
             "folds": len(self.trials),
@@ -180,14 +180,14 @@ def trial_best(trial: TrialHistory) -> TrialBest:
     finite = np.flatnonzero(np.isfinite(losses))
     least = int(finite[np.argmin(losses[finite])]) if len(finite) else -1
     values = {metric: trial.values(metric) for metric in (*PAPER_METRICS, *HONEST_METRICS)}
-    nothing = float("nan")
+    undefined = float("nan")
     return TrialBest(
         trial.fold,
         len(losses),
         least + 1,
         loss_falls(losses),
-        {metric: max(v[np.isfinite(v)], default=nothing) for metric, v in values.items()},
-        {metric: float(v[least]) if least >= 0 else nothing for metric, v in values.items()},
+        {metric: max(v[np.isfinite(v)], default=undefined) for metric, v in values.items()},
+        {metric: float(v[least]) if least >= 0 else undefined for metric, v in values.items()},
     )
 
 
@@ -207,7 +207,7 @@ def table_6(lines: Sequence[CandidateBest], metrics: Mapping[str, str], what: st
     Args:
         lines: from ``best_epochs``.
         metrics: ``PAPER_METRICS`` or ``HONEST_METRICS``.
-        what: which these are, for the title.
+        what: which metrics these are, for the title.
     """
     columns = (
         Column("candidate", "left"),
