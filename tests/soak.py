@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitract_core.results.trial_result import TrialResult
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.run_directory import SweepDirectory

@@ -26,7 +26,7 @@ from scipy.spatial.distance import directed_hausdorff
 from benchmarks.measuring import Run, at_least, machine, medians, parser, publish, seconds, table
 from gitract_core.metrics import hausdorff_distance
 from gitract_core.phantom import PhantomSpec, make_plan
-from gitract_core.phantom.planning.plan import ScanPlan
+from gitract_core.phantom.planning.scan_plan import ScanPlan
 from gitract_core.phantom.scan import Scan
 
 Distance = Callable[[np.ndarray, np.ndarray], float]

@@ -29,7 +29,7 @@ from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import OofStore, to_bytes, write_oof
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import FoldSlices, Training
-from gitract_core.trial.out_of_fold import held_out_scans
+from gitract_core.trial.held_out_prediction import held_out_scans
 
 KNOBS = {"loss": "bce + dice", "network.widths": "standard", "optimizer.learning_rate": 0.003}
 MOST_MB, MOST_CHANGE = 40.0, 0.0005

@@ -32,7 +32,7 @@ from gitract_core.device import Runtime
 from gitract_core.results.trial_result import EpochRecord, TrialFiles
 from gitract_core.spec import TrialSpec
 from gitract_core.trial.data import TrialData
-from orchestrator.capacity.slots import choose_slots
+from orchestrator.capacity.trial_slots import choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.storage.local_folder import LocalRun
 

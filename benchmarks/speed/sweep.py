@@ -28,7 +28,7 @@ from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import run_trial
-from orchestrator.capacity.slots import choose_slots
+from orchestrator.capacity.trial_slots import choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare

@@ -27,7 +27,7 @@ from gitract_core.metrics.annotation_audit import Suspect, examine_scan, rank_sc
 from gitract_core.phantom import PhantomSpec, write_phantom_of
 from gitract_core.phantom.faults import plant_faults
 from gitract_core.spec import Candidate
-from orchestrator.capacity.slots import choose_slots
+from orchestrator.capacity.trial_slots import choose_slots
 from orchestrator.execution.executor import Jobs
 from orchestrator.execution.local.executor import LocalExecutor, this_machine
 from orchestrator.out_of_fold.annotation_audit import audit_run, truth_at

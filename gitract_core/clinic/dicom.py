@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.pixels.processing import apply_rescale
 
-from gitract_core.clinic.placing import Placing
+from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.clinic.series import DAMAGE, first_line, open_dicom, read_series
 from gitract_core.errors import DataError

@@ -21,8 +21,8 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from nibabel.spatialimages import HeaderDataError
 
-from gitract_core.clinic.kinds import NIFTI_SUFFIXES
-from gitract_core.clinic.placing import Placing
+from gitract_core.clinic.file_kinds import NIFTI_SUFFIXES
+from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.errors import DataError
 from gitract_core.files.atomic import write_bytes

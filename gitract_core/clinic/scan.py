@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gitract_core.clinic.placing import Placing
+from gitract_core.clinic.orientation import Placing
 from gitract_core.errors import DataError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
-from gitract_core.clinic.kinds import is_dicom
+from gitract_core.clinic.file_kinds import is_dicom
 from gitract_core.errors import DataError
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State, slice_states, state_of_scan
-from gitract_core.data.contest_images import IMAGE_COLUMNS, read_images
+from gitract_core.data.contest.images import IMAGE_COLUMNS, read_images
+from gitract_core.data.contest.train_csv import MaskRows, read_annotations, rows_in_words
 from gitract_core.data.ids import SliceKey, check_name
-from gitract_core.data.mask_rows import MaskRows, read_annotations, rows_in_words
 from gitract_core.data.scan_columns import SCAN_COLUMNS, read_scan_columns
 from gitract_core.errors import DataError, suggestion
 from gitract_core.organs import CONTEST, Organs

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from gitract_core.clinic.dicom import read_dicom
-from gitract_core.clinic.kinds import Kind, files_below, is_dicom, is_nifti
+from gitract_core.clinic.file_kinds import Kind, files_below, is_dicom, is_nifti
 from gitract_core.clinic.nifti import read_nifti, scan_name
-from gitract_core.clinic.placing import Placing
+from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.clinic.series import holds_images
 from gitract_core.data.slices import SliceIndex

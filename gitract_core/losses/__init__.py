@@ -13,7 +13,7 @@ pooling (or, where a term is per slice, the smoothing term) keeps value and grad
 from importlib import import_module
 from pkgutil import iter_modules
 
-from gitract_core.losses.supervision import Loss, supervise
+from gitract_core.losses.deep_supervision import Loss, supervise
 from gitract_core.losses.weighted_sum import (
     WeightedSum,
     build_loss,

@@ -12,11 +12,11 @@ a probability of its own.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from gitract_core.networks.original import MirroredUNet, OriginalUNet
 from gitract_core.networks.receptive_field import receptive_field_exact, receptive_field_paper
 from gitract_core.networks.registry import build_network, network_names, register
 from gitract_core.networks.size import parameter_count
 from gitract_core.networks.unet import UNet
+from gitract_core.networks.unet2015 import MirroredUNet, OriginalUNet
 from gitract_core.networks.unetpp import UNetPlusPlus
 from gitract_core.networks.widths import resolve_widths
 

@@ -13,9 +13,9 @@ Each step knows only the ones before it::
     writing    the folder
 """
 
+from gitract_core.phantom.phantom_spec import PhantomSpec
 from gitract_core.phantom.planning.drawing import make_plan
-from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan
-from gitract_core.phantom.spec import PhantomSpec
+from gitract_core.phantom.planning.scan_plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.writing import write_phantom, write_phantom_of
 
 __all__ = [

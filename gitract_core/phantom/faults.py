@@ -19,7 +19,7 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError
 from gitract_core.files.atomic import write_bytes
 from gitract_core.organs import Organs
-from gitract_core.phantom.spec import generator
+from gitract_core.phantom.phantom_spec import generator
 
 KINDS = ("swapped", "moved", "dropped")
 

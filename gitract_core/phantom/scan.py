@@ -15,10 +15,10 @@ from gitract_core.phantom.anatomy.curves import Field
 from gitract_core.phantom.anatomy.frame import Frame, Habitus, fill
 from gitract_core.phantom.anatomy.tissue import Tissue
 from gitract_core.phantom.anatomy.tubes import Tube, fitted
-from gitract_core.phantom.planning.plan import ScanPlan
+from gitract_core.phantom.phantom_spec import generator
+from gitract_core.phantom.planning.scan_plan import ScanPlan
 from gitract_core.phantom.signal import Scanner
 from gitract_core.phantom.slips import slip_positions, slipped
-from gitract_core.phantom.spec import generator
 
 LARGE, SMALL, STOMACH = 0, 1, 2
 _FEWEST_PIXELS = 24

@@ -11,7 +11,7 @@ from gitract_core.phantom.anatomy.curves import Field, ramp
 from gitract_core.phantom.anatomy.frame import Frame
 from gitract_core.phantom.anatomy.tissue import Tissue, signal_table
 from gitract_core.phantom.artifacts import Spoiled, spoiled_slices
-from gitract_core.phantom.planning.plan import ScanPlan
+from gitract_core.phantom.planning.scan_plan import ScanPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gitract_core.phantom.anatomy.tubes import Tube
-from gitract_core.phantom.planning.plan import ScanPlan
+from gitract_core.phantom.planning.scan_plan import ScanPlan
 
 LARGE, SMALL, STOMACH = 0, 1, 2
 _ALL_BITS, _BOWEL_BITS = 7, 3

@@ -30,10 +30,10 @@ from gitract_core.data.rle import encode
 from gitract_core.errors import DataError, GitractError
 from gitract_core.files.atomic import read_json, replacing, write_bytes, write_json
 from gitract_core.organs import CONTEST
+from gitract_core.phantom.phantom_spec import PhantomSpec
 from gitract_core.phantom.planning.drawing import make_plan
-from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan
+from gitract_core.phantom.planning.scan_plan import PhantomPlan, ScanPlan
 from gitract_core.phantom.scan import Scan
-from gitract_core.phantom.spec import PhantomSpec
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 

@@ -42,7 +42,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
-from gitract_core.trial.out_of_fold import held_out_scans, open_oof, predict_held_out
+from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
 FUSE_FROM_STEPS = 20_000

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
     from gitract_core.prediction.members import Predictor
     from gitract_core.prediction.submission import Fault
-    from orchestrator.ensembles.ensemble import Announcement, Ensemble
+    from orchestrator.ensembles.making import Announcement, Ensemble
     from orchestrator.results.leaderboard import Leaderboard
 
 

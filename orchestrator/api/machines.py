@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gitract_core.spec import TrialSpec
     from orchestrator.api.options import SweepOptions
     from orchestrator.capacity.measuring import Place
-    from orchestrator.capacity.slots import Node, Slots
+    from orchestrator.capacity.trial_slots import Node, Slots
     from orchestrator.execution.executor import Executor
 
 
@@ -118,7 +118,7 @@ def choose_trial_slots(
     Raises:
         GitractError: ``trials_per_gpu`` is neither ``auto`` nor a number above 0.
     """
-    from orchestrator.capacity.slots import choose_slots, left_out, machine_to_measure
+    from orchestrator.capacity.trial_slots import choose_slots, left_out, machine_to_measure
 
     per_gpu, cpus = str(options.trials_per_gpu), options.cpus_per_trial
     if per_gpu != "auto":

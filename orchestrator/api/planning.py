@@ -15,7 +15,7 @@ from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOp
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.capacity.plan import Outlook, Plan
+    from orchestrator.capacity.sweep_plan import Outlook, Plan
     from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest
 
 _RAY_START_SECONDS = 10.0  # import, an own session, its first workers and its end, on two cores
@@ -56,8 +56,8 @@ def plan_sweep(
     Raises:
         GitractError: the space, the data set or the run directory is not as it should be.
     """
-    from orchestrator.capacity.budget import parse_budget, write_space
-    from orchestrator.capacity.plan import make_plan
+    from orchestrator.capacity.sweep_plan import make_plan
+    from orchestrator.capacity.time_budget import parse_budget, write_space
     from orchestrator.storage.opening import storage_at
 
     loading = time.process_time()  # a sweep loads the same
@@ -114,8 +114,8 @@ def _outlook(
     """Slots as the sweep will have them, and every shape measured."""
     from orchestrator.api.machines import choose_trial_slots, measuring_place, nodes_only
     from orchestrator.capacity.measuring import measure_costs, trials_side_by_side
-    from orchestrator.capacity.plan import Outlook
-    from orchestrator.capacity.slots import machine_to_measure
+    from orchestrator.capacity.sweep_plan import Outlook
+    from orchestrator.capacity.trial_slots import machine_to_measure
 
     with nodes_only(local=options.local, address=options.address) as nodes:
         slots = choose_trial_slots(options, nodes, sweep.pending, sweep.index, say)

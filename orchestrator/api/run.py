@@ -196,7 +196,7 @@ class Run:
             RunError: fewer candidates are complete.
         """
         from orchestrator.api.ensemble import RunEnsemble
-        from orchestrator.ensembles.ensemble import make_ensemble
+        from orchestrator.ensembles.making import make_ensemble
         from orchestrator.ensembles.selection import Method
 
         method = Method(top, weights, tune, flip)

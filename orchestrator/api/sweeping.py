@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOptions
-from orchestrator.report.progress import SweepProgress, progress_bar
+from orchestrator.report.progress_table import SweepProgress, progress_bar
 from orchestrator.sweeps.events import Listener, SweepEvent
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gitract_core.spec import TrialSpec
     from orchestrator.api.run import Run
-    from orchestrator.capacity.slots import Slots
+    from orchestrator.capacity.trial_slots import Slots
     from orchestrator.execution.executor import Course, TrialEvent
     from orchestrator.steering.race import Race
     from orchestrator.storage.run_storage import RunStorage

@@ -20,7 +20,7 @@ from gitract_core.spec import Candidate
 from gitract_core.trial.cost import SampleScan, measure_rate, shape_of
 from orchestrator.capacity.measuring import Place, here, middle_scans
 from orchestrator.capacity.process_group import ProcessGroup, meet
-from orchestrator.capacity.slots import MEMORY_SHARE, Node, useful_packing
+from orchestrator.capacity.trial_slots import MEMORY_SHARE, Node, useful_packing
 
 if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex

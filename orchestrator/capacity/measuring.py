@@ -30,7 +30,7 @@ from gitract_core.trial.cost import (
     shape_of,
 )
 from orchestrator.capacity.process_group import ProcessGroup, meet
-from orchestrator.capacity.slots import Node, Slots
+from orchestrator.capacity.trial_slots import Node, Slots
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 
 from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
-    auditing,
+    audit,
     data,
-    exploring,
-    handing_over,
-    judging,
-    picturing,
-    planning,
-    predicting,
-    running,
-    watching,
+    eda,
+    export,
+    figures,
+    plan,
+    predict,
+    report,
+    status,
+    sweep,
 )
 from orchestrator.cli.app import app
 from orchestrator.cli.screen import AT_END

@@ -13,7 +13,7 @@ from gitract_core.prediction.members import Members, Predictor
 from gitract_core.prediction.provenance import write_note
 from gitract_core.prediction.submission import Fault, check_submission, write_submission
 from gitract_core.progress import Progress, silent
-from orchestrator.capacity.slots import Node, Slots
+from orchestrator.capacity.trial_slots import Node, Slots
 from orchestrator.execution.executor import Executor
 
 Row = tuple[str, str, str]

@@ -27,7 +27,7 @@ from orchestrator.sweeps.events import SweepEvent
 if TYPE_CHECKING:
     from gitract_core.data.cache import CacheSource
     from gitract_core.trial.data import TrialData
-    from orchestrator.capacity.slots import Slots
+    from orchestrator.capacity.trial_slots import Slots
     from orchestrator.storage.run_storage import RunStorage
 
 

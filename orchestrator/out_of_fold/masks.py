@@ -18,7 +18,7 @@ from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.processors import usable_processors
 from gitract_core.spec import TrialSpec
-from gitract_core.trial.out_of_fold import open_oof
+from gitract_core.trial.held_out_prediction import open_oof
 from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.sweeps.run_directory import SweepDirectory
 

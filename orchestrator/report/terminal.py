@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gitract_core.metrics.score import COMPETITION
 from orchestrator.report.organ_names import known_in_words, short_names
-from orchestrator.report.progress import format_seconds
+from orchestrator.report.progress_table import format_seconds
 from orchestrator.report.table import Column, Table, to_terminal
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
 from orchestrator.results.verdict import Verdict

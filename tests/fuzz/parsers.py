@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data import rle
+from gitract_core.data.contest.train_csv import read_annotations
 from gitract_core.data.ids import SliceKey
-from gitract_core.data.mask_rows import read_annotations
 from gitract_core.errors import DataError, RleError, SpaceError, SubmissionError
 from gitract_core.losses.expression import parse
 from gitract_core.prediction.submission import check_submission

@@ -72,7 +72,7 @@ def test_a_network_is_refused(missing: Missing) -> None:
 
 @pytest.mark.parametrize("package", ["nibabel", "pydicom", "contourpy"])
 def test_scans_of_a_clinic_are_not_read(package: str, missing: Missing) -> None:
-    from orchestrator.cli.predicting import _predict_files
+    from orchestrator.cli.predict import _predict_files
 
     missing(package)
     with pytest.raises(GitractError, match=rf"{package}, got none.*'gitract-cv\[clinic\]'"):

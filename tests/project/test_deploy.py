@@ -116,7 +116,7 @@ def ray_parses(arguments: list[str]) -> None:
 
 def test_named_options_exist() -> None:
     """Options in running text, too, are ours, Ray's or known to be another tool's."""
-    sweep = importlib.import_module("orchestrator.cli.running").sweep
+    sweep = importlib.import_module("orchestrator.cli.sweep").sweep
     known = {f"--{name.replace('_', '-')}" for name in sweep.__annotations__}
     known |= {"--dashboard-host", "--num-gpus"}  # ray start
     known |= {"--build-arg", "--signal", "--requeue", "--exclusive", "--partition", "--account"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.capacity.slots import Node
+from orchestrator.capacity.trial_slots import Node
 from orchestrator.execution.ray.executor import connect, disconnect
 
 Machines = Callable[..., AbstractContextManager[list[Node]]]

@@ -13,7 +13,7 @@ import pytest
 
 from gitract_core.data.cache import cache_directory, open_cache
 from gitract_core.errors import GitractError
-from orchestrator.capacity.slots import Node, Slots, choose_slots
+from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.ray import cache as ray_cache
 from orchestrator.execution.ray import executor as ray_executor

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitract_core.files.atomic import read_json
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
 from orchestrator.storage.local_folder import LocalRun

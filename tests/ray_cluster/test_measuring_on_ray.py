@@ -15,7 +15,7 @@ from gitract_core.errors import DataError, GitractError, TrialError
 from gitract_core.spec import Candidate
 from orchestrator.capacity.gpu_packing import measure_packing
 from orchestrator.capacity.measuring import Place, measure_costs
-from orchestrator.capacity.slots import Node, Slots
+from orchestrator.capacity.trial_slots import Node, Slots
 from orchestrator.cli.app import app
 from orchestrator.execution.ray import measuring as ray_measuring
 from orchestrator.execution.ray.executor import connect, disconnect

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.capacity.slots import Node, choose_slots, left_out
+from orchestrator.capacity.trial_slots import Node, choose_slots, left_out
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.ray.executor import RayExecutor
 from orchestrator.storage.local_folder import LocalRun

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.capacity.slots import Node, choose_slots
+from orchestrator.capacity.trial_slots import Node, choose_slots
 from orchestrator.execution.executor import Everything, Jobs, TrialEvent, Waiting
 from orchestrator.execution.ray.executor import RayExecutor, _resources
 from orchestrator.execution.ray.scheduling import InOrder

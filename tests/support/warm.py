@@ -237,7 +237,7 @@ def _load() -> None:
 
     import orchestrator.capacity.measuring
     import orchestrator.cli.app
-    import orchestrator.ensembles.ensemble
+    import orchestrator.ensembles.making
     import orchestrator.execution.local.executor
     import orchestrator.report.page
     import orchestrator.results.verdict

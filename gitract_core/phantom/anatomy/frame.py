@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from gitract_core.phantom.anatomy.curves import ramp, wobble
-from gitract_core.phantom.planning.plan import ScanPlan
+from gitract_core.phantom.planning.scan_plan import ScanPlan
 
 _SHIFT = 3
 _ANGLES = np.linspace(0, 2 * np.pi, 72, endpoint=False)

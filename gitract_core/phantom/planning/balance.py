@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gitract_core.errors import DataError
-from gitract_core.phantom.planning.plan import ScanPlan
+from gitract_core.phantom.planning.scan_plan import ScanPlan
 
 _ENDS = 6  # start and stop of three organs
 _FEWEST_SLICES = 2

@@ -14,10 +14,7 @@ import numpy as np
 
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError
-from gitract_core.phantom.planning.balance import balanced
-from gitract_core.phantom.planning.peaks import with_peaks
-from gitract_core.phantom.planning.plan import PhantomPlan, ScanPlan, combination_counts
-from gitract_core.phantom.spec import (
+from gitract_core.phantom.phantom_spec import (
     COMBINATION_COUNTS,
     LONGEST_SCAN_SLICES,
     PROTOCOLS,
@@ -26,6 +23,9 @@ from gitract_core.phantom.spec import (
     Protocol,
     generator,
 )
+from gitract_core.phantom.planning.balance import balanced
+from gitract_core.phantom.planning.peaks import with_peaks
+from gitract_core.phantom.planning.scan_plan import PhantomPlan, ScanPlan, combination_counts
 
 PEAK_POSITIONS = {"large_bowel": 100, "small_bowel": 102, "stomach": 67}
 _PEAK_TOLERANCE = 2

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from gitract_core.errors import DataError
-from gitract_core.phantom.planning.plan import ScanPlan, position_profile
+from gitract_core.phantom.planning.scan_plan import ScanPlan, position_profile
 
 _LONGEST_SHIFT = 3
 _TRIES = 20_000

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from gitract_core.device import gpu_memory_sizes
 from gitract_core.errors import TrialError
 from gitract_core.processors import usable_processors
-from orchestrator.capacity.slots import Node, Slots
+from orchestrator.capacity.trial_slots import Node, Slots
 from orchestrator.execution.executor import Course, Everything, Jobs, OnEvent, Work
-from orchestrator.execution.local.crew import Crew
 from orchestrator.execution.local.worker import PROCESSES, settle
+from orchestrator.execution.local.worker_pool import Crew
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from gitract_core.device import see_one_gpu
 from gitract_core.processes import end_with_parent
 from gitract_core.processors import allot
 from gitract_core.spec import TrialSpec
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.trial_output import logged_attempt
 

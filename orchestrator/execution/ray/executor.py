@@ -26,7 +26,7 @@ from ray.util import ActorPool
 
 from gitract_core.errors import TrialError
 from gitract_core.processors import allot
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Course, Everything, Jobs, OnEvent, Waiting, Work
 from orchestrator.execution.ray.cache import RayCacheSource, start_feed
 from orchestrator.execution.ray.scheduling import InOrder, Stopping

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gitract_core.errors import GitractError, TrialError
 from orchestrator.capacity.measuring import Place
-from orchestrator.capacity.slots import Node
+from orchestrator.capacity.trial_slots import Node
 
 P = ParamSpec("P")
 T = TypeVar("T")

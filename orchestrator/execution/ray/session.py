@@ -17,7 +17,7 @@ from gitract_core.device import gpu_memory_sizes
 from gitract_core.errors import GitractError
 from gitract_core.processors import usable_processors
 from orchestrator.capacity.gpu_memory import driver_memory_sizes
-from orchestrator.capacity.slots import Node
+from orchestrator.capacity.trial_slots import Node
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # of an own session: its one machine has the data
 _PATIENCE_SECONDS = 60.0  # for nodes to say how large their GPUs are

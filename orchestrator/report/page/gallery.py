@@ -21,8 +21,8 @@ from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import read_oof
 from gitract_core.results.trial_result import TrialResult
-from orchestrator.report.page.places import ScoreTables, scans_of
-from orchestrator.report.page.sheets import ScanSheet, outline_paths, sheet_uris
+from orchestrator.report.page.contact_sheets import ScanSheet, outline_paths, sheet_uris
+from orchestrator.report.page.slice_positions import ScoreTables, scans_of
 from orchestrator.report.run_slices import gray_scan, run_index
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory

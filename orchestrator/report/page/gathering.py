@@ -17,9 +17,9 @@ from orchestrator.report.page.cases import case_values, pair_values
 from orchestrator.report.page.curves import curve_values
 from orchestrator.report.page.document import BUDGET_BYTES, render_page
 from orchestrator.report.page.gallery import gallery_values
-from orchestrator.report.page.origins import fold_values, origin_values
-from orchestrator.report.page.places import place_values, score_tables
+from orchestrator.report.page.provenance import fold_values, origin_values
 from orchestrator.report.page.ranking import cost_values, ranking_values
+from orchestrator.report.page.slice_positions import place_values, score_tables
 from orchestrator.report.page.statistics_section import statistics_section
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.results.verdict import Verdict

@@ -114,7 +114,7 @@ def _slices(
     directory: SweepDirectory, chosen: tuple[ChosenSlice, TrialResult], index: SliceIndex
 ) -> Sequence[np.ndarray]:
     """A slice in gray, (height, width); truth and prediction, (organs, height, width)."""
-    from gitract_core.trial.out_of_fold import open_oof
+    from gitract_core.trial.held_out_prediction import open_oof
 
     one, result = chosen
     scan, place = scan_of_slice(index, one.id)

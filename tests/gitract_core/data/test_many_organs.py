@@ -271,7 +271,7 @@ def test_a_thing_that_nobody_looked_for_has_no_share(tmp_path: Path) -> None:
 def test_many_numbers_of_organs_become_three_strata() -> None:
     import pandas as pd
 
-    from gitract_core.data.contest_images import IMAGE_COLUMNS
+    from gitract_core.data.contest.images import IMAGE_COLUMNS
 
     counts = np.arange(41)
     organs = Organs(organ_names(40))

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitract_core.data.contest_images import in_order
-from gitract_core.data.mask_rows import wide_annotations
+from gitract_core.data.contest.images import in_order
+from gitract_core.data.contest.train_csv import wide_annotations
 from gitract_core.data.slices import SliceIndex
 from gitract_core.eda import Annotations, Coverage, explore
 from gitract_core.eda.counting import SliceCounts

@@ -20,7 +20,7 @@ from gitract_core.networks import (
     network_names,
     parameter_count,
 )
-from gitract_core.networks.original import cropped, mirror
+from gitract_core.networks.unet2015 import cropped, mirror
 
 ORIGINAL_WIDTHS = [64, 128, 256, 512, 1024]
 

@@ -10,8 +10,8 @@ import pytest
 
 from gitract_core.phantom import PhantomSpec, make_plan
 from gitract_core.phantom.anatomy.tissue import Tissue, signal_table
+from gitract_core.phantom.phantom_spec import generator
 from gitract_core.phantom.scan import Scan
-from gitract_core.phantom.spec import generator
 
 SLICES = 48
 

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from gitract_core.errors import DataError
 from gitract_core.phantom.anatomy.tubes import Tube, fitted
+from gitract_core.phantom.phantom_spec import PhantomSpec
 from gitract_core.phantom.planning.balance import balanced
 from gitract_core.phantom.planning.drawing import PEAK_POSITIONS, largest_remainder, make_plan
 from gitract_core.phantom.planning.peaks import with_peaks
-from gitract_core.phantom.planning.plan import (
+from gitract_core.phantom.planning.scan_plan import (
     PhantomPlan,
     ScanPlan,
     combination_counts,
     position_profile,
 )
 from gitract_core.phantom.slips import slipped
-from gitract_core.phantom.spec import PhantomSpec
 
 
 @pytest.fixture(scope="module", params=[0, 17])

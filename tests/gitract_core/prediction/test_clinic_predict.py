@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pydicom import dcmread
 
-from gitract_core.clinic.kinds import format_of, kind_of
+from gitract_core.clinic.file_kinds import format_of, kind_of
 from gitract_core.data.rle import decode
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.sources import find_sources

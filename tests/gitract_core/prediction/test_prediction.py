@@ -13,7 +13,7 @@ from gitract_core.errors import RunError
 from gitract_core.prediction.members import Members
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.trial.run import run_trial
-from orchestrator.capacity.slots import Node, Slots
+from orchestrator.capacity.trial_slots import Node, Slots
 from orchestrator.ensembles.prediction import ScanRows, choose_workers, write_predictions
 from orchestrator.execution.local.executor import LocalExecutor
 from tests.support.tiny_sweep import prepare_tiny

@@ -17,7 +17,7 @@ from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import BATCH_SLICES, InParts, batches, predict_scan
 from gitract_core.prediction.probabilities import to_bytes
 from gitract_core.spec import Candidate
-from gitract_core.trial.out_of_fold import held_out_scans, predict_held_out
+from gitract_core.trial.held_out_prediction import held_out_scans, predict_held_out
 from tests.support.tiny_training import CPU, made_up_training, spec_of
 
 SLICES = 2 * BATCH_SLICES + 5

@@ -30,7 +30,7 @@ from gitract_core.results.trial_result import (
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.early_stopping import ending, has_ended, is_better
 from gitract_core.training.loop import Training
-from gitract_core.trial.out_of_fold import open_oof
+from gitract_core.trial.held_out_prediction import open_oof
 from gitract_core.trial.run import iterate_trial
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.tiny_training import made_up_training

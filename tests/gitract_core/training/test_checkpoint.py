@@ -20,7 +20,7 @@ from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.step import TrainingStep
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import iterate_trial, run_trial
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.storage.local_folder import LocalRun

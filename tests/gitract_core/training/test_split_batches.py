@@ -21,9 +21,9 @@ from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import attempt
-from orchestrator.report.progress import SweepProgress
+from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.status import read_status
 from tests.orchestrator.execution.test_faults import same_but_for_cost
 from tests.support.faulty_sweep import half_written, jobs_of

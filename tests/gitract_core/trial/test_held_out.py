@@ -19,9 +19,9 @@ from gitract_core.prediction.members import Members, Predictor
 from gitract_core.prediction.probabilities import read_oof
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import Candidate
-from gitract_core.trial.out_of_fold import open_oof
+from gitract_core.trial.held_out_prediction import open_oof
 from gitract_core.trial.run import run_trial
-from orchestrator.ensembles.ensemble import make_ensemble
+from orchestrator.ensembles.making import make_ensemble
 from orchestrator.ensembles.selection import Method
 from orchestrator.report.paper.predictions import draw_predictions
 from orchestrator.results.leaderboard import build_leaderboard

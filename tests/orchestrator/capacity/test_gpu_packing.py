@@ -23,7 +23,7 @@ from orchestrator.capacity.gpu_packing import (
     find_packing,
     measure_packing,
 )
-from orchestrator.capacity.slots import Node, choose_slots, left_out
+from orchestrator.capacity.trial_slots import Node, choose_slots, left_out
 from tests.support.tiny_sweep import KNOBS
 
 GIB = 2**30

@@ -15,10 +15,10 @@ from gitract_core.prediction.inference import BATCH_SLICES
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.trial.cost import StepCost, shape_of
 from gitract_core.trial.run import run_trial
-from orchestrator.capacity.budget import parse_budget, write_space
 from orchestrator.capacity.measuring import Measured
-from orchestrator.capacity.plan import Outlook, fitting, fold_sizes, make_plan, makespan
-from orchestrator.capacity.slots import Node, Slots, choose_slots
+from orchestrator.capacity.sweep_plan import Outlook, fitting, fold_sizes, make_plan, makespan
+from orchestrator.capacity.time_budget import parse_budget, write_space
+from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
 from orchestrator.sweeps.preparation import SweepRequest, check, prepare, start_order
 from search_spaces import load_space
 from tests.orchestrator.cli.test_command_line import cli

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gitract_core.errors import GitractError
-from orchestrator.capacity.slots import Node, Slots, choose_slots
+from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
 
 
 def test_slots_follow_machine_and_flags() -> None:

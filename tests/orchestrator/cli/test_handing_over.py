@@ -20,9 +20,9 @@ from gitract_core.errors import RunError
 from gitract_core.prediction.members import Members, Predictor
 from gitract_core.prediction.provenance import Link, note_of, verify
 from gitract_core.trial.run import run_trial
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.ensembles.bundle import write_bundle, write_wheel
-from orchestrator.ensembles.ensemble import make_ensemble
+from orchestrator.ensembles.making import make_ensemble
 from orchestrator.ensembles.prediction import ScanRows, write_predictions
 from orchestrator.ensembles.selection import Method
 from orchestrator.execution.local.executor import LocalExecutor

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from gitract_core.spec import Candidate
-from orchestrator.report.progress import SweepProgress
+from orchestrator.report.progress_table import SweepProgress
 from orchestrator.sweeps.events import SweepEvent
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.start import Trackers

@@ -21,7 +21,7 @@ from gitract_core.metrics import COMPETITION, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.ensembles.ensemble import LARGEST_POOL, announce, make_ensemble
+from orchestrator.ensembles.making import LARGEST_POOL, announce, make_ensemble
 from orchestrator.ensembles.selection import (
     CrossFit,
     Method,
@@ -100,7 +100,7 @@ def meters(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Meter]]:
         made.append(Meter(*given, **named))
         return made[-1]
 
-    monkeypatch.setattr("orchestrator.ensembles.ensemble.OofMeter", make)
+    monkeypatch.setattr("orchestrator.ensembles.making.OofMeter", make)
     yield made
     Meter.bonus = 0.0
 
@@ -208,7 +208,7 @@ def test_as_many_candidates_as_the_pool_holds_take_part(
         pools.append(len(pool))
         raise StopError
 
-    monkeypatch.setattr("orchestrator.ensembles.ensemble.OofMeter", meter)
+    monkeypatch.setattr("orchestrator.ensembles.making.OofMeter", meter)
     run, board = run_of(tmp_path, LARGEST_POOL + 2)
     for method in (Method(2), Method(LARGEST_POOL + 1), Method(30, "greedy")):
         with pytest.raises(StopError):

@@ -18,7 +18,7 @@ from gitract_core.organs import CONTEST
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import native_masks
 from gitract_core.trial.run import run_trial
-from orchestrator.ensembles.ensemble import announce, make_ensemble
+from orchestrator.ensembles.making import announce, make_ensemble
 from orchestrator.ensembles.selection import (
     Method,
     choose_rules,

@@ -18,7 +18,7 @@ import pytest
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files.atomic import read_json
 from gitract_core.spec import TrialSpec
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Executor, Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.storage.local_folder import LocalRun

@@ -23,11 +23,11 @@ from gitract_core.errors import DataError, RunError, TrialError
 from gitract_core.files.atomic import read_json
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
-from gitract_core.trial.out_of_fold import open_oof
+from gitract_core.trial.held_out_prediction import open_oof
 from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.execution.executor import TrialEvent, attempt
 from orchestrator.execution.local.executor import LocalExecutor
-from orchestrator.report.progress import SweepProgress
+from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
 from orchestrator.sweeps.run_lock import is_locked
@@ -178,7 +178,8 @@ def test_image_damaged_after_the_cache_was_built(own_tiny: Path, tmp_path: Path)
     image.write_bytes(content[:start] + bytes(40) + content[start + 40 :])
     for spec in sweep.specs:
         run_trial(spec, sweep.data, sweep.directory.trial(spec).directory)
-    from orchestrator.cli import predicting, running
+    from orchestrator.cli import predict as predicting
+    from orchestrator.cli import sweep as running
     from orchestrator.cli.app import app
 
     assert predicting.ensemble

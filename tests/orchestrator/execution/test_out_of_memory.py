@@ -12,11 +12,11 @@ from rich.console import Console
 
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.run import run_trial
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent, attempt
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.execution.out_of_memory import ToRunAlone
-from orchestrator.report.progress import SweepProgress
+from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.status import read_status
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
@@ -115,7 +115,7 @@ def test_memory_ladder_in_local_processes(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    monkeypatch.setattr("orchestrator.execution.local.crew.gpu_memory_sizes", lambda: [1, 1])
+    monkeypatch.setattr("orchestrator.execution.local.worker_pool.gpu_memory_sizes", lambda: [1, 1])
     sweep, data = sweep_beyond_memory(tiny, tmp_path)
     events: list[TrialEvent] = []
     LocalExecutor().run(jobs_of(sweep, data), events.append)
@@ -130,7 +130,7 @@ def test_the_only_gpu_is_emptied_and_filled_again(
 ) -> None:
     """Also by the next command, which knows from the trial's files that it has to be alone."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("orchestrator.execution.local.crew.gpu_memory_sizes", lambda: [1])
+    monkeypatch.setattr("orchestrator.execution.local.worker_pool.gpu_memory_sizes", lambda: [1])
     sweep, data = sweep_beyond_memory(tiny, tmp_path)
     light, medium, *more, _ = sweep.pending
     heavy = next(s for s in sweep.pending if size_of(sweep, s.key) == HEAVY)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.execution.trial_output import captured, shorten
-from orchestrator.report.progress import SweepProgress
+from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.status import read_status
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.trial_log import NAME, last_lines

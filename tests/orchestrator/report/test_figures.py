@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gitract_core.data.cache import cache_directory
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.cli import judging, picturing  # noqa: F401 (fill the app)
 from orchestrator.cli.app import app
 from orchestrator.execution.executor import Jobs

@@ -30,10 +30,10 @@ from orchestrator.report.page import (
     page_within_budget,
     render_page,
 )
+from orchestrator.report.page.contact_sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.page.curves import MOST_EPOCHS, curve_values
 from orchestrator.report.page.gallery import scan_scores
 from orchestrator.report.page.gathering import ensemble_values
-from orchestrator.report.page.sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.support.tiny_report import HOSTILE, RUN_NAME, Page, sweep_three, values_of

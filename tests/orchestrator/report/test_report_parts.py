@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from orchestrator.report.page.cases import complement
+from orchestrator.report.page.contact_sheets import MOST_PX, ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.page.gallery import choose_scans, choose_slices
-from orchestrator.report.page.places import scan_tenths
 from orchestrator.report.page.ranking import pareto_front
-from orchestrator.report.page.sheets import MOST_PX, ScanSheet, outline_paths, sheet_uris
+from orchestrator.report.page.slice_positions import scan_tenths
 
 
 def test_tenths_of_long_and_short_scans() -> None:

@@ -15,7 +15,7 @@ from gitract_core.metrics import COMPETITION
 from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.ensembles.ensemble import Announcement
+from orchestrator.ensembles.making import Announcement
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.results.verdict import case_sums, judge
 

@@ -13,7 +13,7 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError, RunError
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.trial.run import run_trial
-from orchestrator.ensembles.ensemble import make_ensemble
+from orchestrator.ensembles.making import make_ensemble
 from orchestrator.ensembles.selection import Method
 from orchestrator.out_of_fold.masks import OofAverage
 from orchestrator.report import table_rows, write_markdown

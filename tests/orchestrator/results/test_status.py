@@ -194,7 +194,8 @@ def test_what_is_read_while_a_trial_writes_only_ever_goes_forward(sweep: Prepare
 def test_the_view_fits_a_terminal_and_says_what_to_do(
     sweep: PreparedSweep, files: dict[tuple[str, int], TrialFiles], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.cli import running, watching
+    from orchestrator.cli import status as watching
+    from orchestrator.cli import sweep as running
     from orchestrator.cli.app import app
 
     assert all((running.sweep, watching.status))  # fills the app
@@ -215,7 +216,8 @@ def test_the_view_fits_a_terminal_and_says_what_to_do(
 def test_many_folds_are_shown_whole_whatever_the_width_is(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.cli import running, watching
+    from orchestrator.cli import status as watching
+    from orchestrator.cli import sweep as running
     from orchestrator.cli.app import app
 
     assert all((running.sweep, watching.status))  # fills the app

@@ -10,7 +10,7 @@ import pytest
 
 from gitract_core.errors import GitractError, SpaceError
 from gitract_core.spec import Candidate
-from orchestrator.capacity.budget import parse_budget
+from orchestrator.capacity.time_budget import parse_budget
 from orchestrator.steering.tpe import Outcome, propose
 from search_spaces.search import Search
 

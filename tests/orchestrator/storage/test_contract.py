@@ -12,7 +12,7 @@ import pytest
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.trial.run import run_trial
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, attempt
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.storage.opening import existing_run, storage_at

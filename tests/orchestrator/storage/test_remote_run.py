@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gitract_core.errors import RunError
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, attempt
 from orchestrator.execution.out_of_memory import ToRunAlone
 from orchestrator.results.status import read_status

@@ -16,7 +16,7 @@ from orchestrator.cli.app import app
 from orchestrator.cli.screen import console, print_json
 
 if TYPE_CHECKING:
-    from orchestrator.capacity.plan import Plan
+    from orchestrator.capacity.sweep_plan import Plan
 
 BudgetText = Annotated[
     str | None, typer.Option("--budget", help="Time there is, 6h or 90m: plan what fits it.")
@@ -65,7 +65,7 @@ def _show(plan: Plan, *, race: bool) -> None:
 
 
 def _lines(plan: Plan, *, race: bool) -> Iterator[tuple[str, str]]:
-    from orchestrator.report.progress import format_seconds
+    from orchestrator.report.progress_table import format_seconds
 
     times = f"{plan.repeats} x " if plan.repeats > 1 else ""
     work = f"{times}{plan.folds} folds for each of {len(plan.candidates)} candidates"

@@ -17,7 +17,7 @@ from gitract_core.errors import GitractError
 from gitract_core.processors import usable_processors
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.trial.reuse import epochs_ready
-from orchestrator.capacity.slots import Slots
+from orchestrator.capacity.trial_slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, reusing, start_order
 

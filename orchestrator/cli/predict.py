@@ -13,13 +13,13 @@ from orchestrator.cli.app import app
 from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from gitract_core.clinic.kinds import Kind
+    from gitract_core.clinic.file_kinds import Kind
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
     from gitract_core.prediction.submission import Fault
-    from orchestrator.ensembles.ensemble import Ensemble
+    from orchestrator.ensembles.making import Ensemble
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 FileFormat = Literal["nifti", "rtstruct"]
@@ -114,7 +114,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
-    from gitract_core.clinic.kinds import format_of, kind_of
+    from gitract_core.clinic.file_kinds import format_of, kind_of
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.prediction.members import Members, manifest_path

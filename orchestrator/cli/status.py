@@ -81,7 +81,7 @@ def _table(found: RunStatus) -> Table:
 def _cell(trial: TrialStatus) -> Text:
     from rich.text import Text
 
-    from orchestrator.report.progress import format_seconds
+    from orchestrator.report.progress_table import format_seconds
 
     text: str = trial.state
     if trial.state == "finished":
@@ -99,7 +99,7 @@ def _cell(trial: TrialStatus) -> Text:
 
 
 def _summary(found: RunStatus) -> list[str]:
-    from orchestrator.report.progress import format_seconds
+    from orchestrator.report.progress_table import format_seconds
 
     counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
     left = found.seconds_left
