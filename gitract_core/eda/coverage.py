@@ -37,8 +37,8 @@ class Coverage:
         areas_px: of each organ in each slice, int64 (slices, organs).
         sets: the organs of each combination that overlaps, boolean (combinations, organs).
         slices: the slice of each stretch, int64 (stretches,).
-        combinations: the row of ``sets`` that it belongs to, likewise.
-        lengths_px: its pixels, likewise.
+        combinations: the row of ``sets`` of each stretch, int64 (stretches,).
+        lengths_px: pixels of each stretch, int64 (stretches,).
     """
 
     organs: Organs

@@ -31,7 +31,7 @@ class PositionProfile:
         peak_slice: the first slice number of the greatest count.
         peak_scans: that count.
         first_median: over scans, the number of the first such slice.
-        last_median: likewise, the last.
+        last_median: over scans, the number of the last such slice.
         slices_per_scan: over scans that have such a slice.
     """
 
@@ -50,8 +50,8 @@ class Gap:
     """An organ that is missing between two slices of a scan that hold it.
 
     Attributes:
-        scan: its name.
-        organ: likewise.
+        scan: name of the scan.
+        organ: name of the organ.
         slices: numbers of the slices in between that lack it.
     """
 

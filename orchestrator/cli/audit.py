@@ -1,4 +1,4 @@
-"""The command that doubts the annotation: audit."""
+"""The command ``audit``: annotations that may be wrong."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ def new_figure(
 
     Args:
         rows: of panels.
-        columns: likewise.
+        columns: of panels.
         width: of one panel, inches.
-        height: likewise.
+        height: of one panel, inches.
 
     Returns:
         The figure, and its axes row by row.

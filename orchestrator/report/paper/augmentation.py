@@ -41,7 +41,7 @@ class Augmented:
     Attributes:
         title: the kind and its strength.
         image: uint8 (side, side).
-        gridded: likewise, of the slice with a regular grid drawn into it.
+        gridded: uint8 (side, side), the slice with a regular grid drawn into it.
         masks: boolean (organs, side, side), bent as the image.
     """
 
