@@ -235,17 +235,6 @@ def _end(status: int) -> NoReturn:
 def _load() -> None:
     """What commands and workers load; it starts no threads that a fork would miss."""
 
-    import orchestrator.capacity.measuring
-    import orchestrator.cli.app
-    import orchestrator.ensembles.making
-    import orchestrator.execution.local.executor
-    import orchestrator.report.page
-    import orchestrator.results.verdict
-    import orchestrator.sweeps.preparation
-    import orchestrator.tracking.tensorboard
-
-    orchestrator.cli.app.fill()
-
 
 def _sit(door: socket.socket) -> types.CodeType:
     while True:
