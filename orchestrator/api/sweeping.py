@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOptions
-from orchestrator.report.progress_table import SweepProgress, progress_bar
+from orchestrator.api.progress_bar import progress_bar
+from orchestrator.report.progress_table import SweepProgress
 from orchestrator.sweeps.events import Listener, SweepEvent
 
 if TYPE_CHECKING:

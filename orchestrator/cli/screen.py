@@ -33,7 +33,7 @@ def print_json(value: object) -> None:
 
 def progress_bar(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """A bar on stderr for work counted as (done, total); silent without a terminal."""
-    from orchestrator.report.progress_table import progress_bar as bar
+    from orchestrator.api.progress_bar import progress_bar as bar
 
     return bar(console(stderr=True), what)
 

@@ -121,7 +121,7 @@ def write_wheel(directory: Path) -> Path:
 
 
 def _package_files(package: str) -> list[tuple[str, bytes]]:
-    root = Path(__file__).resolve().parent.parent / package
+    root = Path(__file__).resolve().parents[2] / package
     paths = sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return [(str(p.relative_to(root.parent)), p.read_bytes()) for p in paths]
 

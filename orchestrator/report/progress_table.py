@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -220,16 +218,6 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
     if cell.epochs:
         return Text(f"{alone}{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
     return Text(alone or "-", style="dim")
-
-
-@contextmanager
-def progress_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work counted as (done, total); without a terminal it draws nothing."""
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    drawn = console.is_terminal or console.is_jupyter
-    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def format_seconds(seconds: float) -> str:

@@ -119,7 +119,15 @@ def test_named_options_exist() -> None:
     sweep = importlib.import_module("orchestrator.cli.sweep").sweep
     known = {f"--{name.replace('_', '-')}" for name in sweep.__annotations__}
     known |= {"--dashboard-host", "--num-gpus"}  # ray start
-    known |= {"--build-arg", "--signal", "--requeue", "--exclusive", "--partition", "--account"}
+    known |= {
+        "--build-arg",
+        "--signal",
+        "--requeue",
+        "--exclusive",
+        "--partition",
+        "--account",
+        "--cpus-per-task",
+    }
     prose = re.sub(r"```.*?```", "", PAGE.read_text(), flags=re.DOTALL)
     assert set(re.findall(r"--[a-z][a-z-]*", prose)) <= known
 

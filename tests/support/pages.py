@@ -22,7 +22,10 @@ OF_OTHERS = {  # options that a page names alone, and whose they are
     "--dashboard-host": "ray start",
     "--keep": "python -m tests.fuzz",
     "--ray": "python -m tests.soak",
-    **dict.fromkeys(("--partition", "--account", "--signal", "--requeue", "--exclusive"), "sbatch"),
+    **dict.fromkeys(
+        ("--partition", "--account", "--signal", "--requeue", "--exclusive", "--cpus-per-task"),
+        "sbatch",
+    ),
 }
 
 

@@ -213,9 +213,9 @@ def test_a_number_is_set_as_a_space_writes_it(swept: Path, tiny: Path) -> None:
 
 def test_ctrl_c_while_a_run_is_stored_is_one_line(tmp_path: Path) -> None:
     code = (
-        "import sys; from orchestrator.cli import app, main\n"
+        "import sys; from orchestrator.cli import main, screen\n"
         "def interrupted(): raise KeyboardInterrupt\n"
-        "app._AT_END.callback(interrupted); sys.argv[1:] = ['doctor']; main()"
+        "screen.AT_END.callback(interrupted); sys.argv[1:] = ['doctor']; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -17,8 +17,7 @@ from gitract_core.data.cache import cache_directory
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate
 from orchestrator.capacity.trial_slots import Slots
-from orchestrator.cli import judging, picturing  # noqa: F401 (fill the app)
-from orchestrator.cli.app import app
+from orchestrator.cli.main import app
 from orchestrator.execution.executor import Jobs
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.report.paper.augmentation import augmented_slices, with_grid

@@ -22,8 +22,7 @@ from typer.testing import CliRunner
 from gitract_core.files.atomic import write_json
 from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import read_history, write_history
-from orchestrator.cli import judging  # noqa: F401 (fill the app)
-from orchestrator.cli.app import app
+from orchestrator.cli.main import app
 from orchestrator.report.page import (
     BUDGET_BYTES,
     embedded_json,
