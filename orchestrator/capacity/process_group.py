@@ -30,6 +30,12 @@ class ProcessGroup:
         self._pool = ProcessPoolExecutor(count, _PROCESSES, _enter, (barrier,))
 
     def __enter__(self) -> ProcessGroup:
+        """Start all processes, and wait until each of them runs.
+
+        The pool starts a process with each task, and notices the death of those alone that had
+        started when it last woke: one that died at once would leave the others waiting.
+        """
+        wait([self._pool.submit(meet) for _ in range(self.count)])
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -161,7 +161,7 @@ def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count:
 def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
-    epochs = ("--set", "training.epochs=25", "--set", "loss=bce", "--cpus-per-trial", "1")
+    epochs = ("--set", "training.epochs=40", "--set", "loss=bce", "--cpus-per-trial", "1")
     whole = run(*sweep(tiny, tmp_path, *epochs, out="s3://bucket/runs/whole"))
     assert whole.returncode == 0, whole.stderr
     begun = started_sweep(sweep(tiny, tmp_path, *epochs), tmp_path / "first")
