@@ -70,6 +70,3 @@ def _color(place: int) -> str:
 
 CONTEST = Organs(("large_bowel", "small_bowel", "stomach"))
 """In the order of the rows of the contest's ``train.csv``."""
-
-ORGANS = CONTEST.names  # until every user takes its organs from the data set
-N_ORGANS = len(CONTEST)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from tests.bad_input.refusing import Ended, refused, run_cli
 from tests.bad_input.test_data_folder import BAD_MASKS
 from tests.bad_input.test_run_files import DAMAGED
@@ -112,7 +112,7 @@ def test_sizes(tables: Path, damage: str) -> None:
 def test_a_scan_that_claims_a_terabyte(tables: Path) -> None:
     """Every slice is of an admissible size; all together are not."""
     ids = [f"case1_day0_slice_{n:04d}" for n in range(1, 5000)]
-    both = [(name, organ) for name in ids for organ in ORGANS]
+    both = [(name, organ) for name in ids for organ in CONTEST.names]
     rows = "".join(f"{name},{organ},,4096,4096\n" for name, organ in both)
     (tables / "truth.csv").write_text(f"id,class,segmentation,height,width\n{rows}")
     rows = "".join(f"{name},{organ},\n" for name, organ in both)

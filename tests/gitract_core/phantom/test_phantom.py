@@ -18,7 +18,7 @@ import gitract_core.phantom.writing as writing
 from gitract_core.data.rle import encode
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.phantom import PhantomSpec, write_phantom, write_phantom_of
 
 NAME = re.compile(r"slice_(\d{4})_(\d+)_(\d+)_(\d\.\d\d)_(\d\.\d\d)\.png")
@@ -85,7 +85,7 @@ def test_three_rows_a_slice_in_the_contests_order(phantom: Path) -> None:
     with (phantom / "train.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["id", "class", "segmentation"]
-    assert [r[1] for r in rows[1:7]] == [*ORGANS, *ORGANS]
+    assert [r[1] for r in rows[1:7]] == [*CONTEST.names, *CONTEST.names]
     assert len(rows) - 1 == 3 * len(images(phantom / "train"))
 
 
@@ -93,7 +93,7 @@ def test_texts_are_exactly_their_masks(phantom: Path, masks: dict[str, np.ndarra
     with (phantom / "train.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             scan, number = row["id"].rsplit("_slice_", 1)
-            mask = masks[scan][ORGANS.index(row["class"]), int(number) - 1]
+            mask = masks[scan][CONTEST.names.index(row["class"]), int(number) - 1]
             assert encode(mask) == row["segmentation"]
 
 
@@ -246,10 +246,10 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("organ", ORGANS)
+@pytest.mark.parametrize("organ", CONTEST.names)
 def test_shapes_are_like_real_ones(organ: str, masks: dict[str, np.ndarray]) -> None:
     area, components, (y, x) = REAL[organ]
-    found = [s for m in masks.values() for s in m[ORGANS.index(organ)] if s.any()]
+    found = [s for m in masks.values() for s in m[CONTEST.names.index(organ)] if s.any()]
     assert np.median([s.sum() for s in found]) == pytest.approx(area, rel=0.4)
     counts = [ndimage.label(s, np.ones((3, 3)))[1] for s in found]
     assert np.mean(counts) == pytest.approx(components, rel=0.3)

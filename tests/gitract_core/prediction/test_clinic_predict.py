@@ -17,7 +17,7 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.data.sources import find_sources
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError, RunError
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.prediction.clinical import check_folder
 from gitract_core.trial.run import run_trial
 from tests.orchestrator.cli.test_command_line import cli
@@ -48,7 +48,7 @@ def expected(tiny: Path, trial: Path) -> np.ndarray:
     out = trial.parent.parent / "case7.csv"
     cli(trial, "predict", trial, "--images", tiny / "train" / "case7", "--out", out)
     rows = pd.read_csv(out, keep_default_na=False).groupby("class", sort=False)["predicted"]
-    masks = np.array([[decode(t, 36, 36) for t in rows.get_group(o)] for o in ORGANS])
+    masks = np.array([[decode(t, 36, 36) for t in rows.get_group(o)] for o in CONTEST.names])
     assert masks.any()
     return masks
 
@@ -58,7 +58,7 @@ def images_of(tiny: Path) -> np.ndarray:
 
 
 def written(folder: Path, name: str) -> list[nib.Nifti1Image]:
-    return [nib.load(folder / f"{name}_{organ}.nii.gz") for organ in ORGANS]
+    return [nib.load(folder / f"{name}_{organ}.nii.gz") for organ in CONTEST.names]
 
 
 def test_nifti_gives_the_masks_of_the_contest_way(

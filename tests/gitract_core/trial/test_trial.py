@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from gitract_core.errors import RunError, TrialError
 from gitract_core.metrics import competition_score
-from gitract_core.organs import ORGANS
+from gitract_core.organs import CONTEST
 from gitract_core.prediction.probabilities import read_oof
 from gitract_core.results.trial_result import (
     EpochRecord,
@@ -94,7 +94,7 @@ def test_result_is_the_score_of_the_written_predictions(tiny: Path, tmp_path: Pa
     for scan, slices in held_out.groupby("scan"):
         probabilities = read_oof(TrialFiles(tmp_path / "trial").oof, str(scan))
         for place, row in enumerate(slices.to_dict("records")):
-            for channel, organ in enumerate(ORGANS):
+            for channel, organ in enumerate(CONTEST.names):
                 mask = _enlarged(probabilities[channel, place], row["height"], row["width"])
                 rows.append((row["id"], organ, slow_encode(mask)))
                 truth.append((row["id"], organ, row[organ], row["height"], row["width"]))
