@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from gitract_core.data.cache import mask_bits, native_images, network_images, organs_in_bits
 from gitract_core.data.volumes import scan_masks
@@ -32,7 +30,6 @@ from gitract_core.device import (
 )
 from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
 from gitract_core.metrics import score_scan
-from gitract_core.networks import build_network
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
@@ -46,14 +43,11 @@ from gitract_core.training.loop import FoldSlices, Training
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gitract_core.knobs import NetworkKnobs
-
 _ENOUGH_SECONDS = 1.0  # of measuring a shape, if three rounds fit
 _ROUNDS = (1, 7)  # fewest and most
 _STEPS = 4  # training steps a round, where they are quick
 _STEPS_A_VALIDATION_BATCH = 8  # as in an epoch of five folds with the usual batches
 _SAFE_RATE = 1e-6  # a measurement must not diverge
-_ANY_ORGANS = 3  # their number hardly changes what a network costs beside others
 _SOFT_EDGE = 0.03  # of the side: how blurred the borders of typical probabilities are
 
 
@@ -142,26 +136,6 @@ def shape_of(candidate: Candidate) -> Candidate:
         ),
         postprocess=PostprocessKnobs(),
     )
-
-
-def relative_cost(candidate: Candidate) -> float:
-    """How long a candidate trains beside others, without running it: operations times epochs.
-
-    Counts the forward pass of one slice on tensors without memory; all candidates see the same
-    slices, and the backward pass costs twice the forward pass everywhere.
-    """
-    knobs = candidate.input
-    operations = _operations(candidate.network, knobs.planes, knobs.size)
-    return float(operations) * candidate.training.epochs
-
-
-@lru_cache(maxsize=1024)
-def _operations(network: NetworkKnobs, planes: int, size: int) -> int:
-    with torch.device("meta"), torch.no_grad():
-        built = build_network(network, planes, _ANY_ORGANS).eval()
-        with FlopCounterMode(display=False) as counter:
-            built(torch.empty(1, planes, size, size))
-    return int(counter.get_total_flops())
 
 
 def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> StepCost:

@@ -21,8 +21,8 @@ from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
-from gitract_core.trial.cost import relative_cost
 from gitract_core.trial.data import TrialData
+from gitract_core.trial.relative_cost import relative_cost
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces import SearchSpace

@@ -13,14 +13,8 @@ from gitract_core.device import Runtime
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
-from gitract_core.trial.cost import (
-    SampleScan,
-    StepCost,
-    measure_scoring,
-    measure_step,
-    relative_cost,
-    shape_of,
-)
+from gitract_core.trial.cost import SampleScan, StepCost, measure_scoring, measure_step, shape_of
+from gitract_core.trial.relative_cost import relative_cost
 from orchestrator.capacity import measuring
 from tests.support.tiny_sweep import KNOBS
 
