@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -65,12 +66,12 @@ class SweepProgress:
         self.live = Live(get_renderable=self._table, console=console, refresh_per_second=4)
 
     def __enter__(self) -> SweepProgress:
-        if self.console.is_terminal:
+        if can_redraw(self.console):
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
+        if can_redraw(self.console):
             self.live.stop()
 
     def __call__(self, event: SweepEvent) -> None:
@@ -91,7 +92,7 @@ class SweepProgress:
         cell.alone = cell.alone or event.fault == "memory_shared"
         if event.kind == "failed":
             cell.failed = "diverged" if event.fault == "diverged" else "failed"
-        if event.kind in ("error", "failed") or not self.console.is_terminal:
+        if event.kind in ("error", "failed") or not can_redraw(self.console):
             self._print_line(event, spec)
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
@@ -112,7 +113,7 @@ class SweepProgress:
         self.specs = every
         for spec in specs:
             self._read_score(spec)
-        if not self.console.is_terminal:
+        if not can_redraw(self.console):
             number, label = len(self.labels), self.labels[specs[0].candidate]
             self.console.print(Text(f"candidate {number} proposed: {label}"), soft_wrap=True)
 
@@ -218,6 +219,13 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
     if cell.epochs:
         return Text(f"{alone}{cell.epochs}/{_epochs(spec)} {cell.dice:.2f}", style="yellow")
     return Text(alone or "-", style="dim")
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether what was drawn can be drawn again in its place: a terminal, or a notebook's widgets."""
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return console.is_terminal
 
 
 def format_seconds(seconds: float) -> str:
