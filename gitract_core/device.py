@@ -1,4 +1,4 @@
-"""The one seam between training and the device it runs on; every CUDA call stands here."""
+"""The device that training runs on: every CUDA call is in this module."""
 
 from __future__ import annotations
 

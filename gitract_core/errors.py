@@ -1,4 +1,4 @@
-"""Everything this project raises on purpose.
+"""The exceptions of this project.
 
 ::
 

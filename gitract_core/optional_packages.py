@@ -1,4 +1,4 @@
-"""Packages that only some commands need: asked for before anything is begun."""
+"""Optional packages: a command checks for them before it starts any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far long work is, for whoever wants to know; the core itself shows nothing."""
+"""The type of progress callbacks; the core itself prints nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried: a candidate is one setting of every knob, a trial is a candidate on a fold.
+"""Candidates and trials: a candidate is one setting of every knob, a trial one candidate on a fold.
 
 Knobs are the fields of ``gitract_core.knobs`` and nothing else; a search space is checked against
 them, a leaderboard is labelled by them, and a trial's key is a hash of them.

@@ -35,7 +35,7 @@ def slice_states(drawn: np.ndarray, known: np.ndarray | None) -> np.ndarray:
 def state_of_scan(states: np.ndarray) -> np.ndarray:
     """States of a scan's organs from those of its slices, uint8 (organs,).
 
-    Drawn where a slice is, empty where all slices are, unknown otherwise.
+    Drawn if any slice is drawn, empty if all slices are empty, else unknown.
 
     >>> state_of_scan(np.array([[2, 1, 1, 0], [0, 1, 0, 0]], np.uint8)).tolist()
     [2, 1, 0, 0]

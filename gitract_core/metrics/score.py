@@ -209,4 +209,4 @@ SCAN_DICE = Mean(
 """Dice of the whole volume of an organ: a scan counts once, however many slices it has."""
 
 COMPETITION = Mixture((SLICE_DICE, HAUSDORFF_SCORE), (0.4, 0.6))
-"""The contest's: every ranking of this project uses it unless it is told otherwise."""
+"""The contest's: every ranking of this project uses it by default."""

@@ -42,7 +42,7 @@ class UNetPlusPlus(nn.Module):
 
     Attributes:
         auxiliary_logits: after a forward pass in training mode, the logits of the shallower heads,
-            each of the shape of the answer; empty otherwise.
+            each of the shape of the output; else empty.
 
     Raises:
         SpaceError: fewer than two widths, or one below 1.

@@ -1,4 +1,4 @@
-"""The score that an ensemble announces: what is read of its ``oof_score.json``."""
+"""Reads an ensemble's announced score from its ``oof_score.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans to masks to files, scan by scan, with a list of what was made.
+"""Predicts clinical scans into NIfTI or RTSTRUCT files, scan by scan, and lists the files.
 
 All scans are read before the first is predicted, and once more when it is their turn: reading
 takes little beside networks, and one bad scan among many is found before anything is written.

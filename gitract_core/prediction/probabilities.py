@@ -1,4 +1,4 @@
-"""Out-of-fold probabilities: what a trial said of the slices it did not learn from.
+"""Out-of-fold probabilities of a trial: writing and reading ``oof.npz``.
 
 One compressed array a scan, uint8 (organs, slices, size, size), at network size; 255 is
 probability 1. Probabilities under 2 % are stored as 0: they are most of the volume, and averaged

@@ -1,4 +1,4 @@
-"""Where a submission comes from: a note beside it, and the check of that note.
+"""The provenance of a submission: a note beside it, and the check of that note.
 
 ``submission.provenance.json`` names the bytes of the submission, of the manifest and of every
 member's weights by SHA-256, and the images by the content hash of their index. ``verify`` follows

@@ -1,4 +1,4 @@
-"""A training's state in a file: after each epoch, and inside one when it has been a while.
+"""Checkpoints: the state of a training, saved after each epoch and, every few minutes, inside one.
 
 What is saved is all that decides how the training goes on: weights, optimizer, the state of its
 random numbers, history and early stopping, and inside an epoch the order of slices, the place in

@@ -1,4 +1,4 @@
-"""When a training ends, and which epoch's weights it keeps: told from its history alone.
+"""When a training ends, and which epoch's weights it keeps, from its history alone.
 
 ``Training`` asks after each epoch; ``reuse`` asks of a finished training's history whether another
 number of epochs, or another patience, would have ended it alike.

@@ -178,7 +178,7 @@ class Training:
         return record
 
     def prepare(self) -> None:
-        """Capture the step, if that is asked for and not done; ``run_epoch`` does it otherwise."""
+        """Capture the step now if capture is on; without this call ``run_epoch`` does it."""
         size = self.candidate.optimizer.batch_size
         if not self.step.to_be_captured or len(self.data.training) < size:
             return

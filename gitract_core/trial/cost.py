@@ -1,4 +1,4 @@
-"""What training costs, measured in seconds instead of guessed: a few steps at the real shapes.
+"""Measures what training costs in seconds: a few steps at the real shapes.
 
 A *shape* is a candidate without the knobs that cost nothing (learning rate, epochs, patience,
 post-processing): candidates of one shape are measured once. The measured code is the training loop

@@ -24,7 +24,7 @@ class TrialData:
         plan: the folds.
         exclude: scans left out.
         source: gives the cache to a node that does not see the folder.
-        repeats: the folds again, parted otherwise, for repeated cross-validation.
+        repeats: further fold plans, for repeated cross-validation.
         gray: name of the gray scaling of the images.
     """
 

@@ -1,4 +1,4 @@
-"""What this machine has, and what to do about what is missing."""
+"""Checks of this machine, each with a remedy for what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of a machine's GPUs as their driver tells it, to a process that was given none."""
+"""The memory of a machine's GPUs, asked from the driver by a process that has no GPU itself."""
 
 from __future__ import annotations
 

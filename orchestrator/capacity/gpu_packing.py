@@ -1,4 +1,4 @@
-"""How many trials a GPU does best with, measured: ``--trials-per-gpu auto``.
+"""Measures how many trials share a GPU best: ``--trials-per-gpu auto``.
 
 A trial alone leaves a GPU idle between its small kernels; too many trials wait for each other or
 for memory. Two things are measured on a GPU of the sweep, in processes as the trials' own: the

@@ -1,4 +1,4 @@
-"""Measuring what trials cost where they will run, side by side as during the sweep.
+"""Measures what trials cost on the machine where they will run, side by side as in the sweep.
 
 As many processes as trials will share a machine measure the same shapes at the same time, with
 the threads that a trial will have: caches, memory and a GPU are then shared as they will be.

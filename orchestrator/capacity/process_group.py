@@ -1,4 +1,4 @@
-"""Processes that do the same work at the same moment, as trials that share a machine do."""
+"""A pool of processes that start their work at the same moment, with a barrier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep will take: time, memory and disk, from measured steps, and what fits a budget.
+"""The plan of a sweep: time, memory and disk from measured steps, and the part that fits a budget.
 
 The time is that of the most epochs; early stopping may end trials sooner, at the earliest after
 ``patience`` epochs without a better value. Racing is not foreseen: it can only save.

@@ -1,4 +1,4 @@
-"""A budget of time, and the search space of what fits it."""
+"""Parses a budget of time, and writes the search space of the candidates that fit it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many trials run at once on a node, and what each of them holds."""
+"""Slots: how many trials run at once on a node, and the processors and GPUs of each."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def choose_slots(
     measured_packing: int | None = None,
     trial_bytes: int = 0,
 ) -> Slots:
-    """The default packing, unless flags say otherwise.
+    """The default packing, unless options say something else.
 
     With GPUs, several trials share each: as many as measuring found best (``measured_packing``) or,
     without one, as memory holds, eight at most; and no more than spread the trials over all GPUs

@@ -1,4 +1,4 @@
-"""Ensembles: candidates' fold models together, announced by what such a choice earns elsewhere."""
+"""Makes an ensemble of fold models and its score on patients that took no part in the choice."""
 
 from __future__ import annotations
 

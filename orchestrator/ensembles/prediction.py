@@ -1,4 +1,4 @@
-"""New scans through an ensemble: each scan in one of an executor's processes, rows as they come."""
+"""Predicts new scans with an ensemble in an executor's processes, one scan at a time each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an ensemble is chosen, and what choosing earns.
+"""Selects members, weights and rules of an ensemble, and cross-fits the score of the selection.
 
 A *recipe* is an average of candidates (a bag) and one rule an organ. Choosing one looks at scores,
 so its score on the same cases is too high. ``cross_fit`` repeats the whole choice for each fold on

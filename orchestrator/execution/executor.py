@@ -1,4 +1,4 @@
-"""The seam between what is to be run and what runs it.
+"""The executor protocol: trials in, events out, whatever runs them.
 
 An executor gets one explicit list of jobs and calls back with events; truth is in the trials'
 files. ``local_executor`` uses worker processes of this machine, ``ray_executor`` a cluster. Both
@@ -83,7 +83,7 @@ class TrialEvent:
         record: an epoch's, or None.
         message: one line on an error.
         detail: its traceback.
-        may_pass: whether another attempt could end otherwise.
+        may_pass: whether another attempt could end differently.
         fault: what kind of error, for machines; ``failure.json`` holds it as ``kind``:
             ``diverged``: the loss is no longer finite;
             ``refused``: something given to us is wrong, or another process runs the trial;

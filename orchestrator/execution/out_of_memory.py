@@ -1,4 +1,4 @@
-"""Trials that ran out of memory beside others on a GPU: they run again alone on a whole one.
+"""A trial that ran out of memory beside others on a GPU runs again alone on a whole GPU.
 
 Neighbors may have been the cause, and a batch in one piece is the training that was asked for. Only
 a trial that is alone and still does not fit has its batches split (``gitract_core.training.loop``).

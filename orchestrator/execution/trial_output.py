@@ -1,4 +1,4 @@
-"""What a trial's process prints, kept beside the trial's other files.
+"""Writes what a trial's process prints to the trial's log.
 
 ``RUN/trials/<key>/trial.log`` gets everything that the process writes to its standard output and
 error while an attempt runs: prints, warnings, tracebacks, and what native libraries and the fault

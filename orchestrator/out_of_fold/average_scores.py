@@ -1,4 +1,4 @@
-"""Scores of any average of candidates under any rule, each measured once, scan by scan.
+"""Scores of weighted averages of candidates under post-processing rules, each measured once.
 
 A *bag* says how often each candidate takes part in an average. One pass over the scans measures all
 bags and rules that are asked for together, so memory holds one scan at a time; sums by case are

@@ -1,4 +1,4 @@
-"""What candidates said out of fold, scan by scan, beside the annotation."""
+"""Out-of-fold probabilities of candidates, scan by scan, beside the annotation."""
 
 from __future__ import annotations
 

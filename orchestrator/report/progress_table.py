@@ -222,7 +222,7 @@ def _text(cell: _Cell, spec: TrialSpec) -> Text:
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether what was drawn can be drawn again in its place: a terminal, or a notebook's widgets."""
+    """Whether a drawing can be replaced: in a terminal, or in a notebook with ipywidgets."""
     if console.is_jupyter:
         return find_spec("ipywidgets") is not None
     return console.is_terminal

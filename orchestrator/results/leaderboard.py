@@ -1,4 +1,4 @@
-"""The ranked table: candidates by their mean score over folds, with every fold beside it.
+"""The leaderboard: candidates ranked by mean score over folds, with the score of each fold.
 
 A candidate with a missing or failed fold is listed apart, never averaged over. Nothing here loads
 torch or Ray.

@@ -1,8 +1,9 @@
-"""The state of a run, from its files alone: who watches needs no contact with who trains.
+"""The state of a run, read from its files: no contact with the processes that train is needed.
 
-Every file that a trial writes is whole or not there, and completion is one of them, so that what is
-read of a trial while it runs is true at one moment. A running trial holds its lock; asking for the
-lock shared, and letting go at once, disturbs nobody: who is about to start a trial asks again.
+Every file of a trial is either whole or not there, and one of them marks completion. So what is read
+while a trial runs is consistent. A running trial holds its lock. This module asks for the lock shared
+and releases it at once, which disturbs nobody: a process that is about to start the trial tries
+again.
 Nothing here loads torch or Ray.
 """
 

@@ -1,4 +1,4 @@
-"""What a ranking is worth: the statistics of a leaderboard's candidates, found again by label."""
+"""The statistics of a leaderboard's candidates, by label."""
 
 from __future__ import annotations
 

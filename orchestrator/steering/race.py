@@ -1,4 +1,4 @@
-"""A race under way: the course that tells an executor which trials are still wanted."""
+"""The state of a race: it tells the executor which trials are still to run."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""Racing: who has no chance of ending among the best is dropped, and no slot waits for that.
+"""The rule of the race: after each fold, drop candidates that will not be among the best.
 
-Trials start fold by fold, all candidates on a fold before any on the next. When a fold's last trial
-ends (of the candidates still racing), those are dropped whose probability of being among the best
-``keep`` of the *whole* sweep is under ``threshold``; trials of the next fold have started on free
-slots meanwhile, and those of dropped candidates stop after their epoch. Comparing the *same* folds
-of all candidates is the point: a scheduler that compares whatever trials have reported compares
-easy folds with hard ones. Decisions follow from results alone, so that a resumed race decides
-alike. Candidates that a search adds later are judged one by one, against all that have finished the
-same folds (``Race.add``). Each decision is written to ``racing.json``; a later sweep without racing
-runs what was left out, from the epoch where it stopped, and reuses the rest.
+Trials start fold by fold: all candidates on one fold before any candidate on the next. When the
+last trial of a fold ends, the rule estimates for each candidate the probability of being among the
+best ``keep`` candidates of the *whole* sweep. A candidate under ``threshold`` is dropped. Trials of
+the next fold may have started on free slots; those of a dropped candidate stop after their epoch.
+
+All candidates are compared on the *same* folds. A scheduler that compares whatever trials have
+reported compares easy folds with hard ones. Decisions depend on results alone, so a resumed race
+decides the same. A candidate that a search adds later is compared with all candidates that have
+finished the same folds (``Race.add``). Each decision is written to ``racing.json``. A later sweep
+without the race runs the trials that were left out, from the epoch where they stopped.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def write_log(
 ) -> list[Decision]:
     """Write ``racing.json``; a decision that it holds already keeps its time.
 
-    A resumed race decides fold by fold again. What it has not come to yet, or decides otherwise
+    A resumed race decides fold by fold again. What it has not come to yet, or decides differently
     now (another rule, a failed fold that succeeded), moves to ``earlier``: no time is ever lost.
 
     Returns:

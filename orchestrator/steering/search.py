@@ -1,4 +1,4 @@
-"""A search under way: the course that proposes candidates while others train."""
+"""The state of a search: it proposes candidates while others train."""
 
 from __future__ import annotations
 

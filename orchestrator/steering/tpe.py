@@ -1,4 +1,4 @@
-"""What to try next: the tree-structured Parzen estimator of Optuna, given what is known so far.
+"""Optuna's tree-structured Parzen estimator proposes the next candidate from the scores so far.
 
 TPE fits one density to the values of the best candidates, one to those of the others, and proposes
 where their ratio is largest (Bergstra and others, 2011; Watanabe, arXiv 2304.11127). A study is

@@ -1,1 +1,1 @@
-"""Where a run lives when it is not a local folder: an object store, its lease, its mirror."""
+"""Where a run lives: a local folder, or an object store with its lease and its mirror here."""

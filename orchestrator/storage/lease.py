@@ -1,4 +1,4 @@
-"""One sweep at a time into a run in an object store, which has no locks.
+"""The lease of a run in an object store, which has no locks: one sweep at a time.
 
 A *lease*, an object that a sweep renews while it runs, keeps a second sweep out. It is asked for,
 written and read again; two sweeps that start within the same second could both pass.

@@ -1,4 +1,4 @@
-"""A run in a folder of this machine, or one that all machines share: nothing is to be moved."""
+"""A run in a folder of this machine or of a shared file system: nothing has to be copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which form of storage a path of the command line names."""
+"""Opens a run by a path or an address: a local folder or an object store."""
 
 from __future__ import annotations
 

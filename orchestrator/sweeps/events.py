@@ -1,4 +1,4 @@
-"""What a sweep tells those who listen: progress, trackers, the store, the race, a notebook.
+"""The events of a sweep, for progress, trackers, storage, the race, the search and notebooks.
 
 A listener is any callable that takes a ``SweepEvent``. All of them are called in the process that
 started the sweep, one after another, in the order of the events.

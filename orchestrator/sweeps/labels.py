@@ -1,4 +1,4 @@
-"""Short names: of candidates the knobs in which they differ, of folds their number."""
+"""Labels and letters of candidates, and numbers of folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job: a search space on a data set, every candidate on every fold."""
+"""Prepares a sweep: checks the request, writes record and folds, builds caches, orders trials."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def sole_sweep(run: Path) -> Iterator[None]:
         RunError: another process holds it; at once.
     """
     if run.exists() and not run.is_dir():
-        yield  # no run's place: to be told by who knows why
+        yield  # not a run directory; a later check says so
         return
     made = [path for path in (run, *run.parents) if not path.exists()]
     run.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which trackers a sweep has."""
+"""Starts the trackers that a sweep asks for."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class TensorBoardFiles:
             file.close()
 
     def _folder(self, spec: TrialSpec) -> Path:
-        """A later sweep may label a candidate otherwise; its folder stays."""
+        """A later sweep may label a candidate differently; its folder stays."""
         home, ending = self.run.directory.path / FOLDER, f" {spec.candidate.key[:6]}"
         label = re.sub(r"[^\w.+*=,() -]", "_", self.run.labels[spec.candidate])[:80].strip(" .")
         found = sorted(home.glob(f"*{ending}"))

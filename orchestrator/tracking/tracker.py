@@ -1,4 +1,4 @@
-"""What every tracker does, and what it is told about the run."""
+"""The tracker protocol, and the run as trackers read it."""
 
 from __future__ import annotations
 

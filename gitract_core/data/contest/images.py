@@ -2,7 +2,7 @@
 
 Images lie at ``case123/case123_day20/scans/slice_0065_266_266_1.50_1.50.png``; the four numbers are
 width and height in pixels and the pixel spacing along x and y in millimeters. The PNG itself
-decides on the size; a name that says otherwise is an error.
+decides on the size; a name that says something else is an error.
 """
 
 from __future__ import annotations

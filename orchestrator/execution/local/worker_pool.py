@@ -1,4 +1,4 @@
-"""The worker processes of a run on this machine, and which of them starts what."""
+"""The worker processes of a run on this machine, and the trials given to each."""
 
 from __future__ import annotations
 

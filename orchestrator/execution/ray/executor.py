@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster; only this module and its ``ray_*`` parts import Ray.
+"""Trials on a Ray cluster; only the modules of this folder import Ray.
 
 Ray Tune takes trials from one list of ours, in order and only as slots fall free, and decides
 nothing but where each runs. A step of its trainable is one epoch of ours, so that a running trial

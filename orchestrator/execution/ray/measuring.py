@@ -1,4 +1,4 @@
-"""Measuring on the machines of a cluster: trials will run there, and not where the driver is."""
+"""Measures costs on the machines of a cluster, where the trials will run."""
 
 from __future__ import annotations
 

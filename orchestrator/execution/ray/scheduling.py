@@ -1,4 +1,4 @@
-"""What Ray Tune is told to start, and when to stop."""
+"""The order in which Ray Tune starts trials, and when it stops them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster, or starting a session of our own; what it has; leaving it."""
+"""Connects to a Ray cluster or starts a session, lists its machines, and disconnects."""
 
 from __future__ import annotations
 

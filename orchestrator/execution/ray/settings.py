@@ -1,4 +1,4 @@
-"""Ray's settings, made before Ray is imported: every ``ray_*`` module imports this one first."""
+"""Ray's settings: made before Ray is imported, so every module here imports this first."""
 
 import os
 

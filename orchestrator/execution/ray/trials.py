@@ -1,4 +1,4 @@
-"""Trials under Ray Tune: what runs in a worker, and what the driver makes of its results."""
+"""Trials under Ray Tune: the trainable in the worker, and the events in the driver."""
 
 from __future__ import annotations
 
