@@ -1,9 +1,9 @@
 """The state of a run, read from its files: no contact with the processes that train is needed.
 
-Every file of a trial is either whole or not there, and one of them marks completion. So what is read
-while a trial runs is consistent. A running trial holds its lock. This module asks for the lock shared
-and releases it at once, which disturbs nobody: a process that is about to start the trial tries
-again.
+Every file of a trial is either whole or not there, and one of them marks completion. So what is
+read while a trial runs is consistent. A running trial holds its lock. This module asks for the lock
+shared and releases it at once, which disturbs nobody: a process that is about to start the trial
+tries again.
 Nothing here loads torch or Ray.
 """
 
