@@ -223,7 +223,9 @@ def test_an_audit_of_a_run_lists_scans_slices_borders_and_draws_them(
     total = sum(scan_truth.sum() for scan_truth in (average.scan(n).truth[0] for n in index.scans))
     assert found.borders["large_bowel"].truth_mm3 >= total * 6.75 - 1
     files = write_audit(found, tmp_path / "audit")
-    assert pd.read_csv(files[0])["scan"].tolist() == [s.scan for s in found.scans]
+    written = pd.read_csv(files[0])
+    assert written["scan"].tolist() == [s.scan for s in found.scans]
+    assert written["rank"].tolist() == list(range(1, len(index.scans) + 1))
     pictures = write_gallery(found, average, tmp_path / "audit", 2)
     assert len(pictures) == 4
     assert all(p.stat().st_size > 2000 for p in pictures)

@@ -61,6 +61,7 @@ def test_workers_follow_scans_and_machines() -> None:
     assert choose_workers(cpu, 40, "auto") == Slots(8, 1)
     assert choose_workers(cpu, 31, "auto") == Slots(1, 8)
     assert choose_workers(cpu, 31, "auto", workers=4) == Slots(4, 2)
+    assert choose_workers(cpu, 31, "auto", workers=20) == Slots(20, 1)
     assert choose_workers([Node(4), Node(4)], 5, "auto") == Slots(2, 4)
     assert choose_workers(gpus, 100, "auto") == Slots(6, 5, 1.0, "cuda")
     assert choose_workers(gpus, 2, "auto") == Slots(2, 16, 1.0, "cuda")
