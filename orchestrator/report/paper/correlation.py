@@ -147,7 +147,9 @@ def draw_relations(rows: Sequence[MetricRelation]) -> Figure:
     names = list(dict.fromkeys(row.candidate for row in rows if row.candidate != POOLED))
     for panel, name in ((left, "spearman"), (right, "jump")):
         for place, metric in enumerate(METRICS):
-            _draw_metric(panel, [r for r in rows if r.metric == metric], (place, name), names)
+            _draw_metric(
+                panel, [r for r in rows if r.metric == metric], names, place=place, field=name
+            )
         panel.set_ylim(len(METRICS) - 0.5, -0.5)
         panel.axhline(4.5, color="0.6", linewidth=0.8, linestyle=":")
     left.set_yticks(range(len(METRICS)), list(METRICS.values()))
@@ -168,9 +170,8 @@ def draw_relations(rows: Sequence[MetricRelation]) -> Figure:
 
 
 def _draw_metric(
-    panel: Axes, rows: Sequence[MetricRelation], what: tuple[int, str], names: Sequence[str]
+    panel: Axes, rows: Sequence[MetricRelation], names: Sequence[str], *, place: int, field: str
 ) -> None:
-    place, field = what
     named = len(names) < len(SERIES_COLORS)
     for row in rows:
         estimate: Estimate = getattr(row, field)

@@ -88,7 +88,7 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
     figure, axes = new_figure(len(chosen), 3, width=2.5, height=2.6)
     shown: set[str] = set()
     for row, one in enumerate(chosen):
-        image, *masks = _slices(directory, (one, fold_of[one.id]), index)
+        image, *masks = _slices(directory, one, fold_of[one.id], index)
         shown |= {
             o for o, mask in zip(index.organs, np.logical_or(*masks), strict=True) if mask.any()
         }
@@ -111,12 +111,11 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
 
 
 def _slices(
-    directory: SweepDirectory, chosen: tuple[ChosenSlice, TrialResult], index: SliceIndex
+    directory: SweepDirectory, one: ChosenSlice, result: TrialResult, index: SliceIndex
 ) -> Sequence[np.ndarray]:
     """A slice in gray, (height, width); truth and prediction, (organs, height, width)."""
     from gitract_core.trial.held_out_prediction import open_oof
 
-    one, result = chosen
     scan, place = scan_of_slice(index, one.id)
     rows = index.rows_of_scan(scan)
     gray = gray_scan(index, scan)[place]
