@@ -16,7 +16,7 @@ from benchmarks.studies import mutant_hook
 from benchmarks.studies.mutant_sites import KINDS, Mutant, draw, files_of, mutants_of
 from benchmarks.studies.mutants import report
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = '''"""A text of 3 words."""
 
 from math import sqrt, tau  # 2 names
