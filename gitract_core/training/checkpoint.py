@@ -1,9 +1,9 @@
 """Checkpoints: the state of a training, saved after each epoch and, every few minutes, inside one.
 
-What is saved is all that decides how the training goes on: weights, optimizer, the state of its
-random numbers, history and early stopping, and inside an epoch the order of slices, the place in
-it and the loss so far. On a CPU a training that was killed and restored ends as if nothing had
-happened, bit for bit.
+What is saved is all that decides how the training goes on: weights, their average, optimizer, the
+state of its random numbers, history and early stopping, and inside an epoch the order of slices,
+the place in it and the loss so far. On a CPU a training that was killed and restored ends as if
+nothing had happened, bit for bit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Checkpoints:
         records = self.training.records
         write_history(self.files.history, records)
         if self.training.best_epoch == len(records):
-            weights = self.training.network.state_dict()
+            weights = self.training.judged.state_dict()
             write_bytes(self.files.best, save({k: v.contiguous() for k, v in weights.items()}))
         self._save_state()
 
@@ -95,6 +95,7 @@ def _state(training: Training) -> dict[str, Any]:
         "best_epoch": training.best_epoch,
         "micro_batch": training.step.micro_batch,
         "in_parts": training.in_parts.size,
+        "average": training.average and training.average.network.state_dict(),
         "started": now and {**vars(now), "began": time.perf_counter() - now.began},
     }
 
@@ -104,6 +105,8 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
     # Moments alone: the groups are the candidate's and this device's.
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+    if training.average is not None:
+        training.average.network.load_state_dict(state["average"])
     training.step.forget_capture()
     training.random.set_state(state["random"].cpu())
     training.records = [EpochRecord(**values) for values in state["records"]]

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -22,7 +22,8 @@ from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.early_stopping import has_ended, is_better
+from gitract_core.training.early_stopping import has_ended, is_kept
+from gitract_core.training.moving_average import MovingAverage
 from gitract_core.training.step import Trained, TrainingStep
 
 _ANY_ORGANS = 3  # whether a network can be built does not depend on their number
@@ -40,7 +41,9 @@ class FoldSlices:
 
     Attributes:
         slices: the whole cache on the device.
-        training, validation: rows of it, int64.
+        training: rows of it that are trained on, int64.
+        validation: rows by which epochs are judged: the held-out fold's, or of training cases set
+            aside (``training.keep: inner``).
     """
 
     slices: DeviceSlices
@@ -124,6 +127,13 @@ class Training:
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
         self.in_parts = InParts()
+        decay = self.candidate.training.ema
+        self.average = MovingAverage(self.network, decay) if decay else None
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated and kept: the network, or its moving average."""
+        return self.network if self.average is None else self.average.network
 
     @property
     def finished(self) -> bool:
@@ -172,8 +182,8 @@ class Training:
             where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
             raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
         self.records.append(record)
-        monitor, best = self.candidate.training.monitor, self.best_epoch
-        if best == 0 or is_better(record, self.records[best - 1], monitor):
+        best = self.records[self.best_epoch - 1] if self.best_epoch else None
+        if is_kept(record, best, self.candidate.training):
             self.best_epoch = record.epoch
         return record
 
@@ -206,6 +216,8 @@ class Training:
             changed = self._augmented(rows)
             for span in batches(len(rows), size):
                 loss = self.step(*(part[span] for part in changed))
+                if self.average is not None:
+                    self.average.follow(self.network)
                 now.loss_sum += loss * (span.stop - span.start)
             now.done = prepared.stop
             if after_step:
@@ -224,8 +236,8 @@ class Training:
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
-        self.network.eval()
-        slices = self.data.slices
+        judged, slices = self.judged.eval(), self.data.slices
+        forward = partial(self.step.trained.logits, network=judged)
         counts = EpochCounts(self.device, slices.n_organs)
         rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
@@ -234,7 +246,7 @@ class Training:
             chosen = rows[span]
             images = slices.batch_images(chosen, self.candidate.input)
             truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
-            logits = self.in_parts(self.step.trained.logits, images)
+            logits = self.in_parts(forward, images)
             share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
             total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share
