@@ -70,6 +70,11 @@ class TrialFiles:
         return self.directory / "oof.npz"
 
     @property
+    def epochs(self) -> Path:
+        """Sums of the held-out fold for every epoch, where it chose the epoch that is kept."""
+        return self.directory / "epochs.npz"
+
+    @property
     def scores(self) -> Path:
         """One row a (slice, class) and a (scan, class)."""
         return self.directory / "scores.parquet"

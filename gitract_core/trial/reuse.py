@@ -2,7 +2,7 @@
 
 Trials of one fold and seed train alike if their candidates differ in post-processing, in
 ``training.epochs`` and in ``training.patience`` alone: the weights of the one that ends later pass
-through those of the other. (Under a schedule that is not constant each epoch's learning rate depends
+through those of the other. (Under a schedule that is not constant each learning rate depends
 on the number of epochs, so that these must then be equal too; and both must choose the epoch that
 they keep in one way, ``training.keep``.)
 
@@ -80,6 +80,9 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
             write_history(files.history, own)
             if other.oof.is_file():
                 _link(other.oof, files.oof)
+            alike = result.spec.candidate.postprocess == spec.candidate.postprocess
+            if alike and other.epochs.is_file():
+                _link(other.epochs, files.epochs)
         except FileNotFoundError:
             continue
         cost = {**result.cost, "seconds": sum(r.seconds for r in own)}
