@@ -11,6 +11,7 @@ from gitract_core.metrics.score import COMPETITION
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
 from orchestrator.report.table import Column, Table, to_terminal
+from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
 from orchestrator.results.verdict import Verdict
 from orchestrator.statistics import CandidateStatistics
@@ -29,6 +30,8 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
     parts: list[RenderableType] = [Text(_heading(board), style="bold")]
     if verdict:
         parts += [Text(verdict.in_words), Text("")]
+    if epochs := epochs_in_words(board):
+        parts += [Text(epochs), Text("")]
     if board.ranked:
         columns = _score_columns(), _fold_columns(board), *_organ_columns(board), _cost_columns()
         with_verdict = [*columns[0], *_verdict_columns(verdict)]
@@ -40,6 +43,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
             )
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
+        parts += [Text("by others: score had the other folds chosen the epochs", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
@@ -124,9 +128,16 @@ def _cost_columns() -> list[Figure]:
     return [
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
+        ("by others", lambda c: decimal(cross_fitted(c))),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
         ("time", lambda c: format_seconds(c.seconds)),
     ]
+
+
+def cross_fitted(line: CandidateScores) -> float:
+    """The score of the epochs that other folds choose; NaN where it is not known."""
+    found = line.epoch_choice.cross_fitted
+    return float("nan") if found is None else found
 
 
 def _table(board: Leaderboard, columns: list[Figure], verdict: Verdict | None) -> RenderableType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
 
@@ -31,4 +32,5 @@ def statistics_section(board: Leaderboard, verdict: Verdict | None) -> dict[str,
                 "tied": one.tied,
                 "cheapest": one.name == verdict.statistics.cheapest,
             }
-    return {"words": [verdict.in_words], "candidates": candidates}
+    words = [verdict.in_words, epochs_in_words(board)]
+    return {"words": [text for text in words if text], "candidates": candidates}
