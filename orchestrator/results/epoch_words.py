@@ -65,10 +65,10 @@ def _span(amounts: Sequence[float]) -> str:
 
 def _amount(flattered_by: float) -> str:
     text = _plain(abs(flattered_by))
-    return f"{text} {'more' if flattered_by < 0 and text != '.0000' else 'less'}"
+    return f"{text} {'more' if flattered_by < 0 and text != '0.0000' else 'less'}"
 
 
 def _plain(value: float) -> str:
-    """Four decimals without the leading zero."""
-    text = f"{abs(value):.4f}".removeprefix("0")
-    return f"-{text}" if value < 0 and text != ".0000" else text
+    """Four decimals, as the verdict's words have them; no minus before zeros."""
+    text = f"{value:.4f}"
+    return "0.0000" if text == "-0.0000" else text

@@ -157,7 +157,7 @@ def test_candidates_of_one_rule_are_ranked_as_the_paper_does_with_the_figure_bes
         assert line.mean() == pytest.approx(0.605)
         assert line.epoch_choice.cross_fitted == pytest.approx(0.505)
     words = epochs_in_words(board)
-    assert "chosen by the other folds, the first scores .5050, .1000 less" in words
+    assert "chosen by the other folds, the first scores 0.5050, 0.1000 less" in words
     row = board.to_rows()[0]
     assert row["score"] == row["score_announced"] == pytest.approx(0.605)
     assert row["flattered_by"] == pytest.approx(0.1)
