@@ -31,7 +31,6 @@ CHANGES: tuple[dict[str, object], ...] = (
     {"input.context": 3, "augmentation.kinds": "none", "optimizer.name": "adamw"},
     {"network.family": "unetpp", "network.widths": "4,8,8", "network.depth": 2},
     {"training.precision": "bf16", "input.channels": 3},
-    {"training.ema": 0.9, "training.keep": "last"},
 )
 
 
@@ -58,10 +57,9 @@ def make(sweep: PreparedSweep, number: int = 0, *, capture: bool = False) -> Tra
 
 def figures(training: Training) -> list[tuple[object, ...]]:
     records = [replace(r, seconds=0.0) for r in training.records]
-    moving = training.optimizer.state_dict()["state"].values()
-    moments = [tuple(v.flatten().tolist()) for s in moving for v in s.values()]
-    states = training.network.state_dict(), training.judged.state_dict()
-    weights = [tuple(v.flatten().tolist()) for state in states for v in state.values()]
+    state = training.optimizer.state_dict()["state"].values()
+    moments = [tuple(v.flatten().tolist()) for s in state for v in s.values()]
+    weights = [tuple(v.flatten().tolist()) for v in training.network.state_dict().values()]
     return [tuple(map(repr, records)), *weights, *moments]
 
 
