@@ -16,8 +16,8 @@ import pytest
 from gitract_core.errors import RunError
 from gitract_core.results.score_table import read_scores
 from gitract_core.results.trial_result import TrialResult, read_history
-from tests.bad_input.refusing import refused, run_cli
-from tests.bad_input.test_run_files import DAMAGED, PREDICT, VALUES, Owning, result_file
+from tests.support.damaged_files import DAMAGED, PREDICT, VALUES, Owning, result_file
+from tests.support.refusing import refused, run_cli
 
 Change = Callable[[bytes], bytes]
 MARKUP = "[/red]\x1b[2J[bold\N{RIGHT-TO-LEFT OVERRIDE}"

@@ -18,14 +18,10 @@ from gitract_core.trial.run import run_trial
 from orchestrator.sweeps.preparation import SweepRequest, prepare
 from orchestrator.sweeps.run_lock import is_locked
 from search_spaces import load_space
-from tests.orchestrator.execution.test_faults import (
-    SPACE,
-    half_written,
-    lock_holder,
-    same_but_for_cost,
-)
-from tests.project.test_deploy import PAGE, tool
 from tests.ray_cluster.by_hand import Home, blocks, substituted
+from tests.support.deploy_pages import PAGE, tool
+from tests.support.faulty_sweep import SPACE, half_written
+from tests.support.faulty_trials import lock_holder, same_but_for_cost
 from tests.support.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]

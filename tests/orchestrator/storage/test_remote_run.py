@@ -29,34 +29,22 @@ from orchestrator.storage.remote_run import RemoteRun
 from orchestrator.storage.run_storage import StoreError
 from orchestrator.storage.stored_members import local_members, split_members
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
-from tests.support import impatient_store, tiny_sweep
+from tests.support import impatient_store
 from tests.support.s3_server import Server, names, system
+from tests.support.small_device import SmallDevice, device_of
+from tests.support.stored_sweeps import (
+    ROOT,
+    command,
+    run,
+    started_sweep,
+    stored,
+    sweep,
+    text,
+    wait_for,
+)
 from tests.support.tiny_sweep import prepare_tiny
-from tests.support.waiting import free_port, wait_until
-from tests.support.warm import PRELUDE, WarmPopen, run_warm
-
-SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
-
-
-def command(*arguments: str) -> list[str]:
-    code = "from orchestrator.cli import main; main()"
-    return [sys.executable, "-c", code, *arguments]
-
-
-def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    if cache:
-        environment["GITRACT_CACHE"] = str(cache)
-    return run_warm(command(*arguments), env=environment)
-
-
-def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
-    space = tmp_path / "space.yaml"
-    space.write_text(SPACE)
-    flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
-    return ["sweep", *flags, *more]
+from tests.support.waiting import free_port
+from tests.support.warm import PRELUDE, WarmPopen
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -140,23 +128,6 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert out.read_bytes() == submission.read_bytes()
 
 
-def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)}
-    quiet = subprocess.DEVNULL
-    return WarmPopen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
-
-
-def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count: int = 1) -> None:
-    def stored() -> bool:
-        assert process.poll() is None, f"no {ending}"
-        try:
-            return sum(name.endswith(ending) for name in names(server, "runs/a")) >= count
-        except FileNotFoundError:
-            return False
-
-    wait_until(stored)
-
-
 @pytest.mark.slow
 def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     server: Server, tiny: Path, tmp_path: Path
@@ -189,18 +160,6 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     assert ["attempt 1", "attempt 2", "finished"] in ends, "one killed here, gone on with there"
     for key in keys:
         assert results["whole", key] == results["a", key], "as if never interrupted"
-
-
-def text(server: Server, name: str) -> str:
-    """A file of the run ``a``, as the store has it."""
-    with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
-        return bytes(stream.read()).decode()
-
-
-def stored(server: Server, name: str) -> dict[str, Any]:
-    """A JSON file of the run ``a``, as the store has it."""
-    found: dict[str, Any] = json.loads(text(server, name))
-    return found
 
 
 @pytest.mark.slow
