@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,7 @@ NO_DICE = 0.005
 _SHARE = 0.5  # of what could be expected
 _LEAST_GAP = 0.1  # of score, below what could be expected
 _LEAST_FIELD = 4  # candidates on a fold, for its level
+_MOST_NAMES = 5  # in a sentence
 
 
 def segments_nothing(result: TrialResult) -> bool:
@@ -129,6 +131,62 @@ def unsteady(lines: Sequence[CandidateScores]) -> tuple[CandidateScores, ...]:
     failed = failed_folds(lines)
     mixed = [0 < row.sum() < len(line.finished) for line, row in zip(lines, failed, strict=True)]
     return tuple(line for line, is_mixed in zip(lines, mixed, strict=True) if is_mixed)
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """How the trainings of a run went, candidate by candidate.
+
+    Attributes:
+        candidates: number with a result.
+        nothing: labels of those that segment nothing on any fold.
+        unsteady: labels of those that look like a mixture of success and failure.
+    """
+
+    candidates: int
+    nothing: tuple[str, ...]
+    unsteady: tuple[str, ...]
+
+    @classmethod
+    def of(cls, lines: Sequence[CandidateScores]) -> Trainings:
+        """Of all candidates of a run, ranked or not."""
+        begun = [line for line in lines if line.finished]
+        nothing = tuple(line.label for line in begun if never_segments(line.finished))
+        return cls(len(begun), nothing, tuple(line.label for line in unsteady(begun)))
+
+    @property
+    def nothing_in_words(self) -> str:
+        """One sentence; empty if every candidate segments something."""
+        return nothing_in_words(self.nothing, self.candidates)
+
+    @property
+    def unsteady_in_words(self) -> str:
+        """One sentence; empty if no candidate is unsteady."""
+        if not self.unsteady:
+            return ""
+        one = len(self.unsteady) == 1
+        text = f"{'1 candidate is' if one else f'{len(self.unsteady)} candidates are'} unsteady, "
+        text += f"some of {'its' if one else 'their'} trainings failed and others did not, so that "
+        text += f"{'its score says' if one else 'their scores say'} little"
+        return f"{text}: {_names(self.unsteady)}."
+
+
+def nothing_in_words(labels: Sequence[str], candidates: int) -> str:
+    """One sentence on the candidates that segment nothing; empty if there are none.
+
+    >>> nothing_in_words(["bce, depth 4"], 10)
+    '1 of 10 candidates segments nothing: bce, depth 4.'
+    """
+    if not labels:
+        return ""
+    verb = "segments" if len(labels) == 1 else "segment"
+    return f"{len(labels)} of {candidates} candidates {verb} nothing: {_names(labels)}."
+
+
+def _names(labels: Sequence[str]) -> str:
+    """Labels hold commas."""
+    more = len(labels) - _MOST_NAMES
+    return "; ".join(labels[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _levels(scores: Floats) -> Floats:
