@@ -95,7 +95,7 @@ def knob_table(verdict: Verdict) -> Table | None:
     )
     notes = (
         "mean and cost: averaged over all other knobs; intervals: all knobs and levels at once",
-        *driven(verdict.statistics),
+        *driven(verdict.statistics).values(),
     )
     return Table("Knob by knob", columns, tuple(rows), notes)
 

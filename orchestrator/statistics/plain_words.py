@@ -125,25 +125,24 @@ def _knobs(s: Statistics) -> str:
     if math.isnan(top.low):
         return f"The knob with the largest effect is {top.knob}: {text}."
     if top.low > 0:
-        return " ".join([f"The knob that matters most is {top.knob}: {text}.", *driven(s)])
+        why = [sentence for knob, sentence in driven(s).items() if knob == top.knob]
+        return " ".join([f"The knob that matters most is {top.knob}: {text}.", *why])
     return f"No knob matters beyond chance; the largest effect is that of {top.knob}: {text}."
 
 
-def driven(s: Statistics) -> list[str]:
-    """A sentence for each effect that comes from one failing level."""
-    sentences = []
+def driven(s: Statistics) -> dict[str, str]:
+    """By knob, a sentence on an effect that comes from failing levels."""
+    sentences = {}
     for one in s.drivers:
         which = " and ".join(one.failing)
-        without = "it" if len(one.failing) == 1 else "them"
-        text = (
-            f"The effect of {one.knob} comes from {which}, far below the rest: without {without},"
-        )
+        it = "it" if len(one.failing) == 1 else "them"
+        text = f"The effect of {one.knob} comes from {which}, far below the rest: without {it}, "
         if one.of_knob == one.knob:
-            text += f" all values lie within {one.left:.4f}"
+            text += f"all values lie within {one.left:.4f}, with {it} within {one.span:.4f}."
         else:
-            verb = "gains" if one.left >= 0 else "loses"
-            text += f" {one.best} over {one.worst} {verb} {abs(one.left):.4f}"
-        sentences.append(f"{text} in place of {one.span:.4f}.")
+            gains = f"{'gains' if one.left >= 0 else 'loses'} {abs(one.left):.4f}"
+            text += f"{one.best} over {one.worst} {gains}, with {it} it gains {one.span:.4f}."
+        sentences[one.knob] = text
     return sentences
 
 

@@ -142,7 +142,10 @@ def test_an_effect_of_one_failing_level_in_words(level: Statistics) -> None:
         return describe(dataclasses.replace(level, effects=told, drivers=found))
 
     other = "The effect of depth comes from bce, far below the rest: without it, 5 over 4 loses"
-    assert f"{other} 0.0010 in place of 0.2000." in text(0.1, driven)
+    assert f"{other} 0.0010, with it it gains 0.2000." in text(0.1, driven)
     both = "comes from bce and soft, far below the rest: without them, all values lie within 0.0200"
-    assert f"{both} in place of 0.3000." in text(0.1, driven, own)
+    assert f"{both}, with them within 0.3000." in text(
+        0.1, dataclasses.replace(own, knob="depth", of_knob="depth")
+    )
+    assert "far below" not in text(0.1, own)  # of another knob than the one that is told
     assert "far below" not in text(-0.1, driven)
