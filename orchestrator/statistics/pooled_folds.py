@@ -33,7 +33,8 @@ def pooled_folds(scored: ArrayLike) -> tuple[int, ...] | None:
     Returns:
         None where no fold gives every candidate a figure: then nothing can be ranked.
     """
-    common: list[bool] = np.asarray(scored, np.bool_).all(axis=0).tolist()
+    table: NDArray[np.bool_] = np.asarray(scored, np.bool_)
+    common: list[bool] = [bool(column.all()) for column in table.T]
     if not any(common):
         return None
     count = len(common)
