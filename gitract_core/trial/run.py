@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -174,6 +175,7 @@ def _finish(
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
+            "epoch_seconds": median(r.seconds for r in training.records),
             "last_attempt_seconds": time.perf_counter() - start,
             "device": device_name(device),
             "threads": runtime.threads,

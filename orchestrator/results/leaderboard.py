@@ -19,6 +19,7 @@ from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
+from orchestrator.results.costs import training_costs
 from orchestrator.statistics import pooled_folds
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.race_log import dropped
@@ -153,6 +154,11 @@ class Leaderboard:
         return self.record.organs
 
     @property
+    def lines(self) -> tuple[CandidateScores, ...]:
+        """All candidates, ranked ones first."""
+        return (*self.ranked, *self.unranked)
+
+    @property
     def known(self) -> dict[str, float]:
         """By organ, the share of annotation that is known; empty where all of it is.
 
@@ -201,8 +207,11 @@ class Leaderboard:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a candidate, ranked ones first, for CSV, Markdown and JSON."""
-        ranked = [_row(c, rank, self.organs) for rank, c in enumerate(self.ranked, 1)]
-        return ranked + [_row(c, None, self.organs) for c in self.unranked]
+        costs = dict(
+            zip((c.candidate for c in self.lines), training_costs(self.lines), strict=True)
+        )
+        ranked = [_row(c, rank, self.organs, costs) for rank, c in enumerate(self.ranked, 1)]
+        return ranked + [_row(c, None, self.organs, costs) for c in self.unranked]
 
 
 def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
@@ -285,7 +294,9 @@ def _line(
     return CandidateScores(candidate, labels[candidate], tuple(results), tuple(reasons))
 
 
-def _row(line: CandidateScores, rank: int | None, organs: Organs) -> dict[str, Any]:
+def _row(
+    line: CandidateScores, rank: int | None, organs: Organs, costs: Mapping[Candidate, float]
+) -> dict[str, Any]:
     per_organ = {
         f"{organ}_{metric}": line.organ_mean(organ, metric)
         for organ in organs
@@ -304,6 +315,7 @@ def _row(line: CandidateScores, rank: int | None, organs: Organs) -> dict[str, A
         **{name: line.at_best(name) for name in PAPER_METRICS},
         "best_epoch": line.best_epoch,
         "seconds": line.seconds,
+        "cost_seconds": costs[line.candidate],
         "parameters": line.parameters,
         "peak_memory_bytes": line.peak_memory_bytes,
         "reason": "; ".join(line.reasons),

@@ -65,6 +65,22 @@ def files(sweep: PreparedSweep) -> dict[tuple[str, int], TrialFiles]:
     return found
 
 
+def test_candidates_that_segment_nothing_are_said_first(
+    sweep: PreparedSweep,
+) -> None:
+    from orchestrator.cli.main import app
+
+    for spec in sweep.specs:
+        loss, file = spec.candidate.loss, sweep.directory.trial(spec)
+        if loss != "iou":
+            finish(spec, file, dice=0.5 if loss == "bce" or (loss, spec.fold) == ("dice", 1) else 0)
+    found = read_status(sweep.directory)
+    assert found.segment_nothing == ("focal",)
+    assert found.to_json()["segment_nothing"] == ["focal"]
+    said = CliRunner().invoke(app, ["status", str(sweep.directory.path)]).stdout
+    assert said.splitlines()[0] == "1 of 4 candidates segments nothing: focal."
+
+
 def states(sweep: PreparedSweep) -> dict[tuple[str, int], str]:
     trials = read_status(sweep.directory).trials
     return {(t.spec.candidate.loss, t.spec.fold): t.state for t in trials}
