@@ -93,7 +93,8 @@ def _cell(trial: TrialStatus) -> Text:
         steps = ["alone"] * trial.alone
         steps += [f"parts of {trial.micro_batch}"] * (trial.micro_batch > 0)
         steps += [f"validated by {trial.validation_parts}"] * (trial.validation_parts > 0)
-        text = f"{trial.score:.4f}" + f" ({', '.join(steps)})" * bool(steps)
+        score = f"{trial.score:.4f}" if trial.score == trial.score else "nothing to score"
+        text = score + f" ({', '.join(steps)})" * bool(steps)
     elif trial.state == "running":
         text = f"{'alone, ' * trial.alone}epoch {trial.epoch}/{trial.epochs}"
         if trial.epoch:

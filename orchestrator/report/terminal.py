@@ -48,6 +48,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
             parts += [_table(board, figures, verdict), Text("")]
         if verdict:
             parts += [Text(line, style="dim") for line in margin_notes(verdict)]
+        parts += [Text(line, style="bold") for line in _fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
@@ -70,6 +71,19 @@ def _heading(board: Leaderboard) -> str:
         f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
         f"({COMPETITION.formula}, native size, empty slices skipped)"
     )
+
+
+def _fold_notes(board: Leaderboard) -> list[str]:
+    """Lines on folds that do not stand for themselves."""
+    counted_with = board.ranked[0].counted_with
+    notes = [
+        f"fold {fold} has nothing to score for some candidates: its scans count with fold {other}"
+        for fold, other in enumerate(counted_with)
+        if fold != other
+    ]
+    if notes and len(set(counted_with)) < 2:
+        notes.append("no intervals: fewer than two folds have something to score")
+    return notes
 
 
 def _score_columns() -> list[Figure]:

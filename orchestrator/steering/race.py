@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.steering.race_rule import Decision, RacingRule, decide, table, write_log
+from orchestrator.steering.race_rule import Decision, RacingRule, chances, write_log
 from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -161,7 +161,7 @@ class Race:
         if not alive.keys() & judged:
             return decisions
         words = f"probability of being among the best {self.rule.keep}"
-        for c, p in zip(alive, decide(table(alive), self.rule, len(self.folds)), strict=True):
+        for c, p in zip(alive, chances(alive, self.rule, len(self.folds)), strict=True):
             if c not in judged:
                 continue
             dropped = bool(p < self.rule.threshold)

@@ -134,6 +134,7 @@ def check(request: SweepRequest) -> PreparedSweep:
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
+    index.refuse_without_masks()
     if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
         raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
     directory = SweepDirectory(request.out)
