@@ -113,4 +113,7 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
     if state.get("started"):
         now = StartedEpoch(**state["started"])
         now.order, now.began = now.order.cpu(), time.perf_counter() - now.began
+        left = len(now.order) - now.done
+        if left == 1 < training.fewest_slices():  # an earlier version did not join it to the others
+            raise ValueError("a single slice is left, which the network cannot be trained on")
         training.started = now

@@ -15,8 +15,9 @@ from typing import Any
 from gitract_core.data.cache import build_cache
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import RunError, SpaceError
+from gitract_core.errors import DataError, RunError, SpaceError
 from gitract_core.losses import normalize_expression
+from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
@@ -149,6 +150,7 @@ def check(request: SweepRequest) -> PreparedSweep:
     plans += further_plans(index, plans, _repeats(request, len(plans)))
     if before:
         candidates = request.candidates(before.candidates)
+    _refuse_single_slices(candidates, index, plans)
     record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
     pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
@@ -284,6 +286,21 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
         raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
     if before.seed != request.space.seed:
         raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)
+
+
+def _refuse_single_slices(
+    candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
+) -> None:
+    """A data set may be so small that a fold trains on one slice, which not every network can."""
+    cases = index.table["case"].to_numpy()
+    folds = [(plan, fold) for plan in plans for fold in range(plan.n_splits)]
+    smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
+    for candidate in candidates if smallest < 2 else ():
+        size, planes = candidate.input.size, candidate.input.planes
+        fewest = fewest_slices(candidate.network, planes, size)
+        if smallest < fewest:
+            expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
+            raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
 
 
 def _refuse_foreign(path: Path) -> None:
