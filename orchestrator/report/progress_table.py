@@ -138,7 +138,9 @@ class SweepProgress:
     def _print_line(self, event: SweepEvent, spec: TrialSpec) -> None:
         if event.kind == "finished":
             done = sum(_is_over(c) for c in self.cells.values())
-            text = f"score {self.cells[spec.key].score:.4f}, {self._remaining()}"
+            score = self.cells[spec.key].score
+            scored = "no readable result" if score is None else f"score {score:.4f}"
+            text = f"{scored}, {self._remaining()}"
             self._print(spec, text, f"{done}/{self.total} ")
         elif event.kind == "error":
             self._print(spec, event.reason)
