@@ -12,7 +12,8 @@ from torch import nn
 
 from gitract_core import augment
 from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
-from gitract_core.errors import SpaceError, TrialError
+from gitract_core.errors import DivergedError, SpaceError
+from gitract_core.files.digests import Stamp
 from gitract_core.knobs import OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
@@ -20,16 +21,11 @@ from gitract_core.networks import build_network
 from gitract_core.networks.normalization import fewest_slices
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
+from gitract_core.results.result_shape import MOST_FIGURE
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.early_stopping import has_ended, is_better
 from gitract_core.training.step import Trained, TrainingStep
-
-
-class DivergedError(TrialError):
-    """The loss is no longer finite; another attempt would end alike."""
-
-    kind = "diverged"
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,8 @@ class Training:
         fuse: bool = False,
         split: bool = True,
     ) -> None:
-        self.candidate, self.data, self.device = spec.candidate, data, device
+        self.spec, self.data, self.device = spec, data, device
+        self.candidate = spec.candidate
         self.precision = resolve_precision(self.candidate.training.precision, device)
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
@@ -126,6 +123,7 @@ class Training:
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
+        self.best_stamp: Stamp | None = None  # of the file with its weights
         self.in_parts = InParts()
 
     @property
@@ -153,7 +151,7 @@ class Training:
                 ``started`` then tells where in the epoch it is.
 
         Raises:
-            DivergedError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite, or larger than a result can hold.
             torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried; or
                 a single slice does not in validation.
         """
@@ -176,9 +174,10 @@ class Training:
             learning_rate=rate,
             seconds=time.perf_counter() - began,
         )
-        if not abs(train_loss) < float("inf"):
+        if not abs(train_loss) <= MOST_FIGURE:
             where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
-            raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
+            expected = f"a finite loss of at most {MOST_FIGURE:.0e}"
+            raise DivergedError(where, expected, f"{train_loss:.6g} (diverged)", remedy)
         self.records.append(record)
         monitor, best = self.candidate.training.monitor, self.best_epoch
         if best == 0 or is_better(record, self.records[best - 1], monitor):

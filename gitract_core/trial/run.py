@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ from gitract_core.results.trial_result import (
     summarize_history,
 )
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.checkpoint import Checkpoints, restore
+from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
@@ -75,7 +76,7 @@ def run_trial(
     for record in iterate_trial(spec, data, directory, runtime):
         if report:
             report(record)
-    return TrialResult.load(TrialFiles(directory).result)
+    return TrialResult.load(TrialFiles(directory).result, spec)
 
 
 def iterate_trial(
@@ -88,7 +89,7 @@ def iterate_trial(
     data.check(spec)
     files = TrialFiles(directory)
     with _sole_writer(directory):
-        if files.is_finished():
+        if files.is_finished(spec):
             return
         if files.result.is_file():
             files.result.replace(files.damaged)
@@ -109,7 +110,7 @@ def iterate_trial(
         how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
         fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
         make = partial(Training, spec, data_of_fold, device, fuse=fuse, **how)
-        training = _resumed(make, files.checkpoint)
+        training = _resumed(make, files)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         while not training.finished:
             record = training.run_epoch(checkpoints.after_step)
@@ -124,16 +125,28 @@ def _steps(candidate: Candidate, data: FoldSlices) -> int:
     return candidate.training.epochs * len(data.training) // candidate.optimizer.batch_size
 
 
-def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
-    """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
+def _resumed(make: Callable[[], Training], files: TrialFiles) -> Training:
+    """The trial as its checkpoint left it, with the weights of its best epoch in their file.
+
+    From the start if there is no checkpoint, or what belongs to it is damaged and cannot be mended;
+    the trial's log then says why.
+    """
     training = make()
-    if checkpoint.is_file():
+    if files.checkpoint.is_file():
         try:
-            restore(training, checkpoint)
-        except RunError:
-            checkpoint.unlink()
+            restore(training, files.checkpoint)
+            if mended := mend_best(training, files):
+                _say(mended)
+        except RunError as error:
+            _say(f"the trial begins anew, for its state is of no use: {error}")
+            files.checkpoint.unlink()
             return make()
     return training
+
+
+def _say(text: str) -> None:
+    """Into the trial's log, where the process has one."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: int) -> FoldSlices:

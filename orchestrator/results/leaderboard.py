@@ -217,8 +217,10 @@ class Leaderboard:
 def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     """Read all results of a run and rank its candidates.
 
+    A trial whose result cannot be read is as good as missing; its file is named in the reasons.
+
     Raises:
-        RunError: the run's record or one of its results is damaged.
+        RunError: the run's record is damaged.
     """
     record = directory.record()
     labels = candidate_labels(record.candidates)
@@ -283,14 +285,21 @@ def _line(
     candidate: Candidate,
 ) -> CandidateScores:
     results: list[TrialResult | None] = []
-    reasons: list[str] = []
+    missing: list[str] = []
+    damaged: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
-        results.append(directory.result(spec))
+        try:
+            results.append(directory.result(spec))
+        except RunError as error:
+            results.append(None)
+            damaged.append(f"fold {number}: {error}")
+            continue
         if results[-1] is None:
             reason = directory.failure(spec)
-            reasons.append(f"fold {number}: {reason or 'not finished'}")
-    if reasons and candidate.key in left_out:
-        reasons = [left_out[candidate.key]]
+            missing.append(f"fold {number}: {reason or 'not finished'}")
+    if missing and candidate.key in left_out:
+        missing = [left_out[candidate.key]]
+    reasons = damaged + missing
     return CandidateScores(candidate, labels[candidate], tuple(results), tuple(reasons))
 
 

@@ -153,7 +153,7 @@ def check(request: SweepRequest) -> PreparedSweep:
     _refuse_single_slices(candidates, index, plans)
     record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
-    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
+    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished(s)})
     return PreparedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
