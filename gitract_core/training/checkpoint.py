@@ -1,9 +1,9 @@
 """Checkpoints: the state of a training, saved after each epoch and, every few minutes, inside one.
 
-What is saved is all that decides how the training goes on: weights, optimizer, the state of its
-random numbers, history and early stopping, and inside an epoch the order of slices, the place in
-it and the loss so far. On a CPU a training that was killed and restored ends as if nothing had
-happened, bit for bit.
+What is saved is all that decides how the training goes on: weights, their average, optimizer, the
+state of its random numbers, history and early stopping, and inside an epoch the order of slices,
+the place in it and the loss so far. On a CPU a training that was killed and restored ends as if
+nothing had happened, bit for bit.
 
 A checkpoint ends with a digest of itself, and names its training and the bytes of
 ``best.safetensors``. It is written before those: whatever ends the process between the two, the
@@ -146,8 +146,8 @@ def _check_fit(training: Training, best: Path) -> None:
 
 
 def _weights(training: Training) -> bytes:
-    """What ``best.safetensors`` holds of a network as it is now."""
-    weights = training.network.state_dict()
+    """What ``best.safetensors`` holds of a training as it is now."""
+    weights = training.judged.state_dict()
     return save({k: v.contiguous() for k, v in weights.items()})
 
 
@@ -180,6 +180,7 @@ def _state(training: Training) -> dict[str, Any]:
         "best_epoch": training.best_epoch,
         "micro_batch": training.step.micro_batch,
         "in_parts": training.in_parts.size,
+        "average": training.average and training.average.network.state_dict(),
         "started": now and {**vars(now), "began": time.perf_counter() - now.began},
     }
 
@@ -192,6 +193,8 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
     # Moments alone: the groups are the candidate's and this device's.
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+    if training.average is not None:
+        training.average.network.load_state_dict(state["average"])
     training.step.forget_capture()
     training.random.set_state(state["random"].cpu())
     training.records = [EpochRecord(**values) for values in state["records"]]

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -24,7 +25,8 @@ from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.result_shape import MOST_FIGURE
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.early_stopping import has_ended, is_better
+from gitract_core.training.early_stopping import has_ended, is_kept
+from gitract_core.training.moving_average import MovingAverage
 from gitract_core.training.step import Trained, TrainingStep
 
 
@@ -34,7 +36,9 @@ class FoldSlices:
 
     Attributes:
         slices: the whole cache on the device.
-        training, validation: rows of it, int64.
+        training: rows of it that are trained on, int64.
+        validation: rows by which epochs are judged: the held-out fold's, or of training cases set
+            aside (``training.keep: inner``).
     """
 
     slices: DeviceSlices
@@ -125,6 +129,13 @@ class Training:
         self.best_epoch = 0
         self.best_stamp: Stamp | None = None  # of the file with its weights
         self.in_parts = InParts()
+        decay = self.candidate.training.ema
+        self.average = MovingAverage(self.network, decay) if decay else None
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated and kept: the network, or its moving average."""
+        return self.network if self.average is None else self.average.network
 
     @property
     def finished(self) -> bool:
@@ -179,8 +190,8 @@ class Training:
             expected = f"a finite loss of at most {MOST_FIGURE:.0e}"
             raise DivergedError(where, expected, f"{train_loss:.6g} (diverged)", remedy)
         self.records.append(record)
-        monitor, best = self.candidate.training.monitor, self.best_epoch
-        if best == 0 or is_better(record, self.records[best - 1], monitor):
+        best = self.records[self.best_epoch - 1] if self.best_epoch else None
+        if is_kept(record, best, self.candidate.training):
             self.best_epoch = record.epoch
         return record
 
@@ -215,6 +226,8 @@ class Training:
             changed = self._augmented(rows)
             for span in batches(len(rows), size, least=least):
                 loss = self.step(*(part[span] for part in changed))
+                if self.average is not None:
+                    self.average.follow(self.network)
                 now.loss_sum += loss * (span.stop - span.start)
             now.done = prepared.stop
             if after_step:
@@ -233,8 +246,8 @@ class Training:
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
-        self.network.eval()
-        slices = self.data.slices
+        judged, slices = self.judged.eval(), self.data.slices
+        forward = partial(self.step.trained.logits, network=judged)
         counts = EpochCounts(self.device, slices.n_organs)
         rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
@@ -243,7 +256,7 @@ class Training:
             chosen = rows[span]
             images = slices.batch_images(chosen, self.candidate.input)
             truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
-            logits = self.in_parts(self.step.trained.logits, images)
+            logits = self.in_parts(forward, images)
             share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
             total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share

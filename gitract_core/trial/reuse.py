@@ -2,8 +2,8 @@
 
 Trials of one fold and seed train alike if their candidates differ in post-processing, in
 ``training.epochs`` and in ``training.patience`` alone: the weights of the one that ends later pass
-through those of the other. (With the schedule ``cosine`` each epoch's learning rate depends on the
-number of epochs, so that these must then be equal too.)
+through those of the other. (Under a schedule that is not constant each epoch's learning rate
+depends on the number of epochs, which must then be equal too. ``training.keep`` must be equal.)
 
 A finished trial notes its training beside the trials, in ``trials/.trained``. A later trial that
 trains alike looks there, and
