@@ -66,8 +66,7 @@ def sweep(tiny: Path, tmp_path: Path) -> PreparedSweep:
 
 def let_the_best_be(patch: pytest.MonkeyPatch, *, last: bool) -> None:
     """The last of the epochs, or the first."""
-    for module in ("loop", "early_stopping"):
-        patch.setattr(f"gitract_core.training.{module}.is_better", lambda *_: last)
+    patch.setattr("gitract_core.training.early_stopping.is_better", lambda *_: last)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
