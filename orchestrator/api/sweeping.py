@@ -294,7 +294,8 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
         labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in prepared.specs)))
         rule = RacingRule(options.race_keep)
         race = Race(prepared.directory, first, rule, labels, tell_all)
-        race.add([spec for spec in prepared.specs if spec not in first])
+        at_start = {spec.key for spec in first}
+        race.add([spec for spec in prepared.specs if spec.key not in at_start])
         pending = race.order(pending)
     else:
         revive(prepared.directory, {spec.candidate for spec in pending})
