@@ -86,7 +86,7 @@ def compare(board: Leaderboard, a: str, b: str) -> Comparison:
 def by_letter(board: Leaderboard) -> dict[str, CandidateScores]:
     """All candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
     lines = {line.candidate: line for line in (*board.ranked, *board.unranked)}
-    letters = candidate_letters(board.record.candidates)
+    letters = candidate_letters(board.record.candidates, board.record.removed)
     return {letter: lines[candidate] for candidate, letter in letters.items()}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from gitract_core.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gitract_core.spec import Candidate
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
     from orchestrator.out_of_fold.annotation_audit import Audit
@@ -55,10 +57,34 @@ class Run:
     Attributes:
         directory: its files.
         storage: where it lives.
+        shown: the candidates that ``board`` and all that follows from it is about; those that the
+            last sweep asked for if None. See ``showing``.
     """
 
     directory: SweepDirectory
     storage: RunStorage
+    shown: tuple[Candidate, ...] | None = None
+
+    def showing(
+        self, space: str | Path | Mapping[str, Any] | None = None, *, every: bool = False
+    ) -> Run:
+        """The same run with other candidates on its board.
+
+        >>> open_run("runs/paper").showing(every=True).leaderboard()  # doctest: +SKIP
+
+        Args:
+            space: those of a search space; as in ``sweep``.
+            every: all candidates that were ever asked for.
+
+        Raises:
+            SpaceError: no such space.
+            RunError: the run has no candidate of the space.
+        """
+        from orchestrator.api.shown_candidates import of_space
+
+        if space is not None:
+            return replace(self, shown=of_space(self.directory, space))
+        return replace(self, shown=self.directory.record().candidates if every else None)
 
     @property
     def path(self) -> Path:
@@ -70,7 +96,7 @@ class Run:
         """The candidates with their results, best first."""
         from orchestrator.results.leaderboard import build_leaderboard
 
-        return build_leaderboard(self.directory)
+        return build_leaderboard(self.directory, self.shown)
 
     @cached_property
     def verdict(self) -> Verdict | None:
