@@ -117,7 +117,7 @@ class Run:
         Args:
             a: a rank (``1``), a letter (``"A"``), a candidate's label, or ``"knob=value"``. With a
                 knob, every pair of ranked candidates that agree in all other knobs counts.
-            b: likewise.
+            b: likewise. ``compare_with`` compares with another run.
 
         Returns:
             One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
@@ -131,7 +131,29 @@ class Run:
 
         from orchestrator.api.comparison import compare
 
-        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()])
+        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()]).drop(columns="each")
+
+    def compare_with(self, other: Run, candidate: str | int | None = None) -> pd.DataFrame:
+        """The same candidates of this run and of another on the same folds, this one first.
+
+        Args:
+            other: a run on the same folds, for example of another version or machine.
+            candidate: as in ``compare``; every candidate that is ranked in both if left out.
+
+        Returns:
+            One row as of ``compare``.
+
+        Raises:
+            RunError: other folds, no such candidate, or none that is ranked in both.
+        """
+        import pandas as pd
+
+        from orchestrator.api.comparison import compare_runs
+
+        names = self.path.name, other.path.name
+        name = None if candidate is None else str(candidate)
+        found = compare_runs(self.board, other.board, names, name)
+        return pd.DataFrame([found.to_json()]).drop(columns="each")
 
     def history(self) -> pd.DataFrame:
         """One row an epoch of every finished trial: ``candidate``, ``letter``, ``fold``, metrics.

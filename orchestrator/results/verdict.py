@@ -112,13 +112,21 @@ def judge(board: Leaderboard, margin: float = MARGIN) -> Verdict | None:
     return Verdict(statistics, len(lines), len(board.ranked), Trainings.of(board.lines))
 
 
-def case_sums(lines: Sequence[CandidateScores], n_folds: int) -> CaseSums:
+def case_sums(
+    lines: Sequence[CandidateScores], n_folds: int, networks: Sequence[object] = ()
+) -> CaseSums:
     """The table of some complete candidates, of all fold plans.
+
+    Args:
+        lines: the candidates.
+        n_folds: of one plan.
+        networks: for each candidate what its networks are known by, where they are not those of one
+            run; ``line.networks`` by default.
 
     Raises:
         RunError: a candidate lacks a case that another one has.
     """
-    networks, plans = [line.networks for line in lines], []
+    networks, plans = networks or [line.networks for line in lines], []
     cases = list(lines[0].per_case)  # in one order in all plans
     for start in range(0, len(lines[0].results), n_folds):
         of_plan = {line.label: line.results[start : start + n_folds] for line in lines}
