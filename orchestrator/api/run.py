@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from orchestrator.results.status import RunStatus
     from orchestrator.results.verdict import Verdict
     from orchestrator.storage.run_storage import RunStorage
+    from orchestrator.sweeps.registration import Registration
     from orchestrator.sweeps.run_directory import SweepDirectory
 
 
-def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
+def open_run(
+    path: str | Path | None = None, *, bulky: bool = True, margin: float | None = None
+) -> Run:
     """A run that ``sweep`` made.
 
     >>> run = open_run("runs/paper")  # doctest: +SKIP
@@ -31,9 +34,11 @@ def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
         path: run directory, or ``s3://BUCKET/FOLDER``, of which this machine keeps a mirror; the
             newest directory under ``runs/`` if left out.
         bulky: also bring weights and probabilities here from an object store.
+        margin: of score, for "no worse than the best by more than"; what is registered, or .005.
 
     Raises:
         RunError: there is no run.
+        GitractError: a margin that is none.
     """
     from orchestrator.storage.local_folder import LocalRun
     from orchestrator.storage.opening import existing_run, storage_at
@@ -41,9 +46,9 @@ def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
 
     if path is None:
         newest = SweepDirectory.existing(None)
-        return Run(newest, LocalRun(newest.path))
+        return Run(newest, LocalRun(newest.path), margin)
     storage = storage_at(Path(path))
-    return Run(existing_run(storage, bulky=bulky), storage)
+    return Run(existing_run(storage, bulky=bulky), storage, margin)
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,13 @@ class Run:
     Attributes:
         directory: its files.
         storage: where it lives.
+        margin: of score, for "no worse than the best by more than"; None for what is registered,
+            or .005.
     """
 
     directory: SweepDirectory
     storage: RunStorage
+    margin: float | None = None
 
     @property
     def path(self) -> Path:
@@ -75,9 +83,23 @@ class Run:
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the ranking is worth; None where nothing is ranked."""
+        from orchestrator.api.registering import margin_of, registered_in_words
         from orchestrator.results.verdict import judge
 
-        return judge(self.board)
+        registered = self.registration
+        margin = margin_of(registered, self.margin)
+        return judge(self.board, margin, registered_in_words(registered, self.board.record, margin))
+
+    @cached_property
+    def registration(self) -> Registration | None:
+        """What was decided before anything was trained; None if nothing was registered.
+
+        Raises:
+            RunError: ``registration.json`` is damaged.
+        """
+        from orchestrator.sweeps.registration import read_registration
+
+        return read_registration(self.directory)
 
     @cached_property
     def letters(self) -> dict[str, CandidateScores]:
@@ -285,6 +307,7 @@ class Run:
             "run": str(self.path),
             "leaderboard": table_rows(self.board, self.verdict),
             "statistics": self.verdict and self.verdict.to_json(),
+            "registration": self.registration and self.registration.to_json(),
         }
 
     def _repr_html_(self) -> str:

@@ -33,12 +33,14 @@ class Verdict:
         statistics: of the compared candidates.
         compared, ranked: how many candidates were compared, and how many are ranked.
         trainings: which candidates of the whole run segment nothing or are unsteady.
+        registered: what was registered and what deviates from it, in words; empty for nothing.
     """
 
     statistics: Statistics
     compared: int
     ranked: int
     trainings: Trainings
+    registered: str = ""
 
     @cached_property
     def _by_label(self) -> dict[str, CandidateStatistics]:
@@ -59,7 +61,7 @@ class Verdict:
         parts = [self.statistics.in_words]
         if self.compared < self.ranked:
             parts += [f"Only the best {self.compared} of {self.ranked} candidates were compared."]
-        parts += [self.trainings.unsteady_in_words]
+        parts += [self.trainings.unsteady_in_words, self.registered]
         return " ".join(part for part in parts if part)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,12 +92,13 @@ class Verdict:
         }
 
 
-def judge(board: Leaderboard, margin: float = MARGIN) -> Verdict | None:
+def judge(board: Leaderboard, margin: float = MARGIN, registered: str = "") -> Verdict | None:
     """The verdict on a board; None where nothing is ranked.
 
     Args:
         board: the ranking.
         margin: of score, for "no worse than the best by more than".
+        registered: what was registered, in words.
     """
     lines = board.ranked[:MOST_COMPARED]
     if not lines:
@@ -109,7 +112,8 @@ def judge(board: Leaderboard, margin: float = MARGIN) -> Verdict | None:
         knobs={name: [setting[name] for setting in settings] for name in varying},
         margin=margin,
     )
-    return Verdict(statistics, len(lines), len(board.ranked), Trainings.of(board.lines))
+    trainings = Trainings.of(board.lines)
+    return Verdict(statistics, len(lines), len(board.ranked), trainings, registered)
 
 
 def case_sums(
