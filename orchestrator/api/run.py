@@ -177,6 +177,28 @@ class Run:
         found = compare_runs(self.board, other.board, names, name)
         return pd.DataFrame([found.to_json()]).drop(columns="each")
 
+    def detect(self, difference: float) -> pd.DataFrame:
+        """How many patients find a difference between two candidates, by number of repeats.
+
+        Args:
+            difference: of score.
+
+        Returns:
+            A row a number of ``repeats``: the fewest ``patients`` that find the difference with a
+            chance of 80 % (two-sided test at 5 %, one pair chosen beforehand), missing where no
+            number does.
+
+        Raises:
+            GitractError: not a difference above 0 and under 1.
+            RunError: the run has too few candidates or patients to tell its noise.
+        """
+        import pandas as pd
+
+        from orchestrator.api.detecting import detect
+
+        rows = detect(difference, self.board).cases_needed
+        return pd.DataFrame(rows, columns=["repeats", "patients"]).astype("Int64")
+
     def history(self) -> pd.DataFrame:
         """One row an epoch of every finished trial: ``candidate``, ``letter``, ``fold``, metrics.
 
