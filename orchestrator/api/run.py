@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from orchestrator.results.status import RunStatus
     from orchestrator.results.verdict import Verdict
     from orchestrator.storage.run_storage import RunStorage
+    from orchestrator.sweeps.registration import Registration
     from orchestrator.sweeps.run_directory import SweepDirectory
 
 
-def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
+def open_run(
+    path: str | Path | None = None, *, bulky: bool = True, margin: float | None = None
+) -> Run:
     """A run that ``sweep`` made.
 
     >>> run = open_run("runs/paper")  # doctest: +SKIP
@@ -33,9 +36,11 @@ def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
         path: run directory, or ``s3://BUCKET/FOLDER``, of which this machine keeps a mirror; the
             newest directory under ``runs/`` if left out.
         bulky: also bring weights and probabilities here from an object store.
+        margin: of score, for "no worse than the best by more than"; what is registered, or .005.
 
     Raises:
         RunError: there is no run.
+        GitractError: a margin that is none.
     """
     from orchestrator.storage.local_folder import LocalRun
     from orchestrator.storage.opening import existing_run, storage_at
@@ -43,9 +48,9 @@ def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
 
     if path is None:
         newest = SweepDirectory.existing(None)
-        return Run(newest, LocalRun(newest.path))
+        return Run(newest, LocalRun(newest.path), margin)
     storage = storage_at(Path(path))
-    return Run(existing_run(storage, bulky=bulky), storage)
+    return Run(existing_run(storage, bulky=bulky), storage, margin)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,14 @@ class Run:
         storage: where it lives.
         shown: the candidates that ``board`` and all that follows from it is about; those that the
             last sweep asked for if None. See ``showing``.
+        margin: of score, for "no worse than the best by more than"; None for what is registered,
+            or .005.
     """
 
     directory: SweepDirectory
     storage: RunStorage
     shown: tuple[Candidate, ...] | None = None
+    margin: float | None = None
 
     def showing(
         self, space: str | Path | Mapping[str, Any] | None = None, *, every: bool = False
@@ -101,9 +109,23 @@ class Run:
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the ranking is worth; None where nothing is ranked."""
+        from orchestrator.api.registering import margin_of, registered_in_words
         from orchestrator.results.verdict import judge
 
-        return judge(self.board)
+        registered = self.registration
+        margin = margin_of(registered, self.margin)
+        return judge(self.board, margin, registered_in_words(registered, self.board.record, margin))
+
+    @cached_property
+    def registration(self) -> Registration | None:
+        """What was decided before anything was trained; None if nothing was registered.
+
+        Raises:
+            RunError: ``registration.json`` is damaged.
+        """
+        from orchestrator.sweeps.registration import read_registration
+
+        return read_registration(self.directory)
 
     @cached_property
     def letters(self) -> dict[str, CandidateScores]:
@@ -143,7 +165,7 @@ class Run:
         Args:
             a: a rank (``1``), a letter (``"A"``), a candidate's label, or ``"knob=value"``. With a
                 knob, every pair of ranked candidates that agree in all other knobs counts.
-            b: likewise.
+            b: likewise. ``compare_with`` compares with another run.
 
         Returns:
             One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
@@ -157,7 +179,51 @@ class Run:
 
         from orchestrator.api.comparison import compare
 
-        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()])
+        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()]).drop(columns="each")
+
+    def compare_with(self, other: Run, candidate: str | int | None = None) -> pd.DataFrame:
+        """The same candidates of this run and of another on the same folds, this one first.
+
+        Args:
+            other: a run on the same folds, for example of another version or machine.
+            candidate: as in ``compare``; every candidate that is ranked in both if left out.
+
+        Returns:
+            One row as of ``compare``.
+
+        Raises:
+            RunError: other folds, no such candidate, or none that is ranked in both.
+        """
+        import pandas as pd
+
+        from orchestrator.api.comparison import compare_runs
+
+        names = self.path.name, other.path.name
+        name = None if candidate is None else str(candidate)
+        found = compare_runs(self.board, other.board, names, name)
+        return pd.DataFrame([found.to_json()]).drop(columns="each")
+
+    def detect(self, difference: float) -> pd.DataFrame:
+        """How many patients find a difference between two candidates, by number of repeats.
+
+        Args:
+            difference: of score.
+
+        Returns:
+            A row a number of ``repeats``: the fewest ``patients`` that find the difference with a
+            chance of 80 % (two-sided test at 5 %, one pair chosen beforehand), missing where no
+            number does.
+
+        Raises:
+            GitractError: not a difference above 0 and under 1.
+            RunError: the run has too few candidates or patients to tell its noise.
+        """
+        import pandas as pd
+
+        from orchestrator.api.detecting import detect
+
+        rows = detect(difference, self.board).cases_needed
+        return pd.DataFrame(rows, columns=["repeats", "patients"]).astype("Int64")
 
     def history(self) -> pd.DataFrame:
         """One row an epoch of every finished trial: ``candidate``, ``letter``, ``fold``, metrics.
@@ -289,6 +355,7 @@ class Run:
             "run": str(self.path),
             "leaderboard": table_rows(self.board, self.verdict),
             "statistics": self.verdict and self.verdict.to_json(),
+            "registration": self.registration and self.registration.to_json(),
         }
 
     def _repr_html_(self) -> str:

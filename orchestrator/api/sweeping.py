@@ -146,6 +146,7 @@ def run_sweep(
     Raises:
         GitractError: as ``sweep``.
     """
+    from orchestrator.api.registering import register_sweep
     from orchestrator.api.run import Run
     from orchestrator.storage.opening import storage_at
     from orchestrator.sweeps.preparation import prepare
@@ -164,9 +165,11 @@ def run_sweep(
             make_demo_data(shown)
         with progress_bar(shown, "cache") as progress:
             prepared = prepare(request, progress)
+        if options.register:
+            register_sweep(prepared, options.margin)
         _say_what_is_asked(prepared, say)
         failed = _train(prepared, storage, options, _Consoles(say, shown), listeners)
-        run = Run(prepared.directory, storage)
+        run = Run(prepared.directory, storage, options.margin)
         return SweepOutcome(run, tuple(failed), _report_fault(run, shown))
 
 

@@ -168,7 +168,6 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
-        ("time", lambda c: format_seconds(c.seconds)),
         ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]
 
