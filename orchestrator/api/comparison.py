@@ -161,7 +161,7 @@ def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
     if name.isdecimal():
         if not 1 <= int(name) <= len(ranked):
             expected = f"a rank from 1 to {len(ranked)}"
-            raise RunError("candidate", expected, name, "see gitract-cv report")
+            raise RunError("candidate", expected, name, "see the run's report")
         return ranked[int(name) - 1]
     by_label = {line.label: line for line in (*ranked, *board.unranked)}
     letters = by_letter(board)

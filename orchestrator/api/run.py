@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gitract_core.spec import Candidate
+    from orchestrator.api.comparison import Comparison
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
     from orchestrator.out_of_fold.annotation_audit import Audit
@@ -70,8 +71,8 @@ class Run:
 
     directory: SweepDirectory
     storage: RunStorage
-    shown: tuple[Candidate, ...] | None = None
     margin: float | None = None
+    shown: tuple[Candidate, ...] | None = None
 
     def showing(
         self, space: str | Path | Mapping[str, Any] | None = None, *, every: bool = False
@@ -150,10 +151,11 @@ class Run:
         """
         import pandas as pd
 
+        from orchestrator.api.scikit_learn_names import as_scikit_learn
         from orchestrator.report.tables import table_rows
 
         letters = {line.label: name for name, line in self.letters.items()}
-        rows = [_as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
+        rows = [as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
         table = pd.DataFrame(rows)
         table.insert(1, "letter", [letters[label] for label in table["candidate"]])
         table["rank_test_score"] = table["rank_test_score"].astype("Int64")
@@ -177,9 +179,32 @@ class Run:
         """
         import pandas as pd
 
+        return pd.DataFrame([self.comparison(str(a), str(b)).to_json()]).drop(columns="each")
+
+    def comparison(self, a: str, b: str) -> Comparison:
+        """As ``compare``; where the board does not have both, all of the run's candidates count."""
+        from gitract_core.errors import RunError
         from orchestrator.api.comparison import compare
 
-        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()]).drop(columns="each")
+        try:
+            return compare(self.board, a, b)
+        except RunError:
+            if not self.board.others or a.isdecimal() or b.isdecimal():
+                raise
+        return compare(self.showing(every=True).board, a, b)
+
+    def remove(self, candidate: str | int) -> None:
+        """Remove a candidate and the trials that are its alone; its letter is not given again.
+
+        Args:
+            candidate: as in ``compare``.
+
+        Raises:
+            RunError: no such candidate, the only one, a sweep is at work, or an ensemble uses it.
+        """
+        from orchestrator.api.removal import plan_removal, remove
+
+        remove(self.directory, plan_removal(self.directory, str(candidate)))
 
     def compare_with(self, other: Run, candidate: str | int | None = None) -> pd.DataFrame:
         """The same candidates of this run and of another on the same folds, this one first.
@@ -362,23 +387,3 @@ class Run:
         from orchestrator.api.notebook import run_html
 
         return run_html(self.path, self.board, self.verdict)
-
-
-_SCIKIT_LEARN_NAMES = {
-    "rank": "rank_test_score",
-    "score": "mean_test_score",
-    "score_sd": "std_test_score",
-}
-
-
-def _as_scikit_learn(row: dict[str, Any]) -> dict[str, Any]:
-    renamed = {}
-    for name, value in row.items():
-        if name.startswith("knob."):
-            new = f"param_{name.removeprefix('knob.')}"
-        elif name.startswith("fold") and name.endswith("_score"):
-            new = f"split{name[len('fold') : -len('_score')]}_test_score"
-        else:
-            new = _SCIKIT_LEARN_NAMES.get(name, name)
-        renamed[new] = value
-    return renamed

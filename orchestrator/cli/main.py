@@ -12,6 +12,7 @@ from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     figures,
     plan,
     predict,
+    remove,
     report,
     status,
     sweep,
