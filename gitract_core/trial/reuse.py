@@ -88,24 +88,29 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
     return None
 
 
-def go_on_from_another(spec: TrialSpec, files: TrialFiles) -> None:
+def go_on_from_another(spec: TrialSpec, files: TrialFiles) -> str:
     """Make the last state of a shorter training of its kind this trial's checkpoint.
 
     Does nothing if this trial has a checkpoint already, or there is no such training.
+
+    Returns:
+        What was done, one line for the trial's log; empty if nothing.
     """
     if files.checkpoint.is_file():
-        return
+        return ""
     knobs = spec.candidate.training
     shorter = [
         (len(records), other)
         for other, _, records in _alike(spec, files)
         if other.last.is_file() and ending(records, knobs) is None
     ]
-    if shorter:
-        _, other = max(shorter, key=lambda found: found[0])
-        _link(other.best, files.best)
-        _link(other.history, files.history)
-        _link(other.last, files.checkpoint)  # the last: from now on there is something to resume
+    if not shorter:
+        return ""
+    epochs, other = max(shorter, key=lambda found: found[0])
+    _link(other.best, files.best)
+    _link(other.history, files.history)
+    _link(other.last, files.checkpoint)  # the last: from now on there is something to resume
+    return f"goes on after epoch {epochs} of trial {other.directory.name}, a shorter one"
 
 
 def _alike(

@@ -96,13 +96,15 @@ def iterate_trial(
             files.result.replace(files.damaged)
         files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
         cache = data.cache(spec.candidate.input.size)
-        twin = adopt_training(spec, files)
+        twin, say = adopt_training(spec, files), (runtime or Runtime()).say
         if twin:
+            say(f"takes over the training of trial {twin.spec.key}")
             _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
             if runtime and not runtime.keep_oof:
                 files.oof.unlink(missing_ok=True)
             return
-        go_on_from_another(spec, files)
+        if said := go_on_from_another(spec, files):
+            say(said)
         start, runtime = time.perf_counter(), runtime or Runtime()
         device = runtime.torch_device()
         start_measuring(device)

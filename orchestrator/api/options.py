@@ -43,6 +43,9 @@ class SweepOptions:
         retries: further attempts of a failed trial.
         tensorboard: write event files to ``RUN/tensorboard``.
         mlflow: also log to the MLflow at this address.
+        register: write score, margin, candidates and exclusions to ``RUN/registration.json`` before
+            anything trains, so that the report can say what deviates.
+        margin: of score, for "no worse than the best by more than"; what is registered, or .005.
     """
 
     data: Path | None = None
@@ -65,12 +68,18 @@ class SweepOptions:
     retries: int = 1
     tensorboard: bool = True
     mlflow: str | None = None
+    register: bool = False
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "out"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         object.__setattr__(self, "exclude", tuple(self.exclude))
+        if self.margin is not None:
+            from orchestrator.statistics.questions.margin import checked_margin
+
+            object.__setattr__(self, "margin", checked_margin(self.margin))
         if self.oof not in ("keep", "none"):
             raise GitractError("oof", "keep or none", repr(self.oof), "pass one of them")
 

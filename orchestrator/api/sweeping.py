@@ -146,6 +146,7 @@ def run_sweep(
     Raises:
         GitractError: as ``sweep``.
     """
+    from orchestrator.api.registering import register_sweep
     from orchestrator.api.run import Run
     from orchestrator.storage.opening import storage_at
     from orchestrator.sweeps.preparation import prepare
@@ -164,9 +165,11 @@ def run_sweep(
             make_demo_data(shown)
         with progress_bar(shown, "cache") as progress:
             prepared = prepare(request, progress)
+        if options.register:
+            register_sweep(prepared, options.margin)
         _say_what_is_asked(prepared, say)
         failed = _train(prepared, storage, options, _Consoles(say, shown), listeners)
-        run = Run(prepared.directory, storage)
+        run = Run(prepared.directory, storage, options.margin)
         return SweepOutcome(run, tuple(failed), _report_fault(run, shown))
 
 
@@ -294,7 +297,8 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
         labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in prepared.specs)))
         rule = RacingRule(options.race_keep)
         race = Race(prepared.directory, first, rule, labels, tell_all)
-        race.add([spec for spec in prepared.specs if spec not in first])
+        at_start = {spec.key for spec in first}
+        race.add([spec for spec in prepared.specs if spec.key not in at_start])
         pending = race.order(pending)
     else:
         revive(prepared.directory, {spec.candidate for spec in pending})

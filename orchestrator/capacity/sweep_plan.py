@@ -293,7 +293,7 @@ def _pending(outlook: Outlook, kept: Collection[Candidate]) -> _Pending:
     checked, wanted = outlook.checked, set(kept)
     specs = [s for s in checked.specs if s.candidate in wanted]
     left = set(checked.pending)
-    pending = start_order(specs, [s for s in specs if s not in left])
+    pending = start_order(specs, {s for s in specs if s not in left})
     again = reusing(specs)
     return _Pending(pending, [outlook.cost(s, trains=s not in again) for s in pending])
 

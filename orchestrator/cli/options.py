@@ -78,6 +78,18 @@ Mlflow = Annotated[
     str | None,
     typer.Option(help="Log to this MLflow too: http://host:port, sqlite:///file or a folder."),
 ]
+Register = Annotated[
+    bool,
+    typer.Option(
+        "--register", help="Write down score, margin, candidates and exclusions before training."
+    ),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        help='Of score, for "no worse than the best by more than"; what is registered, or .005.'
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
@@ -102,6 +114,8 @@ _ANNOTATIONS: dict[str, Any] = {
     "retries": Retries,
     "tensorboard": TensorBoard,
     "mlflow": Mlflow,
+    "register": Register,
+    "margin": Margin,
 }
 """How the command line declares each field of ``SweepOptions``."""
 

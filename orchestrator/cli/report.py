@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.cli.app import app
+from orchestrator.cli.options import Margin
 from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -29,12 +30,23 @@ def report(
     html: Annotated[
         Path | None, typer.Option(help="Write one page with everything; needs no network.")
     ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Only the candidates of this search space, or YAML file.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All candidates, not those of the last sweep alone.")
+    ] = False,
+    margin: Margin = None,
     as_json: Json = False,
 ) -> None:
-    """Rank the candidates of a run: mean, standard deviation and every fold."""
+    """Rank the candidates of a run: mean, standard deviation and every fold.
+
+    Where several sweeps went into one run, for example with more epochs, these are the candidates
+    that the last one asked for.
+    """
     from orchestrator.report import leaderboard_view
 
-    found = open_run(run, bulky=html is not None)
+    found = open_run(run, bulky=html is not None, margin=margin).showing(space, every=every)
     with progress_bar("page") as progress:
         written = found.report(csv=csv, markdown=markdown, html=html, progress=progress)
     if as_json:

@@ -22,6 +22,9 @@ from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.run_directory import SweepDirectory
 from orchestrator.sweeps.trial_log import NAME, last_lines
 
+MOST_ROWS = 50
+"""Candidates shown while they train; drawing thousands of rows would keep a processor busy."""
+
 
 @dataclass(slots=True)
 class _Cell:
@@ -177,12 +180,22 @@ class SweepProgress:
         table.add_column("candidate")
         for fold in range(1 + max(self.folds.values(), default=-1)):
             table.add_column(f"fold {fold}", justify="right", min_width=8, no_wrap=True)
-        rows: dict[Candidate, list[Text]] = {}
+        rows: dict[Candidate, list[TrialSpec]] = {}
         for spec in self.specs:
-            rows.setdefault(spec.candidate, []).append(_text(self.cells[spec.key], spec))
-        for candidate, cells in rows.items():
+            rows.setdefault(spec.candidate, []).append(spec)
+        shown = list(rows)
+        if len(rows) > MOST_ROWS:  # those that train, then the others in their order
+            shown.sort(key=lambda c: not any(self._trains(spec) for spec in rows[c]))
+            shown = shown[:MOST_ROWS]
+        for candidate in shown:
+            cells = [_text(self.cells[spec.key], spec) for spec in rows[candidate]]
             table.add_row(Text(self.labels[candidate]), *cells)
-        return Group(table, self._bar())
+        more = [Text(f"and {len(rows) - MOST_ROWS} more candidates", "dim")]
+        return Group(table, *more * (len(rows) > MOST_ROWS), self._bar())
+
+    def _trains(self, spec: TrialSpec) -> bool:
+        cell = self.cells[spec.key]
+        return cell.epochs > 0 and not _is_over(cell)
 
     def _bar(self) -> RenderableType:
         done = sum(_is_over(c) for c in self.cells.values())

@@ -20,6 +20,8 @@ from orchestrator.statistics import CandidateStatistics
 
 MOST_ROWS = 50
 """Candidates shown, ranked and not ranked; files have them all."""
+MOST_OTHERS = 12
+"""Candidates named that are not shown."""
 MOST_ORGANS = 6
 """Organs shown of each candidate; where there are more, the three worst and the three best."""
 _ORGANS_BESIDE_BOTH = 3  # more take a table for Dice and another for the Hausdorff score
@@ -58,6 +60,8 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         ]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
+    if board.others:
+        parts += [Text(""), Text(_others(board), style="dim")]
     more = [max(len(lines) - MOST_ROWS, 0) for lines in (board.ranked, board.unranked)]
     if any(more):
         text = f"{more[0]} more ranked and {more[1]} more not ranked: --csv FILE writes them all"
@@ -71,6 +75,14 @@ def _heading(board: Leaderboard) -> str:
         f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
         f"({COMPETITION.formula}, native size, empty slices skipped)"
     )
+
+
+def _others(board: Leaderboard) -> str:
+    """A line on the candidates that other sweeps into the run asked for."""
+    named = "; ".join(board.others[:MOST_OTHERS])
+    more = len(board.others) - MOST_OTHERS
+    named += f"; and {more} more" if more > 0 else ""
+    return f"not shown, of other sweeps into this run (report --all): {named}"
 
 
 def _fold_notes(board: Leaderboard) -> list[str]:
@@ -156,7 +168,6 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
-        ("time", lambda c: format_seconds(c.seconds)),
         ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]
 

@@ -7,7 +7,7 @@ torch or Ray.
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
@@ -21,7 +21,7 @@ from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.costs import training_costs
 from orchestrator.statistics import pooled_folds
-from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
@@ -142,11 +142,13 @@ class Leaderboard:
         record: what the run was asked for.
         ranked: complete candidates, best mean score first.
         unranked: the others, with the reasons.
+        others: letters and labels of the run's candidates that are not on this board.
     """
 
     record: SweepRecord
     ranked: tuple[CandidateScores, ...]
     unranked: tuple[CandidateScores, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def organs(self) -> Organs:
@@ -214,15 +216,22 @@ class Leaderboard:
         return ranked + [_row(c, None, self.organs, costs) for c in self.unranked]
 
 
-def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
-    """Read all results of a run and rank its candidates.
+def build_leaderboard(
+    directory: SweepDirectory, shown: Collection[Candidate] | None = None
+) -> Leaderboard:
+    """Read the results of a run and rank its candidates.
+
+    Args:
+        directory: of the run.
+        shown: which candidates; those that the last sweep asked for if left out.
 
     A trial whose result cannot be read is as good as missing; its file is named in the reasons.
 
     Raises:
         RunError: the run's record is damaged.
     """
-    record = directory.record()
+    whole = directory.record()
+    record = whole.narrowed(whole.last_asked if shown is None else shown)
     labels = candidate_labels(record.candidates)
     left_out = dropped(directory)
     gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
@@ -231,7 +240,14 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     finally:
         gc.freeze()  # nor is it later, in the statistics
         gc.enable()
-    return ranked_board(record, lines)
+    return replace(ranked_board(record, lines), others=_others(whole, record))
+
+
+def _others(whole: SweepRecord, shown: SweepRecord) -> tuple[str, ...]:
+    """Letters and labels of the candidates that are not shown."""
+    names, kept = candidate_labels(whole.candidates), set(shown.candidates)
+    letters = candidate_letters(whole.candidates, whole.removed)
+    return tuple(f"{letters[c]} {names[c]}" for c in whole.candidates if c not in kept)
 
 
 def ranked_board(record: SweepRecord, lines: Sequence[CandidateScores]) -> Leaderboard:

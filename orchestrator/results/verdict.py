@@ -33,12 +33,14 @@ class Verdict:
         statistics: of the compared candidates.
         compared, ranked: how many candidates were compared, and how many are ranked.
         trainings: which candidates of the whole run segment nothing or are unsteady.
+        registered: what was registered and what deviates from it, in words; empty for nothing.
     """
 
     statistics: Statistics
     compared: int
     ranked: int
     trainings: Trainings
+    registered: str = ""
 
     @cached_property
     def _by_label(self) -> dict[str, CandidateStatistics]:
@@ -59,7 +61,7 @@ class Verdict:
         parts = [self.statistics.in_words]
         if self.compared < self.ranked:
             parts += [f"Only the best {self.compared} of {self.ranked} candidates were compared."]
-        parts += [self.trainings.unsteady_in_words]
+        parts += [self.trainings.unsteady_in_words, self.registered]
         return " ".join(part for part in parts if part)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,12 +92,13 @@ class Verdict:
         }
 
 
-def judge(board: Leaderboard, margin: float = MARGIN) -> Verdict | None:
+def judge(board: Leaderboard, margin: float = MARGIN, registered: str = "") -> Verdict | None:
     """The verdict on a board; None where nothing is ranked, or a single fold can be scored.
 
     Args:
         board: the ranking.
         margin: of score, for "no worse than the best by more than".
+        registered: what was registered, in words.
     """
     lines = board.ranked[:MOST_COMPARED]
     if not lines or len(lines[0].counted()) < 2:
@@ -109,16 +112,25 @@ def judge(board: Leaderboard, margin: float = MARGIN) -> Verdict | None:
         knobs={name: [setting[name] for setting in settings] for name in varying},
         margin=margin,
     )
-    return Verdict(statistics, len(lines), len(board.ranked), Trainings.of(board.lines))
+    trainings = Trainings.of(board.lines)
+    return Verdict(statistics, len(lines), len(board.ranked), trainings, registered)
 
 
-def case_sums(lines: Sequence[CandidateScores], n_folds: int) -> CaseSums:
+def case_sums(
+    lines: Sequence[CandidateScores], n_folds: int, networks: Sequence[object] = ()
+) -> CaseSums:
     """The table of some complete candidates, of all fold plans.
+
+    Args:
+        lines: the candidates.
+        n_folds: of one plan.
+        networks: for each candidate what its networks are known by, where they are not those of one
+            run; ``line.networks`` by default.
 
     Raises:
         RunError: a candidate lacks a case that another one has.
     """
-    networks, plans = [line.networks for line in lines], []
+    networks, plans = networks or [line.networks for line in lines], []
     cases = list(lines[0].per_case)  # in one order in all plans
     for start in range(0, len(lines[0].results), n_folds):
         of_plan = {line.label: line.results[start : start + n_folds] for line in lines}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from gitract_core.errors import RunError
@@ -42,7 +42,7 @@ class Race:
         self.candidate_of = {s.key: s.candidate for s in specs}
         self.judged: dict[Candidate, int] = {}  # latecomers: after how many folds
         self.folds = sorted({s.fold for s in specs})
-        self.racing = list(dict.fromkeys(s.candidate for s in specs))
+        self.racing = dict.fromkeys(s.candidate for s in specs)  # in their order
         self.results: dict[str, TrialResult] = {}
         self.failed: set[str] = set()
         self.decided = 0
@@ -65,13 +65,14 @@ class Race:
                 self.first_plan.append(spec)
                 self.specs[spec.candidate, spec.fold] = spec
                 self._read(spec)
-        self.racing += dict.fromkeys(spec.candidate for spec in specs)
+        self.racing |= dict.fromkeys(spec.candidate for spec in specs)
         self.labels = candidate_labels(self._everyone())
         self._judge_latecomers()
 
     def order(self, pending: Sequence[TrialSpec]) -> list[TrialSpec]:
         """Trials fold by fold, plan by plan, in the given order inside a fold."""
-        later = {s.key: s not in self.first_plan for s in pending}
+        first = {s.key for s in self.first_plan}
+        later = {s.key: s.key not in first for s in pending}
         wanted = (s for s in pending if self.wanted(s.key))
         return sorted(wanted, key=lambda s: (later[s.key], s.fold))
 
@@ -106,7 +107,8 @@ class Race:
         """Decide after every fold that is through; after the last there is nothing to decide."""
         while self.decided < len(self.folds) - 1 and self._is_through(self.folds[self.decided]):
             self.decided += 1
-            self._take(self._decide(self.folds[: self.decided], self._starters(), self._starters()))
+            starters = self._starters()
+            self._take(self._decide(self.folds[: self.decided], set(starters), starters))
 
     def _everyone(self) -> tuple[Candidate, ...]:
         return tuple(dict.fromkeys(self.candidate_of.values()))
@@ -127,7 +129,7 @@ class Race:
     def _take(self, new: Sequence[Decision]) -> None:
         self.decisions = write_log(self.directory, self.rule, [*self.decisions, *new])
         gone = {d.key for d in new if d.dropped}
-        self.racing = [c for c in self.racing if c.key not in gone]
+        self.racing = {c: None for c in self.racing if c.key not in gone}
         for decision in self.decisions[-len(new) :] if new else ():
             if decision.dropped:
                 self.tell(self._event(decision))
@@ -149,10 +151,10 @@ class Race:
         return all(self.specs[candidate, fold].key in self.results for fold in folds)
 
     def _decide(
-        self, folds: Sequence[int], judged: Sequence[Candidate], field: Sequence[Candidate]
+        self, folds: Sequence[int], judged: Collection[Candidate], field: Sequence[Candidate]
     ) -> list[Decision]:
         """Decisions on some candidates, by the folds that they and a field have finished."""
-        done, decisions = len(folds), []
+        done, decisions = len(folds), list[Decision]()
         alive: dict[Candidate, list[TrialResult]] = {}
         for candidate in field:
             if self._has(candidate, folds):
@@ -160,7 +162,7 @@ class Race:
             elif candidate in judged:
                 label, why = self.labels[candidate], "a fold failed"
                 decisions.append(Decision(done, candidate.key, label, float("nan"), True, why))
-        if not alive.keys() & judged:
+        if not alive.keys() & set(judged):
             return decisions
         words = f"probability of being among the best {self.rule.keep}"
         for c, p in zip(alive, chances(alive, self.rule, len(self.folds)), strict=True):

@@ -69,7 +69,7 @@ class Searching:
         self.to_come = self.to_come - 1 if candidate else 0
         record = self.directory.record()  # another sweep may have added its own
         if candidate:
-            record = dataclasses.replace(record, candidates=(*record.candidates, candidate))
+            record = record.with_proposed(candidate)
         self.directory.write(dataclasses.replace(record, to_come=self.to_come))
         specs = record.specs([candidate] if candidate else [])
         self._enter(specs)

@@ -294,9 +294,11 @@ def _record(
     )
     if before is None:
         return new
+    merged = tuple(dict.fromkeys((*before.candidates, *candidates)))
     return dataclasses.replace(
         before,
-        candidates=tuple(dict.fromkeys((*before.candidates, *candidates))),
+        candidates=merged,
+        asked=() if set(merged) == set(candidates) else tuple(c.key for c in candidates),
         data_directory=new.data_directory,
         repeats=new.repeats,
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),

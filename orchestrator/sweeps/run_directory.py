@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
+_LATER_LISTS = ("asked", "removed")
 MOST_REPEATS = 100
 
 
@@ -57,6 +59,8 @@ class _Record(TypedDict):
     to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
+    asked: NotRequired[list[str]]
+    removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,10 @@ class SweepRecord:
         repeats: further fold plans; their folds are numbered on from those of the first.
         to_come: candidates that a search has yet to propose.
         organs: those of the data set; files that name none are of the contest.
+        asked: keys of the candidates of the last sweep; empty where it asked for all, or for files
+            that do not say it.
+        removed: places, from 0, in the order of first appearance, of candidates that are not among
+            ``candidates`` any more: their letters are not given again.
     """
 
     candidates: tuple[Candidate, ...]
@@ -99,6 +107,36 @@ class SweepRecord:
     to_come: int = 0
     repeats: tuple[Repeat, ...] = ()
     organs: Organs = CONTEST
+    asked: tuple[str, ...] = ()
+    removed: tuple[int, ...] = ()
+
+    @property
+    def last_asked(self) -> tuple[Candidate, ...]:
+        """The candidates of the last sweep, in the order of the run."""
+        keys = set(self.asked)
+        return tuple(c for c in self.candidates if c.key in keys) or self.candidates
+
+    @property
+    def places(self) -> dict[Candidate, int]:
+        """The place of each candidate in the order of first appearance, from 0; its letter."""
+        gone = set(self.removed)
+        places = (place for place in itertools.count() if place not in gone)
+        return dict(zip(self.candidates, places, strict=False))
+
+    def narrowed(self, candidates: Collection[Candidate]) -> SweepRecord:
+        """The record with some of its candidates alone; they keep their places."""
+        kept = set(candidates)
+        others = [place for c, place in self.places.items() if c not in kept]
+        return replace(
+            self,
+            candidates=tuple(c for c in self.candidates if c in kept),
+            removed=tuple(sorted((*self.removed, *others))),
+        )
+
+    def with_proposed(self, candidate: Candidate) -> SweepRecord:
+        """The record with a candidate that a search adds to those that are asked for."""
+        asked = (*self.asked, candidate.key) if self.asked else ()
+        return replace(self, candidates=(*self.candidates, candidate), asked=asked)
 
     @property
     def plans(self) -> tuple[Repeat, ...]:
@@ -143,6 +181,10 @@ class SweepRecord:
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
         lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
+        new = {name: list(getattr(self, name)) for name in _LATER_LISTS}
+        for name in _LATER_LISTS:  # left out where empty: older versions read the file then
+            del values[name]
+        lists |= {name: value for name, value in new.items() if value}
         return {"format": _FORMAT, **values, **lists}
 
     @classmethod
@@ -153,6 +195,8 @@ class SweepRecord:
             values[name] = tuple(values[name])
         values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
         values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
+        for name in _LATER_LISTS:
+            values[name] = tuple(values.get(name, ()))
         values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 

@@ -98,7 +98,8 @@ def test_measuring_sees_what_grows_with_the_work(tiny: Path, kind: str) -> None:
 def test_what_a_process_does_once_is_no_part_of_its_first_shape(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started, pause = [], 0.5
+    started: list[None] = []
+    pause = 0.5
 
     def first_slow(*arguments: object) -> torch.nn.Module:
         if not started:
@@ -110,8 +111,8 @@ def test_what_a_process_does_once_is_no_part_of_its_first_shape(
     monkeypatch.setattr(measuring, "meet", lambda: None)
     shape = shape_of(tiny_candidate())
     task = measuring._Task((shape,), (), Runtime("cpu", 1), (scan_of(tiny),))
-    found = measuring._measure(task, time.time())
-    assert found.steps[0].setup_seconds < pause <= found.start_seconds
+    start_seconds, _ = measuring._begin(task, time.time())
+    assert measuring._measure_shape(0).setup_seconds < pause <= start_seconds
 
 
 def test_measuring_leaves_the_order_of_chance_alone(tiny: Path) -> None:
