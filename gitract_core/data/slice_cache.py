@@ -94,6 +94,8 @@ class SliceCache:
     @cached_property
     def _meta(self) -> CacheMeta:
         file = self.directory / "meta.json"
+        if not file.is_file():
+            raise RunError(file, "a cache's description", "none", self._remedy)
         meta = read_json(file, CacheMeta, self._remedy)
         if (meta["height"], meta["width"]) != (self.size, self.size):
             got = f"{meta['height']} x {meta['width']}"
