@@ -139,10 +139,17 @@ def finite_or_none(value: Any) -> Any:
     return value
 
 
-def written_once(directory: Path, build: Callable[[Path], None]) -> None:
+def written_once(
+    directory: Path, build: Callable[[Path], None], *, is_whole: Callable[[], bool] = lambda: True
+) -> None:
     """Fill a directory by ``build`` unless it is there; concurrent callers wait for the first.
 
     What ``build`` leaves behind when it fails is removed.
+
+    Args:
+        directory: complete or not there.
+        build: fills the directory that it is given, which then takes the place.
+        is_whole: asked where there is one; if it is not, it is replaced.
     """
     import fcntl
     import shutil
@@ -150,13 +157,18 @@ def written_once(directory: Path, build: Callable[[Path], None]) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f".{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if directory.is_dir():
+        if directory.is_dir() and is_whole():
             return
         part = directory.parent / f".{directory.name}.part"
         shutil.rmtree(part, ignore_errors=True)  # of a builder that was killed
         part.mkdir()
         try:
             build(part)
+            if directory.is_dir():
+                aside = directory.parent / f".{directory.name}.damaged.part"
+                shutil.rmtree(aside, ignore_errors=True)
+                directory.replace(aside)  # whoever has its files open keeps them
+                shutil.rmtree(aside, ignore_errors=True)
             part.replace(directory)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -16,6 +16,7 @@ from torch import nn
 
 from gitract_core.device import is_out_of_memory
 from gitract_core.errors import RunError
+from gitract_core.files.digests import Stamp
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
@@ -26,13 +27,27 @@ BATCH_SLICES = 32
 
 
 def load_network(
-    candidate: Candidate, weights: Path, device: torch.device, *, organs: Organs
+    candidate: Candidate,
+    weights: Path,
+    device: torch.device,
+    *,
+    organs: Organs,
+    stamp: Stamp | None = None,
 ) -> nn.Module:
     """A candidate's network with the weights of a trial, ready to predict.
 
+    Args:
+        candidate: its setting.
+        weights: the file.
+        device: where to predict.
+        organs: that it finds.
+        stamp: what the trial's result says of the file.
+
     Raises:
-        RunError: the file is unreadable or holds weights of another network.
+        RunError: the file is unreadable, changed, or holds weights of another network.
     """
+    if stamp:
+        stamp.check(weights, "remove the trial's directory and run the sweep again")
     network = build_network(candidate.network, candidate.input.planes, len(organs))
     try:
         network.load_state_dict(load_file(weights))

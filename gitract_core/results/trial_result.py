@@ -70,6 +70,11 @@ class TrialFiles:
         return self.directory / "oof.npz"
 
     @property
+    def oof_flip(self) -> Path:
+        """The same, averaged with those of mirrored slices; predicted when it is asked for."""
+        return self.directory / "oof_flip.npz"
+
+    @property
     def scores(self) -> Path:
         """One row a (slice, class) and a (scan, class)."""
         return self.directory / "scores.parquet"
@@ -182,6 +187,19 @@ class TrialResult:
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
     files: Mapping[str, Stamp] = field(default_factory=dict, compare=False)
+
+    def stamp(self, file: Path) -> Stamp | None:
+        """Size and digest of one of the trial's files; None where the result does not hold them."""
+        return self.files.get(file.name)
+
+    def check(self, file: Path) -> None:
+        """Compare one of the trial's files with what the result says of it.
+
+        Raises:
+            RunError: it is missing, or not the one that the trial left.
+        """
+        if stamp := self.stamp(file):
+            stamp.check(file, _REMEDY)
 
     def save(self, path: Path) -> None:
         """Write ``result.json`` atomically, with the stamps of the trial's files beside it.

@@ -101,10 +101,22 @@ def restore(training: Training, checkpoint: Path) -> None:
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint is as it was written; older ones have no digest, and are taken to be."""
     try:
-        _unmarked(checkpoint)
-    except (OSError, RunError):
+        check_whole(checkpoint)
+    except RunError:
         return False
     return True
+
+
+def check_whole(checkpoint: Path) -> None:
+    """Compare a checkpoint with its own digest.
+
+    Raises:
+        RunError: unreadable, or not what was written.
+    """
+    try:
+        _unmarked(checkpoint)
+    except OSError as error:
+        raise RunError(checkpoint, "a checkpoint", error.strerror, "remove the file") from None
 
 
 def mend_best(training: Training, files: TrialFiles) -> str:

@@ -28,6 +28,7 @@ from statistics import median
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing, write_bytes
+from gitract_core.prediction.probabilities import OofStore, Origin
 from gitract_core.results.trial_result import (
     EpochRecord,
     TrialFiles,
@@ -37,6 +38,7 @@ from gitract_core.results.trial_result import (
     write_history,
 )
 from gitract_core.spec import TrialSpec
+from gitract_core.training.checkpoint import is_whole
 from gitract_core.training.early_stopping import ending
 
 
@@ -76,11 +78,13 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
             continue  # it would go on, or its best weights were replaced by better ones
         own = records[: end[0]]
         try:
+            result.check(other.best)
             _link(other.best, files.best)
             write_history(files.history, own)
-            if other.oof.is_file():
+            files.oof.unlink(missing_ok=True)  # of an attempt of its own
+            if other.oof.is_file() and _is_intact(other.oof, other, result):
                 _link(other.oof, files.oof)
-        except FileNotFoundError:
+        except (FileNotFoundError, RunError):
             continue
         seconds = [r.seconds for r in own]
         cost = {**result.cost, "seconds": sum(seconds), "epoch_seconds": median(seconds)}
@@ -101,8 +105,11 @@ def go_on_from_another(spec: TrialSpec, files: TrialFiles) -> str:
     knobs = spec.candidate.training
     shorter = [
         (len(records), other)
-        for other, _, records in _alike(spec, files)
-        if other.last.is_file() and ending(records, knobs) is None
+        for other, result, records in _alike(spec, files)
+        if other.last.is_file()
+        and ending(records, knobs) is None
+        and is_whole(other.last)
+        and _is_intact(other.best, other, result)
     ]
     if not shorter:
         return ""
@@ -113,6 +120,18 @@ def go_on_from_another(spec: TrialSpec, files: TrialFiles) -> str:
     return f"goes on after epoch {epochs} of trial {other.directory.name}, a shorter one"
 
 
+def _is_intact(file: Path, files: TrialFiles, result: TrialResult) -> bool:
+    """Whether a file is the one that its trial left, or was predicted from its weights later."""
+    try:
+        if file == files.oof:
+            OofStore(file, Origin.of(files, result))
+        else:
+            result.check(file)
+    except RunError:
+        return False
+    return True
+
+
 def _alike(
     spec: TrialSpec, files: TrialFiles
 ) -> Iterator[tuple[TrialFiles, TrialResult, list[EpochRecord]]]:
@@ -120,10 +139,11 @@ def _alike(
     for note in sorted(_notes(spec, files).glob("*")):
         try:
             other = TrialFiles(files.directory.parent / note.read_text())
-            result, records = TrialResult.load(other.result), read_history(other.history)
+            result = TrialResult.load(other.result)
+            records = read_history(other.history, result.stamp(other.history))
         except (OSError, UnicodeDecodeError, RunError):
             continue
-        another = result.spec.key != spec.key and _kind(result.spec) == _kind(spec)
+        another = result.spec.key != spec.key and result.spec.training_key == spec.training_key
         if another and len(records) == result.history["epochs"]:
             yield other, result, records
 
@@ -134,13 +154,9 @@ def training_note(spec: TrialSpec, files: TrialFiles) -> Path:
     return _notes(spec, files) / trained.key
 
 
-def _kind(spec: TrialSpec) -> TrialSpec:
-    return dataclasses.replace(spec, candidate=spec.candidate.trajectory)
-
-
 def _notes(spec: TrialSpec, files: TrialFiles) -> Path:
     """One note a training: a file whose content is the name of the trial's directory."""
-    return files.directory.parent / ".trained" / _kind(spec).key
+    return files.directory.parent / ".trained" / spec.training_key
 
 
 def _link(source: Path, target: Path) -> None:

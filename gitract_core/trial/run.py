@@ -32,7 +32,7 @@ from gitract_core.networks import parameter_count
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
-from gitract_core.prediction.probabilities import OofStore, write_oof
+from gitract_core.prediction.probabilities import write_oof
 from gitract_core.results.score_table import per_case_sums, write_scores
 from gitract_core.results.trial_result import (
     EpochRecord,
@@ -99,9 +99,11 @@ def iterate_trial(
         twin, say = adopt_training(spec, files), (runtime or Runtime()).say
         if twin:
             say(f"takes over the training of trial {twin.spec.key}")
-            _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
+            oof = open_oof(spec, files, data, runtime, result=twin)
+            scores = _scores(spec.candidate.postprocess, cache, oof)
             if runtime and not runtime.keep_oof:
                 files.oof.unlink(missing_ok=True)
+            _finish_adopted(spec, twin, cache, scores, files)
             return
         if said := go_on_from_another(spec, files):
             say(said)
@@ -184,7 +186,8 @@ def _finish(
     start: float,
 ) -> None:
     """Predict and score the held-out fold with the weights kept; write the result last."""
-    network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
+    best, organs = training.best_stamp, cache.organs
+    network = load_network(spec.candidate, files.best, training.device, organs=organs, stamp=best)
     scans = held_out_scans(cache, held_out)
     predictions = predict_held_out(
         network,
@@ -194,6 +197,8 @@ def _finish(
         scans=scans,
         in_parts=training.in_parts,
     )
+    files.oof_flip.unlink(missing_ok=True)  # of an earlier attempt, as ``oof`` would be
+    files.oof.unlink(missing_ok=True)
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
     scores = _scores(spec.candidate.postprocess, cache, predictions)
@@ -250,10 +255,13 @@ def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:
 
 
 def _finish_adopted(
-    spec: TrialSpec, twin: TrialResult, cache: SliceCache, oof: OofStore, files: TrialFiles
+    spec: TrialSpec,
+    twin: TrialResult,
+    cache: SliceCache,
+    scores: Mapping[str, ScanScore],
+    files: TrialFiles,
 ) -> None:
-    """Score another post-processing of probabilities that are there; costs are the training's."""
-    scores = _scores(spec.candidate.postprocess, cache, oof)
+    """Leave the scores of another post-processing of a twin's; costs are the training's."""
     write_scores(files.scores, scores, cache.index)
     dataclasses.replace(
         twin,

@@ -26,6 +26,7 @@ from gitract_core.trial.reuse import training_note
 from orchestrator.storage.lease import LEASE, lease
 from orchestrator.storage.object_store import ObjectStore, Stamp, opened, stamp_of
 from orchestrator.storage.run_storage import StoreError
+from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_lock import is_locked
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
@@ -154,8 +155,10 @@ class RemoteRun(ObjectStore):
 
     def collect_file(self, name: str) -> None:
         """Store a small file that was written here; at the end, if not now."""
+        names = (DIGESTS, name) if (self.directory / DIGESTS).is_file() else (name,)
         with suppress(StoreError, RunError):
-            self.push(name, known={}, patient=False)
+            for each in names if name == "sweep.json" else names[-1:]:  # as they are written
+                self.push(each, known={}, patient=False)
 
     def push(
         self, below: str = "", *, known: Mapping[str, Stamp] | None = None, patient: bool = True
@@ -175,7 +178,8 @@ class RemoteRun(ObjectStore):
     def push_rest(self) -> None:
         """Store what an earlier sweep could not: all but the files of unfinished trials."""
         known = self.listing()
-        for entry in self.directory.iterdir() if self.directory.is_dir() else ():
+        entries = self.directory.iterdir() if self.directory.is_dir() else ()
+        for entry in sorted(entries, key=_order):
             if entry.name != "trials":
                 self.push(entry.name, known=known)
         for trial in (self.directory / "trials").glob("*"):
@@ -261,6 +265,8 @@ class StoredTrial:
 
 
 def _order(file: Path) -> tuple[int, str]:
+    if file.name == DIGESTS:
+        return -2, ""
     return (_LAST.index(file.name) if file.name in _LAST else -1), str(file)
 
 

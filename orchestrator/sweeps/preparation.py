@@ -26,6 +26,7 @@ from gitract_core.training.loop import check_candidate
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import check_deciding
 from gitract_core.trial.relative_cost import relative_cost
+from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces import SearchSpace
@@ -185,7 +186,7 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
     directory = sweep.directory
     there = len(directory.record().plans) if directory.record_file.is_file() else 0
     for number, plan in enumerate(sweep.plans[there:], there + 1):
-        plan.save(directory.repeat_file(number), sweep.index)
+        directory.write_plan(number, plan, sweep.index)
     directory.write(sweep.record)
     return sweep
 
@@ -336,7 +337,7 @@ def _refuse_single_slices(
 
 def _refuse_foreign(path: Path) -> None:
     # Folds without a record are what a sweep left that ended between the two, on a full disk.
-    ours = re.compile(rf"{re.escape(LOCK)}|folds(-\d+)?\.json")
+    ours = re.compile(rf"{re.escape(LOCK)}|{re.escape(DIGESTS)}|folds(-\d+)?\.json")
     if path.exists() and (
         not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
     ):
