@@ -27,7 +27,7 @@ from gitract_core.files.atomic import replacing
 from gitract_core.files.digests import Stamp
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 
-_SMALLEST = 5  # 2 % of 255
+SMALLEST = 5  # 2 % of 255
 _MOST_BYTES = 2**31  # of one scan: 3 organs, 1,000 slices of 800 x 800
 
 
@@ -38,7 +38,7 @@ def to_bytes(probabilities: np.ndarray) -> np.ndarray:
     [0, 0, 128, 255]
     """
     values = np.round(np.asarray(probabilities, dtype=np.float32) * 255).astype(np.uint8)
-    values[values < _SMALLEST] = 0
+    values[values < SMALLEST] = 0
     return values
 
 

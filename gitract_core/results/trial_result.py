@@ -75,6 +75,11 @@ class TrialFiles:
         return self.directory / "oof_flip.npz"
 
     @property
+    def epochs(self) -> Path:
+        """Sums of the held-out fold for every epoch, where it chose the epoch that is kept."""
+        return self.directory / "epochs.npz"
+
+    @property
     def scores(self) -> Path:
         """One row a (slice, class) and a (scan, class)."""
         return self.directory / "scores.parquet"
@@ -92,7 +97,7 @@ class TrialFiles:
     @property
     def bound(self) -> tuple[Path, ...]:
         """The files whose size and digest the result holds; a new file of a trial belongs here."""
-        return (self.best, self.history, self.oof, self.scores)
+        return (self.best, self.history, self.oof, self.epochs, self.scores)
 
     def is_finished(self, spec: TrialSpec | None = None) -> bool:
         """Whether there is a whole result; a damaged one is as good as none.

@@ -193,8 +193,34 @@ def _state(training: Training) -> dict[str, Any]:
         "micro_batch": training.step.micro_batch,
         "in_parts": training.in_parts.size,
         "average": training.average and training.average.network.state_dict(),
+        "epoch_sums": _epoch_sums(training),
         "started": now and {**vars(now), "began": time.perf_counter() - now.began},
     }
+
+
+def _epoch_sums(training: Training) -> dict[str, Any] | None:
+    """What the scorer has so far; all of it where the weights have moved on, or will not."""
+    scorer = training.scorer
+    if scorer is None or scorer.lost:
+        return None
+    if training.started is not None or training.finished:
+        scorer.wait()
+    return {"rule": asdict(scorer.rule), "sums": [torch.from_numpy(s) for s in scorer.sums]}
+
+
+def _load_epoch_sums(training: Training, state: Mapping[str, Any] | None) -> None:
+    """Sums of the epochs before; of the last one anew, if its weights are still those at hand."""
+    scorer, done = training.scorer, len(training.records)
+    if scorer is None or not done:
+        return
+    if state is None or state["rule"] != asdict(scorer.rule):
+        scorer.lost = True
+        return
+    scorer.sums = [sums.cpu().numpy() for sums in state["sums"]]
+    if len(scorer.sums) == done - 1 and training.started is None:
+        training.score_again()
+    elif len(scorer.sums) != done:
+        scorer.lost = True
 
 
 def _load(training: Training, state: Mapping[str, Any]) -> None:
@@ -224,3 +250,4 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
         if left == 1 < training.fewest_slices():  # an earlier version did not join it to the others
             raise ValueError("a single slice is left, which the network cannot be trained on")
         training.started = now
+    _load_epoch_sums(training, state.get("epoch_sums"))

@@ -14,7 +14,7 @@ from gitract_core.results.trial_result import EpochRecord
 
 def is_better(record: EpochRecord, best: EpochRecord, monitor: str) -> bool:
     """Whether an epoch beats the best one so far; equal ones and NaN never do."""
-    return _value(record, monitor) > _value(best, monitor)
+    return monitored(record, monitor) > monitored(best, monitor)
 
 
 def is_kept(record: EpochRecord, best: EpochRecord | None, knobs: TrainingKnobs) -> bool:
@@ -50,7 +50,7 @@ def ending(records: Sequence[EpochRecord], knobs: TrainingKnobs) -> tuple[int, i
     return None
 
 
-def _value(record: EpochRecord, monitor: str) -> float:
-    """What early stopping maximizes."""
+def monitored(record: EpochRecord, monitor: str) -> float:
+    """What early stopping maximizes; minus infinity where there is nothing."""
     value = -record.loss if monitor == "loss" else record.dice
     return value if value == value else float("-inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +26,7 @@ from gitract_core.results.result_shape import MOST_FIGURE
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.early_stopping import has_ended, is_kept
+from gitract_core.training.epoch_scorer import EpochScorer, as_bytes
 from gitract_core.training.moving_average import MovingAverage
 from gitract_core.training.step import Trained, TrainingStep
 
@@ -77,6 +78,7 @@ class Training:
         fuse: let the compiler fuse the network's forward and backward pass in captured steps (see
             ``compiled``).
         split: train a batch that does not fit the device's memory in two parts.
+        scorer: takes what validation predicts, to score every epoch.
 
     Slices are gathered and augmented some batches ahead on a GPU, where that costs as many launches
     as for one batch (``slices_ahead``). During an epoch nothing waits for the device; two figures
@@ -104,6 +106,7 @@ class Training:
         capture: bool = False,
         fuse: bool = False,
         split: bool = True,
+        scorer: EpochScorer | None = None,
     ) -> None:
         self.spec, self.data, self.device = spec, data, device
         self.candidate = spec.candidate
@@ -129,6 +132,7 @@ class Training:
         self.best_epoch = 0
         self.best_stamp: Stamp | None = None  # of the file with its weights
         self.in_parts = InParts()
+        self.scorer = scorer
         decay = self.candidate.training.ema
         self.average = MovingAverage(self.network, decay) if decay else None
 
@@ -246,24 +250,38 @@ class Training:
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
-        judged, slices = self.judged.eval(), self.data.slices
-        forward = partial(self.step.trained.logits, network=judged)
+        slices = self.data.slices
         counts = EpochCounts(self.device, slices.n_organs)
-        rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
+        heard: list[torch.Tensor] = []
         weight: int | torch.Tensor = 0
-        for span in batches(len(rows)):
-            chosen = rows[span]
-            images = slices.batch_images(chosen, self.candidate.input)
+        for chosen, logits in self._judged_batches():
             truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
-            logits = self.in_parts(forward, images)
             share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
             total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share
             counts.update(logits, *truth)
+            if self.scorer is not None:
+                heard.append(as_bytes(logits))
+        if self.scorer is not None:
+            self.scorer.take(heard)
         slices_known = float(weight)
         mean = float(total) / slices_known if slices_known else math.nan
         return mean, counts.compute()
+
+    @torch.inference_mode()
+    def score_again(self) -> None:
+        """Let the scorer take the last epoch, whose scores ended with an earlier process."""
+        assert self.scorer is not None
+        self.scorer.take([as_bytes(logits) for _, logits in self._judged_batches()])
+
+    def _judged_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Rows of validation batches, and their logits."""
+        forward = partial(self.step.trained.logits, network=self.judged.eval())
+        rows = sent(self.data.validation, self.device)
+        for span in batches(len(rows)):
+            images = self.data.slices.batch_images(rows[span], self.candidate.input)
+            yield rows[span], self.in_parts(forward, images)
 
     def _set_learning_rate(self) -> float:
         knobs = self.candidate

@@ -84,6 +84,9 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
             files.oof.unlink(missing_ok=True)  # of an attempt of its own
             if other.oof.is_file() and _is_intact(other.oof, other, result):
                 _link(other.oof, files.oof)
+            alike = result.spec.candidate.postprocess == spec.candidate.postprocess
+            if alike and other.epochs.is_file() and _is_intact(other.epochs, other, result):
+                _link(other.epochs, files.epochs)
         except (FileNotFoundError, RunError):
             continue
         seconds = [r.seconds for r in own]

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -23,16 +21,17 @@ import torch
 from gitract_core.data.cache import SliceCache
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import case_of_scan, known_shares
-from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics import ScanScore, pool_scores, score_scan
+from gitract_core.metrics import ScanScore, pool_scores
+from gitract_core.metrics.scan_truth import ScanTruth
 from gitract_core.networks import parameter_count
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
-from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.prediction.postprocess import NativeGrid, organ_mask
 from gitract_core.prediction.probabilities import write_oof
+from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.score_table import per_case_sums, write_scores
 from gitract_core.results.trial_result import (
     EpochRecord,
@@ -42,6 +41,8 @@ from gitract_core.results.trial_result import (
 )
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
+from gitract_core.training.early_stopping import monitored
+from gitract_core.training.epoch_scorer import EpochScorer, scan_truth
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
@@ -107,23 +108,50 @@ def iterate_trial(
             return
         if said := go_on_from_another(spec, files):
             say(said)
-        start, runtime = time.perf_counter(), runtime or Runtime()
-        device = runtime.torch_device()
-        start_measuring(device)
-        slices = slices_on(cache, device)
-        data_of_fold = trial_slices(spec, cache, slices, data.plan_of(spec))
-        how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
-        fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
-        make = partial(Training, spec, data_of_fold, device, fuse=fuse, **how)
-        training = _resumed(make, files)
+        yield from _train(spec, data, cache, files, runtime or Runtime())
+        remember_training(spec, files)
+
+
+def _train(
+    spec: TrialSpec, data: TrialData, cache: SliceCache, files: TrialFiles, runtime: Runtime
+) -> Iterator[EpochRecord]:
+    """Train what is left, yielding after each epoch, then score and write the result."""
+    start, device = time.perf_counter(), runtime.torch_device()
+    start_measuring(device)
+    slices, plan = slices_on(cache, device), data.plan_of(spec)
+    data_of_fold = trial_slices(spec, cache, slices, plan)
+    held_out = fold_slices(cache, slices, plan, spec.fold).validation.numpy()
+    how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
+    fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
+    with ExitStack() as stack:
+
+        def make() -> Training:
+            scorer = None
+            if spec.candidate.training.keep == "held_out":
+                rule = spec.candidate.postprocess
+                scorer = stack.enter_context(EpochScorer(cache, held_out, rule, runtime.threads))
+            return Training(spec, data_of_fold, device, fuse=fuse, scorer=scorer, **how)
+
+        training = _resumed(make, files, runtime.say)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         while not training.finished:
             record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
-        held_out = fold_slices(cache, slices, data.plan_of(spec), spec.fold).validation.numpy()
-        _finish(training, spec, cache, files, held_out=held_out, runtime=runtime, start=start)
-        remember_training(spec, files)
+        _write_epoch_sums(training, files)
+    _finish(training, spec, cache, files, held_out=held_out, runtime=runtime, start=start)
+
+
+def _write_epoch_sums(training: Training, files: TrialFiles) -> None:
+    """Write ``epochs.npz`` if the sums of every epoch are known."""
+    scorer = training.scorer
+    if scorer is None or scorer.lost:
+        files.epochs.unlink(missing_ok=True)
+        return
+    scorer.wait()
+    monitor = training.candidate.training.monitor
+    curve = np.array([monitored(record, monitor) for record in training.records])
+    EpochSums(scorer.cases, curve, np.stack(scorer.sums)).save(files.epochs)
 
 
 def _steps(candidate: Candidate, data: FoldSlices) -> int:
@@ -131,7 +159,9 @@ def _steps(candidate: Candidate, data: FoldSlices) -> int:
     return candidate.training.epochs * len(data.training) // candidate.optimizer.batch_size
 
 
-def _resumed(make: Callable[[], Training], files: TrialFiles) -> Training:
+def _resumed(
+    make: Callable[[], Training], files: TrialFiles, say: Callable[[str], object]
+) -> Training:
     """The trial as its checkpoint left it, with the weights of its best epoch in their file.
 
     From the start if there is no checkpoint, or what belongs to it is damaged and cannot be mended;
@@ -142,17 +172,12 @@ def _resumed(make: Callable[[], Training], files: TrialFiles) -> Training:
         try:
             restore(training, files.checkpoint)
             if mended := mend_best(training, files):
-                _say(mended)
+                say(mended)
         except RunError as error:
-            _say(f"the trial begins anew, for its state is of no use: {error}")
+            say(f"the trial begins anew, for its state is of no use: {error}")
             files.checkpoint.unlink()
             return make()
     return training
-
-
-def _say(text: str) -> None:
-    """Into the trial's log, where the process has one."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: int) -> FoldSlices:
@@ -201,7 +226,8 @@ def _finish(
     files.oof.unlink(missing_ok=True)
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
-    scores = _scores(spec.candidate.postprocess, cache, predictions)
+    truths = training.scorer.truths if training.scorer else {}
+    scores = _scores(spec.candidate.postprocess, cache, predictions, truths)
     write_scores(files.scores, scores, cache.index)
     device = training.device
     TrialResult(
@@ -275,16 +301,18 @@ def _finish_adopted(
 
 
 def _scores(
-    rule: PostprocessKnobs, cache: SliceCache, predictions: Mapping[str, np.ndarray]
+    rule: PostprocessKnobs,
+    cache: SliceCache,
+    predictions: Mapping[str, np.ndarray],
+    truths: Mapping[str, ScanTruth] | None = None,
 ) -> dict[str, ScanScore]:
-    """Scores of each scan at native size."""
+    """Scores of each scan at native size; ``truths`` are those that are at hand."""
     scores = {}
     for scan in predictions:
         rows = cache.index.rows_of_scan(scan)
-        masks = native_masks(predictions[scan], NativeGrid.of_scan(rows), rule)
-        truth = scan_masks(rows, organs=cache.organs)
-        known = cache.index.known_in(rows.index)
-        scores[scan] = score_scan(masks, truth, "diagonal", known=known)
+        truth = (truths or {}).get(scan) or scan_truth(cache.index, scan)
+        grid = NativeGrid.of_scan(rows)
+        scores[scan] = truth.score(organ_mask(p, grid, rule) for p in predictions[scan])
     return scores
 
 

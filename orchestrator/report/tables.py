@@ -7,6 +7,7 @@ from typing import Any
 
 from gitract_core.files.atomic import write_bytes
 from orchestrator.report.table import Column, Table, decimal, to_csv, to_markdown
+from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
 
@@ -36,6 +37,8 @@ def table_rows(board: Leaderboard, verdict: Verdict | None) -> list[dict[str, An
 def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = None) -> None:
     """Write the verdict and the ranked table as Markdown, atomically."""
     above = f"{verdict.in_words}\n\n" if verdict else ""
+    epochs = epochs_in_words(board)
+    above += f"{epochs}\n\n" if epochs else ""
     write_bytes(path, (above + to_markdown(_ranking(board, verdict))).encode())
 
 

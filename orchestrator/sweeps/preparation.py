@@ -244,6 +244,7 @@ def _with_loss(candidate: Candidate, spelled: Mapping[str, str]) -> Candidate:
 def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, ...]:
     for corner in search.corners():
         check_candidate(corner)
+    _refuse_unlike_rules(search)
     known = search.inside(before)
     missing = max(search.drawn_first - len(known), 0)
     drawn = tuple(islice(search.draws(without=known), missing))
@@ -258,6 +259,15 @@ def _check_inner(candidates: Sequence[Candidate], plans: Sequence[FoldPlan]) -> 
         for plan in plans:
             for fold in range(plan.n_splits):
                 check_deciding(len(plan.fold_of_case) - len(plan.cases(fold)), fold)
+
+
+def _refuse_unlike_rules(search: Search) -> None:
+    """A search proposes by scores, which must be flattered alike, or not at all."""
+    opened = {d.name: d for d in search.dimensions}.get("training.keep")
+    if opened is not None and opened.size > 1 and opened.holds("held_out"):
+        expected = "one value, or inner and last: a search compares scores"
+        remedy = "fix it; held_out flatters, the others do not"
+        raise SpaceError("knob training.keep", expected, "held_out and others", remedy)
 
 
 def _repeats(request: SweepRequest, before: int) -> int:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from gitract_core.device import Runtime
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
@@ -19,8 +20,8 @@ from gitract_core.training.checkpoint import is_whole, restore
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.sweeps.preparation import PreparedSweep
-from tests.gitract_core.training.test_captured_step import make
-from tests.orchestrator.execution.test_faults import same_but_for_cost
+from tests.support.faulty_trials import same_but_for_cost
+from tests.support.rehearsed_steps import make
 from tests.support.tiny_sweep import prepare_tiny
 
 Change = Callable[[Path], object]
@@ -64,6 +65,23 @@ def sweep(tiny: Path, tmp_path: Path) -> PreparedSweep:
     return prepare_tiny(tiny, tmp_path / "run", {"training.patience": 9})
 
 
+class Log:
+    """A trial's log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.runtime = Runtime(say=self.lines.append)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
 def let_the_best_be(patch: pytest.MonkeyPatch, *, last: bool) -> None:
     """The last of the epochs, or the first."""
     patch.setattr("gitract_core.training.early_stopping.is_better", lambda *_: last)
@@ -72,9 +90,9 @@ def let_the_best_be(patch: pytest.MonkeyPatch, *, last: bool) -> None:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_best_weights_of_the_last_epoch_are_written_anew(
     sweep: PreparedSweep,
+    log: Log,
     tmp_path: Path,
     damage: str,
-    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = sweep.specs[0]
@@ -84,8 +102,9 @@ def test_best_weights_of_the_last_epoch_are_written_anew(
     DAMAGES[damage](files.best)
     let_the_best_be(monkeypatch, last=False)
     monkeypatch.setattr("gitract_core.training.checkpoint.ending", lambda *_: None)
-    assert [r.epoch for r in iterate_trial(spec, sweep.data, files.directory)] == [3]
-    assert "best.safetensors: written anew from the checkpoint" in capfd.readouterr().err
+    trained = iterate_trial(spec, sweep.data, files.directory, log.runtime)
+    assert [record.epoch for record in trained] == [3]
+    assert "best.safetensors: written anew from the checkpoint" in log.text
     assert files.best.read_bytes() == kept
     assert TrialResult.load(files.result).history["best_epoch"] == 2
 
@@ -93,9 +112,9 @@ def test_best_weights_of_the_last_epoch_are_written_anew(
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_best_weights_of_an_earlier_epoch_begin_the_trial_anew(
     sweep: PreparedSweep,
+    log: Log,
     tmp_path: Path,
     damage: str,
-    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = sweep.specs[0]
@@ -103,15 +122,20 @@ def test_best_weights_of_an_earlier_epoch_begin_the_trial_anew(
     files = stopped(spec, sweep.data, tmp_path / "parts", 2)
     kept = files.best.read_bytes()
     DAMAGES[damage](files.best)
-    assert [r.epoch for r in iterate_trial(spec, sweep.data, files.directory)] == [1, 2, 3]
-    said = capfd.readouterr().err
+    trained = iterate_trial(spec, sweep.data, files.directory, log.runtime)
+    assert [record.epoch for record in trained] == [
+        1,
+        2,
+        3,
+    ]
+    said = log.text
     assert "begins anew, for its state is of no use" in said
     assert "best.safetensors: expected weights of epoch 1" in said
     assert files.best.read_bytes() == kept
 
 
 def test_killed_between_the_checkpoint_and_the_best_weights(
-    sweep: PreparedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: PreparedSweep, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checkpoint is of the best epoch, the file of an earlier one."""
     spec = sweep.specs[0]
@@ -121,7 +145,8 @@ def test_killed_between_the_checkpoint_and_the_best_weights(
     earlier = files.best.read_bytes()
     stopped(spec, sweep.data, files.directory, 1)
     files.best.write_bytes(earlier)
-    assert [r.epoch for r in iterate_trial(spec, sweep.data, files.directory)] == [3]
+    trained = iterate_trial(spec, sweep.data, files.directory, log.runtime)
+    assert [record.epoch for record in trained] == [3]
     found = TrialResult.load(files.result, spec)
     assert same_but_for_cost(found, expected)
     assert files.best.read_bytes() == TrialFiles(tmp_path / "whole").best.read_bytes()
@@ -139,7 +164,7 @@ def test_weights_of_another_trial_are_not_taken(sweep: PreparedSweep, tmp_path: 
 
 @pytest.mark.parametrize("damage", ["of another fold", "one byte", "its digest", "longer"])
 def test_a_checkpoint_that_is_not_this_trials_begins_it_anew(
-    sweep: PreparedSweep, tmp_path: Path, damage: str, capfd: pytest.CaptureFixture[str]
+    sweep: PreparedSweep, log: Log, tmp_path: Path, damage: str
 ) -> None:
     one, other = sweep.specs[:2]
     files = stopped(one, sweep.data, tmp_path / "one", 1)
@@ -158,8 +183,13 @@ def test_a_checkpoint_that_is_not_this_trials_begins_it_anew(
         middle = len(files.checkpoint.read_bytes()) // 2
         flip(files.checkpoint, middle if damage == "one byte" else -3)
         assert not is_whole(files.checkpoint)
-    assert [r.epoch for r in iterate_trial(one, sweep.data, files.directory)] == [1, 2, 3]
-    assert "checkpoint.pt: expected a checkpoint of this trial" in capfd.readouterr().err
+    trained = iterate_trial(one, sweep.data, files.directory, log.runtime)
+    assert [record.epoch for record in trained] == [
+        1,
+        2,
+        3,
+    ]
+    assert "checkpoint.pt: expected a checkpoint of this trial" in log.text
 
 
 def test_every_byte_of_a_checkpoint_counts(sweep: PreparedSweep, tmp_path: Path) -> None:
@@ -181,14 +211,20 @@ def test_every_byte_of_a_checkpoint_counts(sweep: PreparedSweep, tmp_path: Path)
         files.checkpoint.write_bytes(content)
 
 
-def test_a_checkpoint_of_an_earlier_version_is_read(sweep: PreparedSweep, tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_earlier_version_is_read(
+    sweep: PreparedSweep, log: Log, tmp_path: Path
+) -> None:
     spec = sweep.specs[0]
     expected = run_trial(spec, sweep.data, tmp_path / "whole")
     files = stopped(spec, sweep.data, tmp_path / "parts", 1)
     state = torch.load(files.checkpoint, weights_only=True)
     del state["training"], state["best_stamp"]
     torch.save(state, files.checkpoint)
-    assert [r.epoch for r in iterate_trial(spec, sweep.data, files.directory)] == [2, 3]
+    trained = iterate_trial(spec, sweep.data, files.directory, log.runtime)
+    assert [record.epoch for record in trained] == [
+        2,
+        3,
+    ]
     assert same_but_for_cost(run_trial(spec, sweep.data, files.directory), expected)
     again = stopped(spec, sweep.data, tmp_path / "again", 1)
     torch.save(state, again.checkpoint)
