@@ -224,6 +224,13 @@ def further_plans(index: SliceIndex, plans: Sequence[FoldPlan], count: int) -> l
     return found[len(plans) :]
 
 
+def folds_without_masks(index: SliceIndex, plan: FoldPlan) -> list[int]:
+    """The folds in which no slice has a mask: false positives are all that they can tell."""
+    cases, counts = index.table["case"].to_numpy(), index.organ_counts
+    folds = range(plan.n_splits)
+    return [fold for fold in folds if not counts[plan.rows(cases, fold, held_out=True)].any()]
+
+
 def _numbered(cases: Sequence[str] | np.ndarray) -> tuple[list[str], np.ndarray]:
     """The cases in natural order, and the place of each slice's case among them, int (slices,)."""
     places, found = pd.factorize(np.asarray(cases))

@@ -54,9 +54,26 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def batches(n_slices: int, size: int = BATCH_SLICES, first: int = 0) -> Iterator[slice]:
-    """Spans that cover ``n_slices`` in order, from the ``first`` on."""
-    return (slice(i, min(i + size, n_slices)) for i in range(first, n_slices, size))
+def batches(
+    n_slices: int, size: int = BATCH_SLICES, first: int = 0, least: int = 1
+) -> Iterator[slice]:
+    """Spans that cover ``n_slices`` in order, from the ``first`` on.
+
+    Args:
+        n_slices: to be covered.
+        size: slices of a span; the last one may have fewer.
+        first: where to begin.
+        least: a last span of fewer slices joins the one before it.
+
+    >>> [span.stop - span.start for span in batches(9, 4)]
+    [4, 4, 1]
+    >>> [span.stop - span.start for span in batches(9, 4, least=2)]
+    [4, 5]
+    """
+    starts = [*range(first, n_slices, size)]
+    if len(starts) > 1 and n_slices - starts[-1] < least:
+        starts.pop()
+    return (slice(a, b) for a, b in zip(starts, [*starts[1:], n_slices], strict=False))
 
 
 @dataclass

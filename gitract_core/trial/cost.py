@@ -133,6 +133,7 @@ def shape_of(candidate: Candidate) -> Candidate:
             epochs=training.epochs,
             patience=training.patience,
             monitor=training.monitor,
+            keep=training.keep,
         ),
         postprocess=PostprocessKnobs(),
     )

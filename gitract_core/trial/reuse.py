@@ -2,8 +2,8 @@
 
 Trials of one fold and seed train alike if their candidates differ in post-processing, in
 ``training.epochs`` and in ``training.patience`` alone: the weights of the one that ends later pass
-through those of the other. (With the schedule ``cosine`` each epoch's learning rate depends on the
-number of epochs, so that these must then be equal too.)
+through those of the other. (Under a schedule that is not constant each epoch's learning rate
+depends on the number of epochs, which must then be equal too. ``training.keep`` must be equal.)
 
 A finished trial notes its training beside the trials, in ``trials/.trained``. A later trial that
 trains alike looks there, and
@@ -24,6 +24,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing, write_bytes
@@ -81,7 +82,8 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
                 _link(other.oof, files.oof)
         except FileNotFoundError:
             continue
-        cost = {**result.cost, "seconds": sum(r.seconds for r in own)}
+        seconds = [r.seconds for r in own]
+        cost = {**result.cost, "seconds": sum(seconds), "epoch_seconds": median(seconds)}
         return dataclasses.replace(result, history=summarize_history(own, end[1]), cost=cost)
     return None
 

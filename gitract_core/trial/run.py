@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -39,9 +41,10 @@ from gitract_core.results.trial_result import (
     summarize_history,
 )
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.checkpoint import Checkpoints, restore
+from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
+from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
@@ -74,7 +77,7 @@ def run_trial(
     for record in iterate_trial(spec, data, directory, runtime):
         if report:
             report(record)
-    return TrialResult.load(TrialFiles(directory).result)
+    return TrialResult.load(TrialFiles(directory).result, spec)
 
 
 def iterate_trial(
@@ -87,7 +90,7 @@ def iterate_trial(
     data.check(spec)
     files = TrialFiles(directory)
     with _sole_writer(directory):
-        if files.is_finished():
+        if files.is_finished(spec):
             return
         if files.result.is_file():
             files.result.replace(files.damaged)
@@ -104,17 +107,18 @@ def iterate_trial(
         device = runtime.torch_device()
         start_measuring(device)
         slices = slices_on(cache, device)
-        data_of_fold = fold_slices(cache, slices, data.plan_of(spec), spec.fold)
+        data_of_fold = trial_slices(spec, cache, slices, data.plan_of(spec))
         how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
         fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
         make = partial(Training, spec, data_of_fold, device, fuse=fuse, **how)
-        training = _resumed(make, files.checkpoint)
+        training = _resumed(make, files)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         while not training.finished:
             record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
-        _finish(training, spec, cache, files, runtime=runtime, start=start)
+        held_out = fold_slices(cache, slices, data.plan_of(spec), spec.fold).validation.numpy()
+        _finish(training, spec, cache, files, held_out=held_out, runtime=runtime, start=start)
         remember_training(spec, files)
 
 
@@ -123,16 +127,28 @@ def _steps(candidate: Candidate, data: FoldSlices) -> int:
     return candidate.training.epochs * len(data.training) // candidate.optimizer.batch_size
 
 
-def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
-    """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
+def _resumed(make: Callable[[], Training], files: TrialFiles) -> Training:
+    """The trial as its checkpoint left it, with the weights of its best epoch in their file.
+
+    From the start if there is no checkpoint, or what belongs to it is damaged and cannot be mended;
+    the trial's log then says why.
+    """
     training = make()
-    if checkpoint.is_file():
+    if files.checkpoint.is_file():
         try:
-            restore(training, checkpoint)
-        except RunError:
-            checkpoint.unlink()
+            restore(training, files.checkpoint)
+            if mended := mend_best(training, files):
+                _say(mended)
+        except RunError as error:
+            _say(f"the trial begins anew, for its state is of no use: {error}")
+            files.checkpoint.unlink()
             return make()
     return training
+
+
+def _say(text: str) -> None:
+    """Into the trial's log, where the process has one."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: int) -> FoldSlices:
@@ -142,18 +158,32 @@ def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: i
     return FoldSlices(slices, torch.from_numpy(training), torch.from_numpy(validation))
 
 
+def trial_slices(
+    spec: TrialSpec, cache: SliceCache, slices: DeviceSlices, plan: FoldPlan
+) -> FoldSlices:
+    """As ``fold_slices``; under ``training.keep: inner`` training cases judge the epochs."""
+    data = fold_slices(cache, slices, plan, spec.fold)
+    if spec.candidate.training.keep != "inner":
+        return data
+    rows = data.training.numpy()
+    inner = deciding_rows(cache.index, rows, seed=spec.seed, fold=spec.fold)
+    left = np.setdiff1d(rows, inner)
+    return FoldSlices(slices, torch.from_numpy(left), torch.from_numpy(inner))
+
+
 def _finish(
     training: Training,
     spec: TrialSpec,
     cache: SliceCache,
     files: TrialFiles,
     *,
+    held_out: np.ndarray,
     runtime: Runtime,
     start: float,
 ) -> None:
-    """Predict and score the held-out fold with the best weights; write the result last."""
+    """Predict and score the held-out fold with the weights kept; write the result last."""
     network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
-    scans = held_out_scans(cache, training.data.validation.numpy())
+    scans = held_out_scans(cache, held_out)
     predictions = predict_held_out(
         network,
         spec,
@@ -174,6 +204,7 @@ def _finish(
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
+            "epoch_seconds": median(r.seconds for r in training.records),
             "last_attempt_seconds": time.perf_counter() - start,
             "device": device_name(device),
             "threads": runtime.threads,
@@ -189,8 +220,9 @@ def _finish(
             "parameters": parameter_count(training.network),
             "training_slices": len(training.data.training),
             "validation_slices": len(training.data.validation),
+            **_deciding(spec, cache, training.data),
         },
-        known=_known_shares(cache, training.data.validation.numpy()),
+        known=_known_shares(cache, held_out),
         organs=cache.organs,
         gray=cache.gray,
     ).save(files.result)
@@ -198,6 +230,14 @@ def _finish(
     if runtime.keep_state and training.may_go_on:
         files.checkpoint.replace(files.last)
     files.checkpoint.unlink(missing_ok=True)
+
+
+def _deciding(spec: TrialSpec, cache: SliceCache, data: FoldSlices) -> dict[str, str]:
+    """The training cases that decided the epoch, where some did."""
+    if spec.candidate.training.keep != "inner":
+        return {}
+    cases = cache.index.table["case"].iloc[data.validation.numpy()]
+    return {"deciding_cases": " ".join(dict.fromkeys(cases))}
 
 
 def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:

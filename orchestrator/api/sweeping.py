@@ -322,6 +322,8 @@ def _console(*, quiet: bool = False) -> Console:
 
 
 def _say_what_is_asked(prepared: PreparedSweep, say: Console) -> None:
+    from gitract_core.data.folds import folds_without_masks
+
     to_come = prepared.record.to_come
     n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
     say.print(
@@ -333,6 +335,10 @@ def _say_what_is_asked(prepared: PreparedSweep, say: Console) -> None:
     done = len(prepared.specs) - len(prepared.pending)
     if done:
         say.print(f"{done} of them are finished already")
+    for number, plan in enumerate(prepared.plans):
+        for fold in folds_without_masks(prepared.index, plan):
+            text = "no slice has a mask; networks are scored there by their false positives alone"
+            say.print(f"fold {number * plan.n_splits + fold}: {text}", soft_wrap=True)
 
 
 def _slots_line(slots: Slots, options: SweepOptions) -> str:

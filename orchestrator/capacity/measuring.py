@@ -166,9 +166,27 @@ def _measure(task: _Task, asked: float) -> _Found:
     begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
     meet()
-    steps = [measure_step(shape, task.runtime, task.scans[0]) for shape in task.shapes]
+    steps = [_measure_shape(shape, task) for shape in task.shapes]
     scoring = [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
     return _Found(steps, scoring, started)
+
+
+def _measure_shape(shape: Candidate, task: _Task) -> StepCost:
+    """The cost of a shape.
+
+    Raises:
+        TrialError: networks and their libraries raise many kinds of errors.
+    """
+    try:
+        return measure_step(shape, task.runtime, task.scans[0])
+    except GitractError:
+        raise
+    except Exception as error:
+        net, batch = shape.network, shape.optimizer.batch_size
+        where = f"measuring {net.family} {net.widths} of depth {net.depth}, batches of {batch}"
+        got = f"{type(error).__name__}: {error}"
+        remedy = "change the candidate, or lower optimizer.batch_size if memory ran out"
+        raise TrialError(where, "a training step", got, remedy) from None
 
 
 def _together(costs: Sequence[StepCost]) -> StepCost:

@@ -108,8 +108,7 @@ def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
 
 def _print_score(result: CompetitionScore, empty: str, norm: str) -> None:
     from orchestrator.report.organ_names import organ_name
-    from orchestrator.report.table import Column, Table, to_terminal
-    from orchestrator.report.terminal import decimal
+    from orchestrator.report.table import Column, Table, decimal, to_terminal
 
     figures = (Column(name, show=decimal) for name in ("Dice", "Hausdorff score", "score"))
     rows = [

@@ -20,6 +20,7 @@ from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import CaseSums
+from orchestrator.statistics.pooled_folds import folds_to_score
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 Interval = tuple[float, float]
@@ -132,7 +133,8 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
     """Score, intervals by redrawing cases, and the comparison with a single candidate."""
     values = np.stack([found.announced, single.announced])
     names = tuple(str(case) for case in found.cases)
-    sums = CaseSums(("ensemble", "single"), names, found.folds, values)
+    folds = folds_to_score(values, found.folds, COMPETITION)
+    sums = CaseSums(("ensemble", "single"), names, folds, values)
     drawn = bootstrap(sums)
     own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
     return Announcement(

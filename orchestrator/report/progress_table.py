@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ class SweepProgress:
     def _print_line(self, event: SweepEvent, spec: TrialSpec) -> None:
         if event.kind == "finished":
             done = sum(_is_over(c) for c in self.cells.values())
-            text = f"score {self.cells[spec.key].score:.4f}, {self._remaining()}"
+            text = f"{_score_text(self.cells[spec.key])}, {self._remaining()}"
             self._print(spec, text, f"{done}/{self.total} ")
         elif event.kind == "error":
             self._print(spec, event.reason)
@@ -192,6 +193,12 @@ class SweepProgress:
         return line
 
 
+def _score_text(cell: _Cell) -> str:
+    if cell.score is None:
+        return "no readable result"
+    return "nothing to score" if math.isnan(cell.score) else f"score {cell.score:.4f}"
+
+
 def _is_over(cell: _Cell) -> bool:
     return cell.score is not None or bool(cell.failed) or cell.dropped
 
@@ -210,7 +217,7 @@ def _split_batches(cell: _Cell, spec: TrialSpec) -> str:
 
 def _text(cell: _Cell, spec: TrialSpec) -> Text:
     if cell.score is not None:
-        return Text(f"{cell.score:.4f}", style="green")
+        return Text("nothing" if math.isnan(cell.score) else f"{cell.score:.4f}", style="green")
     if cell.failed:
         return Text(cell.failed, style="bold red")
     if cell.dropped:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gitract_core.files.atomic import write_bytes
-from orchestrator.report.table import Column, Table, to_csv, to_markdown
-from orchestrator.report.terminal import decimal
+from orchestrator.report.table import Column, Table, decimal, to_csv, to_markdown
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
 

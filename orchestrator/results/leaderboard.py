@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
 import numpy as np
 
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
+from orchestrator.results.costs import training_costs
+from orchestrator.statistics import pooled_folds
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -34,12 +37,15 @@ class CandidateScores:
         results: one result a fold, None where there is none; the folds of all plans, where they
             are repeated.
         reasons: why folds are missing, one line each.
+        counted_with: for each fold the one that its cases are counted with; empty where each
+            stands for itself (``statistics.pooled_folds``).
     """
 
     candidate: Candidate
     label: str
     results: tuple[TrialResult | None, ...]
     reasons: tuple[str, ...] = ()
+    counted_with: tuple[int, ...] = ()
 
     @property
     def finished(self) -> list[TrialResult]:
@@ -80,13 +86,22 @@ class CandidateScores:
         """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
         return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
 
+    def counted(self, metric: str = "score") -> list[float]:
+        """The figures that ``mean`` is of: those of ``folds``, or of folds counted together."""
+        if not self.counted_with or not self.complete:
+            return self.folds(metric)
+        groups: dict[int, list[TrialResult]] = {}
+        for fold, result in zip(self.counted_with, self.finished, strict=True):
+            groups.setdefault(fold, []).append(result)
+        return [_together(results, metric) for results in groups.values()]
+
     def mean(self, metric: str = "score") -> float:
         """Mean over folds; NaN unless every fold has a result."""
-        return float(np.mean(self.folds(metric)))
+        return float(np.mean(self.counted(metric)))
 
     def sd(self, metric: str = "score") -> float:
         """Standard deviation over folds (n - 1)."""
-        values = self.folds(metric)
+        values = self.counted(metric)
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
     def organ_mean(self, organ: str, metric: str) -> float:
@@ -139,6 +154,11 @@ class Leaderboard:
         return self.record.organs
 
     @property
+    def lines(self) -> tuple[CandidateScores, ...]:
+        """All candidates, ranked ones first."""
+        return (*self.ranked, *self.unranked)
+
+    @property
     def known(self) -> dict[str, float]:
         """By organ, the share of annotation that is known; empty where all of it is.
 
@@ -187,15 +207,20 @@ class Leaderboard:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One flat row a candidate, ranked ones first, for CSV, Markdown and JSON."""
-        ranked = [_row(c, rank, self.organs) for rank, c in enumerate(self.ranked, 1)]
-        return ranked + [_row(c, None, self.organs) for c in self.unranked]
+        costs = dict(
+            zip((c.candidate for c in self.lines), training_costs(self.lines), strict=True)
+        )
+        ranked = [_row(c, rank, self.organs, costs) for rank, c in enumerate(self.ranked, 1)]
+        return ranked + [_row(c, None, self.organs, costs) for c in self.unranked]
 
 
 def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     """Read all results of a run and rank its candidates.
 
+    A trial whose result cannot be read is as good as missing; its file is named in the reasons.
+
     Raises:
-        RunError: the run's record or one of its results is damaged.
+        RunError: the run's record is damaged.
     """
     record = directory.record()
     labels = candidate_labels(record.candidates)
@@ -206,10 +231,50 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     finally:
         gc.freeze()  # nor is it later, in the statistics
         gc.enable()
+    return ranked_board(record, lines)
+
+
+def ranked_board(record: SweepRecord, lines: Sequence[CandidateScores]) -> Leaderboard:
+    """Rank candidates by their mean score.
+
+    A fold in which one of them has nothing to score is counted with another, for all of them alike
+    (``statistics.pooled_folds``).
+    """
+    complete = [line for line in lines if line.complete]
+    counted_with = _counted_with(complete, record.n_folds)
+    if counted_with is None:
+        why = ("no annotation to score against",)
+        lines = [replace(c, reasons=why) if c.complete else c for c in lines]
+        return Leaderboard(record, (), tuple(lines))
+    if counted_with != tuple(range(len(counted_with))):
+        lines = [replace(line, counted_with=counted_with) for line in lines]
     rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
     ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())
     unranked = [c for c, its in zip(lines, rankable, strict=True) if not its]
     return Leaderboard(record, tuple(ranked), tuple(unranked))
+
+
+def _counted_with(complete: Sequence[CandidateScores], n_folds: int) -> tuple[int, ...] | None:
+    """Of each fold of all plans the one that it is counted with; None: there is none in a plan."""
+    scored = np.isfinite([line.folds() for line in complete])  # (candidates, folds of all plans)
+    found: list[int] = []
+    for start in range(0, scored.shape[1] if complete else 0, n_folds):
+        of_plan = pooled_folds(scored[:, start : start + n_folds])
+        if of_plan is None:
+            return None
+        found += [start + fold for fold in of_plan]
+    return tuple(found)
+
+
+def _together(results: Sequence[TrialResult], metric: str) -> float:
+    """A figure of several folds, as if their cases were one fold's."""
+    if len(results) == 1:
+        return _number(results[0].scores[metric])
+    columns = COMPETITION.columns
+    cases = [sums for result in results for sums in result.per_case.values()]
+    totals = np.array([sum(sum(sums[column]) for sums in cases) for column in columns])
+    figures = {**COMPETITION.by_mean(totals), "score": COMPETITION.of(totals)}
+    return float(figures[metric])
 
 
 def _line(
@@ -220,18 +285,27 @@ def _line(
     candidate: Candidate,
 ) -> CandidateScores:
     results: list[TrialResult | None] = []
-    reasons: list[str] = []
+    missing: list[str] = []
+    damaged: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
-        results.append(directory.result(spec))
+        try:
+            results.append(directory.result(spec))
+        except RunError as error:
+            results.append(None)
+            damaged.append(f"fold {number}: {error}")
+            continue
         if results[-1] is None:
             reason = directory.failure(spec)
-            reasons.append(f"fold {number}: {reason or 'not finished'}")
-    if reasons and candidate.key in left_out:
-        reasons = [left_out[candidate.key]]
+            missing.append(f"fold {number}: {reason or 'not finished'}")
+    if missing and candidate.key in left_out:
+        missing = [left_out[candidate.key]]
+    reasons = damaged + missing
     return CandidateScores(candidate, labels[candidate], tuple(results), tuple(reasons))
 
 
-def _row(line: CandidateScores, rank: int | None, organs: Organs) -> dict[str, Any]:
+def _row(
+    line: CandidateScores, rank: int | None, organs: Organs, costs: Mapping[Candidate, float]
+) -> dict[str, Any]:
     per_organ = {
         f"{organ}_{metric}": line.organ_mean(organ, metric)
         for organ in organs
@@ -250,6 +324,7 @@ def _row(line: CandidateScores, rank: int | None, organs: Organs) -> dict[str, A
         **{name: line.at_best(name) for name in PAPER_METRICS},
         "best_epoch": line.best_epoch,
         "seconds": line.seconds,
+        "cost_seconds": costs[line.candidate],
         "parameters": line.parameters,
         "peak_memory_bytes": line.peak_memory_bytes,
         "reason": "; ".join(line.reasons),

@@ -21,6 +21,7 @@ from gitract_core.errors import RunError, one_line, printable
 from gitract_core.files.atomic import read_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.results.steadiness import found_nothing
 from orchestrator.sweeps import trial_log
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
@@ -111,6 +112,17 @@ class RunStatus:
         return {state: found[state] for state in STATES if found[state]}
 
     @property
+    def segment_nothing(self) -> tuple[str, ...]:
+        """Labels of the candidates whose finished trials all segment nothing, so far."""
+        found: dict[Candidate, bool] = {}
+        for trial in self.trials:
+            if trial.state == "finished":
+                nothing = trial.score == trial.score and found_nothing(trial.dice)
+                candidate = trial.spec.candidate
+                found[candidate] = found.get(candidate, True) and nothing
+        return tuple(self.labels[candidate] for candidate, nothing in found.items() if nothing)
+
+    @property
     def alive(self) -> bool:
         """Whether a process is at a trial right now."""
         return any(trial.state == "running" for trial in self.trials)
@@ -153,8 +165,13 @@ class RunStatus:
             for t in self.trials
         ]
         left = self.seconds_left
-        run = {"run": str(self.directory), "alive": self.alive, "seconds_left": left}
+        run: dict[str, Any] = {
+            "run": str(self.directory),
+            "alive": self.alive,
+            "seconds_left": left,
+        }
         run["candidates_to_come"] = self.to_come
+        run["segment_nothing"] = list(self.segment_nothing)
         return {**run, "counts": self.counts, "trials": trials}
 
 
@@ -213,7 +230,7 @@ def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
     if not files.result.is_file():
         return None
     try:
-        result = TrialResult.load(files.result)
+        result = TrialResult.load(files.result, spec)
         age = time.time() - files.result.stat().st_mtime
     except (RunError, OSError) as error:
         return TrialStatus(spec, "damaged", reason=str(error).splitlines()[0])

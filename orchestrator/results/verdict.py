@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from gitract_core.results.trial_result import TrialResult
+from orchestrator.results.costs import training_costs
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.steadiness import Trainings
 from orchestrator.statistics import (
     CandidateStatistics,
     CaseSums,
@@ -16,6 +18,7 @@ from orchestrator.statistics import (
     analyse,
     repeated,
 )
+from orchestrator.statistics.questions.margin import MARGIN
 from search_spaces.loader import varying_knobs
 
 MOST_COMPARED = 60
@@ -29,11 +32,13 @@ class Verdict:
     Attributes:
         statistics: of the compared candidates.
         compared, ranked: how many candidates were compared, and how many are ranked.
+        trainings: which candidates of the whole run segment nothing or are unsteady.
     """
 
     statistics: Statistics
     compared: int
     ranked: int
+    trainings: Trainings
 
     @cached_property
     def _by_label(self) -> dict[str, CandidateStatistics]:
@@ -46,14 +51,24 @@ class Verdict:
     @property
     def in_words(self) -> str:
         """One paragraph of plain English."""
-        text = self.statistics.in_words
+        return " ".join(filter(None, (self.trainings.nothing_in_words, self.after_nothing)))
+
+    @property
+    def after_nothing(self) -> str:
+        """The paragraph but for its first sentence on candidates that segment nothing."""
+        parts = [self.statistics.in_words]
         if self.compared < self.ranked:
-            text += f" Only the best {self.compared} of {self.ranked} candidates were compared."
-        return text
+            parts += [f"Only the best {self.compared} of {self.ranked} candidates were compared."]
+        parts += [self.trainings.unsteady_in_words]
+        return " ".join(part for part in parts if part)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**self.statistics.to_json(), "in_words": self.in_words}
+        trainings = {
+            "segment_nothing": list(self.trainings.nothing),
+            "unsteady": list(self.trainings.unsteady),
+        }
+        return {**self.statistics.to_json(), **trainings, "in_words": self.in_words}
 
     def row(self, line: CandidateScores) -> dict[str, Any]:
         """A candidate's figures for a table; empty if it was not compared."""
@@ -71,23 +86,30 @@ class Verdict:
             "behind_first_high": one.behind_high,
             "tied_with_first": one.tied,
             "cheapest_tied": one.name == self.statistics.cheapest,
+            "no_worse": one.no_worse,
         }
 
 
-def judge(board: Leaderboard) -> Verdict | None:
-    """The verdict on a board; None where nothing is ranked."""
+def judge(board: Leaderboard, margin: float = MARGIN) -> Verdict | None:
+    """The verdict on a board; None where nothing is ranked, or a single fold can be scored.
+
+    Args:
+        board: the ranking.
+        margin: of score, for "no worse than the best by more than".
+    """
     lines = board.ranked[:MOST_COMPARED]
-    if not lines:
+    if not lines or len(lines[0].counted()) < 2:
         return None
     sums = case_sums(lines, board.record.n_folds)
     varying = varying_knobs(tuple(line.candidate for line in lines))
     settings = [line.candidate.knobs() for line in lines]
     statistics = analyse(
         sums,
-        costs=[line.seconds for line in lines],
+        costs=training_costs(lines, board.lines),
         knobs={name: [setting[name] for setting in settings] for name in varying},
+        margin=margin,
     )
-    return Verdict(statistics, len(lines), len(board.ranked))
+    return Verdict(statistics, len(lines), len(board.ranked), Trainings.of(board.lines))
 
 
 def case_sums(lines: Sequence[CandidateScores], n_folds: int) -> CaseSums:
@@ -101,7 +123,11 @@ def case_sums(lines: Sequence[CandidateScores], n_folds: int) -> CaseSums:
     for start in range(0, len(lines[0].results), n_folds):
         of_plan = {line.label: line.results[start : start + n_folds] for line in lines}
         first = of_plan[lines[0].label]
-        of_case = {case: r.spec.fold for r in first if r for case in r.per_case}
+        counted_with = lines[0].counted_with or tuple(range(len(lines[0].results)))
+        numbers = [fold - start for fold in counted_with[start : start + n_folds]]
+        of_case = {
+            case: fold for fold, r in zip(numbers, first, strict=True) if r for case in r.per_case
+        }
         folds = {case: of_case[case] for case in cases if case in of_case}
         given = {name: _by_case(results) for name, results in of_plan.items()}
         plans.append(CaseSums.from_results(given, folds, networks))

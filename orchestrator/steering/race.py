@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
+from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.steering.race_rule import Decision, RacingRule, decide, table, write_log
+from orchestrator.steering.race_rule import Decision, RacingRule, chances, write_log
 from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -95,10 +97,10 @@ class Race:
             self._judge_latecomers()
 
     def _read(self, spec: TrialSpec) -> None:
-        if self.directory.trial(spec).is_finished():
+        with suppress(RunError):  # damaged: the next sweep makes it again
             result = self.directory.result(spec)
-            assert result is not None
-            self.results[spec.key] = result
+            if result is not None:
+                self.results[spec.key] = result
 
     def _advance(self) -> None:
         """Decide after every fold that is through; after the last there is nothing to decide."""
@@ -161,7 +163,7 @@ class Race:
         if not alive.keys() & judged:
             return decisions
         words = f"probability of being among the best {self.rule.keep}"
-        for c, p in zip(alive, decide(table(alive), self.rule, len(self.folds)), strict=True):
+        for c, p in zip(alive, chances(alive, self.rule, len(self.folds)), strict=True):
             if c not in judged:
                 continue
             dropped = bool(p < self.rule.threshold)

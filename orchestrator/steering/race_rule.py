@@ -27,7 +27,7 @@ from gitract_core.files.atomic import read_json, write_json
 from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
-from orchestrator.statistics import CaseSums, bootstrap
+from orchestrator.statistics import CaseSums, bootstrap, pooled_folds
 from orchestrator.sweeps.race_log import RaceLog, log_file, read_log
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -100,6 +100,16 @@ def decide(sums: CaseSums, rule: RacingRule, n_folds: int) -> np.ndarray:
     to_come = 1 - len(sums.fold_labels) / n_folds
     final = drawn.estimate + np.sqrt(to_come) * (drawn.draws - drawn.estimate)
     return dataclasses.replace(drawn, draws=final).probability_among_best(rule.keep)
+
+
+def chances(
+    results: Mapping[Candidate, Sequence[TrialResult]], rule: RacingRule, n_folds: int
+) -> np.ndarray:
+    """As ``decide``, of results on the same folds; NaN while no fold gives everybody a score."""
+    scored = [[r.scores["score"] is not None for r in folds] for folds in results.values()]
+    if pooled_folds(scored) is None:
+        return np.full(len(results), np.nan)
+    return decide(table(results), rule, n_folds)
 
 
 def table(

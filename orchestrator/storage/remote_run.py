@@ -32,7 +32,7 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 _PIECE_BYTES = 8 * 2**20
 _BULKY = re.compile(r"(best\.safetensors|oof.*\.npz)$")
 _OF_WORKERS = re.compile(r"(^|/)(checkpoint\.pt|\.lock|\..*\.part|sweep\.lease\.json(\.clock)?)$")
-_LAST = ("history.csv", "best.safetensors", "checkpoint.pt", "result.json")
+_LAST = ("history.csv", "checkpoint.pt", "best.safetensors", "result.json")  # as they are written
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class StoredTrial:
         """
         files = TrialFiles(self.run.directory / self.name)
         known = self.run.listing(self.name)
-        if f"{self.name}/result.json" not in known and files.is_finished():
+        if f"{self.name}/result.json" not in known and files.is_finished(self.spec):
             return
         log = f"{self.name}/trial.log"  # open by now: this attempt writes into it
         for file in files.directory.glob("[!.]*"):

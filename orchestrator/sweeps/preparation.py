@@ -15,13 +15,16 @@ from typing import Any
 from gitract_core.data.cache import build_cache
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import RunError, SpaceError
+from gitract_core.errors import DataError, RunError, SpaceError
+from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
+from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
 from gitract_core.trial.data import TrialData
+from gitract_core.trial.deciding_cases import check_deciding
 from gitract_core.trial.relative_cost import relative_cost
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import LOCK
@@ -55,8 +58,22 @@ class SweepRequest:
     @property
     def search(self) -> Search | None:
         """The space's search with the overrides, if it has one."""
-        found = self.space.search and self.space.search.fixing(dict(self.overrides))
+        found = self.space.search and self.space.search.fixing(self._changes)
         return found and found.respelled("loss", normalize_expression)
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        """The overrides; one that keeps the last epoch also takes a space's patience away.
+
+        Raises:
+            SpaceError: they name a patience themselves.
+        """
+        changes = dict(self.overrides)
+        if changes.get("training.keep") == "last":
+            if "training.patience" in changes:
+                refuse_patience(changes["training.patience"])
+            changes["training.patience"] = NO_PATIENCE
+        return changes
 
     def candidates(self, before: Sequence[Candidate] = ()) -> tuple[Candidate, ...]:
         """The space's candidates with the overrides, each checked down to its network.
@@ -73,10 +90,7 @@ class SweepRequest:
         if self.search:
             return _searched(self.search, before)
         spelled = _spellings(before)
-        changed = (
-            Candidate.from_knobs({**c.knobs(), **dict(self.overrides)})
-            for c in self.space.candidates
-        )
+        changed = (_changed(candidate, self._changes) for candidate in self.space.candidates)
         distinct = tuple(dict.fromkeys(_with_loss(c, spelled) for c in changed))
         for candidate in distinct:
             check_candidate(candidate)
@@ -134,6 +148,7 @@ def check(request: SweepRequest) -> PreparedSweep:
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
+    index.refuse_without_masks()
     if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
         raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
     directory = SweepDirectory(request.out)
@@ -146,11 +161,13 @@ def check(request: SweepRequest) -> PreparedSweep:
         before = None
         plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
     plans += further_plans(index, plans, _repeats(request, len(plans)))
+    _check_inner(candidates, plans)
     if before:
         candidates = request.candidates(before.candidates)
+    _refuse_single_slices(candidates, index, plans)
     record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
-    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
+    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished(s)})
     return PreparedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
@@ -202,6 +219,13 @@ def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     return sorted(specs, key=lambda spec: spec in again)
 
 
+def _changed(candidate: Candidate, changes: Mapping[str, Any]) -> Candidate:
+    patience = changes.get("training.patience")
+    if candidate.training.keep == "last" and "training.keep" not in changes and patience:
+        refuse_patience(patience)
+    return Candidate.from_knobs({**candidate.knobs(), **changes})
+
+
 def _spellings(before: Sequence[Candidate]) -> dict[str, str]:
     """How a run writes its losses, by their normalized expressions."""
     found: dict[str, str] = {}
@@ -225,6 +249,14 @@ def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, .
     for candidate in drawn:
         check_candidate(candidate)
     return (*known, *drawn)
+
+
+def _check_inner(candidates: Sequence[Candidate], plans: Sequence[FoldPlan]) -> None:
+    """Refuse folds that leave too few training cases for some of them to decide the epoch."""
+    if any(candidate.training.keep == "inner" for candidate in candidates):
+        for plan in plans:
+            for fold in range(plan.n_splits):
+                check_deciding(len(plan.fold_of_case) - len(plan.cases(fold)), fold)
 
 
 def _repeats(request: SweepRequest, before: int) -> int:
@@ -283,6 +315,21 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
         raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
     if before.seed != request.space.seed:
         raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)
+
+
+def _refuse_single_slices(
+    candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
+) -> None:
+    """A data set may be so small that a fold trains on one slice, which not every network can."""
+    cases = index.table["case"].to_numpy()
+    folds = [(plan, fold) for plan in plans for fold in range(plan.n_splits)]
+    smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
+    for candidate in candidates if smallest < 2 else ():
+        size, planes = candidate.input.size, candidate.input.planes
+        fewest = fewest_slices(candidate.network, planes, size)
+        if smallest < fewest:
+            expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
+            raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -226,20 +226,23 @@ class SweepDirectory:
         """A trial's result, or None if it is not finished.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, or of another trial.
         """
         file = self.trial(spec).result
         return TrialResult.load(file, spec) if file.is_file() else None
 
     def failure(self, spec: TrialSpec) -> str | None:
-        """Why a trial failed, in one line, or None."""
+        """Why a trial failed, in one line, or None; of a damaged file, what is wrong with it."""
         file = self.trial(spec).failure
         try:
-            return one_line(read_json(file).get("message", "unknown"))
-        except RunError:
-            if file.is_file():
-                raise
-            return None  # there is none, or a new attempt removed it just now
+            failure = read_json(file)
+        except RunError as error:
+            # None: there is none, or a new attempt removed it just now.
+            return str(error) if file.is_file() else None
+        if failure.get("key", spec.key) != spec.key:
+            remedy = "run the sweep again"
+            return str(RunError(file, f"key {spec.key}", failure["key"], remedy))
+        return one_line(failure.get("message", "unknown"))
 
     def plans(self, record: SweepRecord) -> list[FoldPlan]:
         """The folds of every repeat, at least one.

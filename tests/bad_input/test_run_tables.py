@@ -16,8 +16,8 @@ import pytest
 from gitract_core.errors import RunError
 from gitract_core.results.score_table import read_scores
 from gitract_core.results.trial_result import TrialResult, read_history
-from tests.bad_input.refusing import refused, run_cli
-from tests.bad_input.test_run_files import DAMAGED, PREDICT, VALUES, Owning, result_file
+from tests.support.damaged_files import DAMAGED, PREDICT, VALUES, Owning, result_file
+from tests.support.refusing import refused, run_cli
 
 Change = Callable[[bytes], bytes]
 MARKUP = "[/red]\x1b[2J[bold\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -184,10 +184,10 @@ def failure_of(home: Path) -> Path:
 def test_failure(home: Path, damage: str) -> None:
     file = failure_of(home)
     file.write_bytes(DAMAGED[damage](file.read_bytes()))
-    refused(home, "report run", naming="failure.json")
-    ended = run_cli("status", "run")
-    assert ended.code == 0
-    assert "failure.json" in ended.out.replace("\n", "")
+    for command in (("report", "run", "--json"), ("status", "run")):
+        ended = run_cli(*command)
+        assert ended.code == 0, ended.err
+        assert "failure.json" in ended.out.replace("\n", "")
 
 
 @pytest.mark.parametrize("new", [None, 10**30, [], MARKUP, "x" * 10**6, {"a": 1}])

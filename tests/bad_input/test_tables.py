@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gitract_core.organs import CONTEST
-from tests.bad_input.refusing import Ended, refused, run_cli
 from tests.bad_input.test_data_folder import BAD_MASKS
-from tests.bad_input.test_run_files import DAMAGED
+from tests.support.damaged_files import DAMAGED
+from tests.support.refusing import Ended, refused, run_cli
 from tests.support.tiny_contest import SCANS
 
 Change = Callable[[bytes], bytes]

@@ -21,7 +21,7 @@ from orchestrator.capacity.time_budget import parse_budget, write_space
 from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
 from orchestrator.sweeps.preparation import SweepRequest, check, prepare, start_order
 from search_spaces import load_space
-from tests.orchestrator.cli.test_command_line import cli
+from tests.support.command_line import cli
 from tests.support.tiny_sweep import SPACE, prepare_tiny, tiny_space
 
 BATCH = 4  # of the tiny space

@@ -23,7 +23,7 @@ from orchestrator.results.status import read_status
 from orchestrator.results.verdict import judge
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.orchestrator.cli.test_command_line import cli
+from tests.support.command_line import cli
 from tests.support.tiny_sweep import tiny_space
 
 LOSSES = ({"loss": "bce"}, {"loss": "bce + dice"})
