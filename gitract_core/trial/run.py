@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -43,6 +42,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
+from gitract_core.trial.epoch_clock import EpochClock
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
@@ -111,11 +111,13 @@ def iterate_trial(
         make = partial(Training, spec, data_of_fold, device, fuse=fuse, **how)
         training = _resumed(make, files.checkpoint)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
+        clock = EpochClock(device)
         while not training.finished:
-            record = training.run_epoch(checkpoints.after_step)
+            with clock:
+                record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
-        _finish(training, spec, cache, files, runtime=runtime, start=start)
+        _finish(training, spec, cache, files, runtime=runtime, start=start, clock=clock)
         remember_training(spec, files)
 
 
@@ -151,6 +153,7 @@ def _finish(
     *,
     runtime: Runtime,
     start: float,
+    clock: EpochClock,
 ) -> None:
     """Predict and score the held-out fold with the best weights; write the result last."""
     network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
@@ -175,7 +178,7 @@ def _finish(
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
-            "epoch_seconds": median(r.seconds for r in training.records),
+            **clock.to_cost(),
             "last_attempt_seconds": time.perf_counter() - start,
             "device": device_name(device),
             "threads": runtime.threads,
