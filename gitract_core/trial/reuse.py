@@ -24,7 +24,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing, write_bytes
@@ -89,8 +88,7 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
                 _link(other.epochs, files.epochs)
         except (FileNotFoundError, RunError):
             continue
-        seconds = [r.seconds for r in own]
-        cost = {**result.cost, "seconds": sum(seconds), "epoch_seconds": median(seconds)}
+        cost = {**result.cost, "seconds": sum(r.seconds for r in own)}
         return dataclasses.replace(result, history=summarize_history(own, end[1]), cost=cost)
     return None
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -46,6 +45,7 @@ from gitract_core.training.epoch_scorer import EpochScorer, scan_truth
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
+from gitract_core.trial.epoch_clock import EpochClock
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
@@ -134,12 +134,16 @@ def _train(
 
         training = _resumed(make, files, runtime.say)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
+        clock = EpochClock(device)
         while not training.finished:
-            record = training.run_epoch(checkpoints.after_step)
+            with clock:
+                record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
         _write_epoch_sums(training, files)
-    _finish(training, spec, cache, files, held_out=held_out, runtime=runtime, start=start)
+    _finish(
+        training, spec, cache, files, held_out=held_out, runtime=runtime, start=start, clock=clock
+    )
 
 
 def _write_epoch_sums(training: Training, files: TrialFiles) -> None:
@@ -209,6 +213,7 @@ def _finish(
     held_out: np.ndarray,
     runtime: Runtime,
     start: float,
+    clock: EpochClock,
 ) -> None:
     """Predict and score the held-out fold with the weights kept; write the result last."""
     best, organs = training.best_stamp, cache.organs
@@ -237,7 +242,7 @@ def _finish(
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
-            "epoch_seconds": median(r.seconds for r in training.records),
+            **clock.to_cost(),
             "last_attempt_seconds": time.perf_counter() - start,
             "device": device_name(device),
             "threads": runtime.threads,

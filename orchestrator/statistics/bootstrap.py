@@ -192,7 +192,10 @@ def _with_luck(
 
 
 def _pooled(
-    own: Floats, places: NDArray[np.int64], group: NDArray[np.int64], share: float,
+    own: Floats,
+    places: NDArray[np.int64],
+    group: NDArray[np.int64],
+    share: float,
     rng: np.random.Generator,
 ) -> Floats:
     """Part of what candidates differ by, drawn anew with the variance that all have in common.

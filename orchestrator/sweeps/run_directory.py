@@ -5,6 +5,7 @@
     RUN/sweep.json      candidates, data and fold fingerprints, seed, versions, command
     RUN/folds.json      case -> fold, with the audit; folds-2.json ... of further repeats
     RUN/digests.json    of those two, see ``run_digests``
+    RUN/registration.json  what was decided before anything trained; see registration
     RUN/trials/<key>/   see gitract_core.results.trial_result.TrialFiles
     RUN/report/         tables
     RUN/ensembles/      one directory an ensemble
