@@ -300,7 +300,7 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
     if options.race:
         first = starters(prepared)
         labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in prepared.specs)))
-        rule = RacingRule(options.race_keep)
+        rule = RacingRule(options.race_keep, levels=options.race_levels)
         race = Race(prepared.directory, first, rule, labels, tell_all)
         at_start = {spec.key for spec in first}
         race.add([spec for spec in prepared.specs if spec.key not in at_start])
