@@ -4,8 +4,8 @@ The rule's probability (``race_rule.decide``) knows scores alone. A training tha
 of its seed looks to it like a candidate that is much worse. So before somebody is dropped, his
 trainings are looked at (``results.steadiness``):
 
-- A candidate that segments nothing on any of two or more folds is dropped for that reason, unless
-  every candidate does.
+- A candidate that segments nothing on any of two or more folds is dropped for that reason, as far
+  as at least as many candidates stay as shall be found.
 - A candidate with a single training that looks failed, or that segments nothing, is judged by its
   other folds, on which all candidates are compared again. After one fold there are none, so that it
   goes on.
@@ -30,6 +30,7 @@ from orchestrator.steering.race_rule import RacingRule, decide, table
 from search_spaces.loader import varying_knobs
 
 Results = Mapping[Candidate, Sequence[TrialResult]]
+_NOTHING = "segments nothing"
 _ENOUGH_FOLDS = 2  # without anything segmented, to be dropped for it
 
 
@@ -65,7 +66,7 @@ def judge(results: Results, rule: RacingRule, n_folds: int) -> dict[Candidate, J
         failed = np.flatnonzero(trainings.failed[place])
         judgement = Judgement(float(chance[place]), bool(chance[place] < rule.threshold), words)
         if trainings.segments_nothing[place]:
-            judgement = Judgement(float("nan"), True, "segments nothing")
+            judgement = Judgement(float("nan"), True, _NOTHING)
         elif judgement.dropped and len(failed) > 1:
             reason = f"{len(failed)} of {trainings.n_folds} trainings failed; {words}"
             judgement = replace(judgement, reason=reason)
@@ -75,7 +76,21 @@ def judge(results: Results, rule: RacingRule, n_folds: int) -> dict[Candidate, J
                 without[fold] = chances(_without_fold(results, fold), rule, n_folds)
             judgement = _without_failure(float(without[fold][place]), rule, words)
         found[candidate] = judgement
-    return found
+    return _enough(found, dict(zip(results, chance.tolist(), strict=True)), rule, words)
+
+
+def _enough(
+    found: Mapping[Candidate, Judgement],
+    chance: Mapping[Candidate, float],
+    rule: RacingRule,
+    words: str,
+) -> dict[Candidate, Judgement]:
+    """Keep as many as shall be found: of those that segment nothing the ones with most chance."""
+    missing = rule.keep - sum(not judgement.dropped for judgement in found.values())
+    nothing = [c for c, judgement in found.items() if judgement.reason == _NOTHING]
+    nothing.sort(key=lambda c: chance[c] if chance[c] == chance[c] else 1.0, reverse=True)
+    spared = {c: Judgement(chance[c], False, words) for c in nothing[: max(missing, 0)]}
+    return {**found, **spared}
 
 
 def keep_levels(
@@ -133,8 +148,6 @@ class _Trainings:
         scores = np.array([[np.nan if v is None else v for v in row] for row in given], np.float64)
         nothing = np.array([[segments_nothing(r) for r in row] for row in rows], np.bool_)
         empty = (nothing | np.isnan(scores)).all(axis=1) & (nothing.sum(axis=1) >= _ENOUGH_FOLDS)
-        if empty.all():
-            empty = np.zeros_like(empty)
         return cls(failed_trainings(scores, nothing) | nothing, empty)
 
 

@@ -91,15 +91,18 @@ def test_who_segments_nothing_is_dropped_as_such_after_two_folds() -> None:
     assert (found.dropped, found.reason) == (True, "segments nothing")
 
 
-def test_few_candidates_too_lose_the_one_that_segments_nothing() -> None:
-    """It has no chance, however many are to be found."""
-    found = judged({"bce": (0.6, 0.6), "dice": (0.0, 0.0)}, RacingRule(keep=3))
-    assert [found[loss].dropped for loss in ("bce", "dice")] == [False, True]
+def test_as_many_stay_as_shall_be_found() -> None:
+    nothing = (0.0, 0.0)
+    scores = {"bce": (0.6, 0.6), "dice": nothing, "iou": nothing, "focal": nothing}
+    for keep, dropped in ((1, 3), (2, 2), (3, 1), (4, 0)):
+        found = judged(scores, RacingRule(keep=keep))
+        assert not found["bce"].dropped
+        assert sum(judgement.dropped for judgement in found.values()) == dropped
 
 
-def test_nobody_is_dropped_where_all_segment_nothing() -> None:
+def test_not_all_are_dropped_where_all_segment_nothing() -> None:
     found = judged({"bce": (0.0, 0.0), "dice": (0.0, 0.0), "iou": (0.0, 0.0)}, RacingRule(keep=1))
-    assert not any(judgement.dropped for judgement in found.values())
+    assert sum(judgement.dropped for judgement in found.values()) == 2
 
 
 def test_a_fold_without_anything_to_score_drops_nobody() -> None:
