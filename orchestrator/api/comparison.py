@@ -171,6 +171,8 @@ def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
         raise RunError("candidate", "a rank, a letter or a label of the run", repr(name), remedy)
     if line not in ranked:
         got = "; ".join(line.reasons) or "a missing score"
+        if line.complete:
+            raise RunError(f"candidate {name}", "a ranked candidate", got, "see gitract-cv report")
         raise RunError(f"candidate {name}", "a result of every fold", got, "finish the sweep")
     return line
 

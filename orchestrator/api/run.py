@@ -146,8 +146,10 @@ class Run:
         Columns are named as in scikit-learn's ``cv_results_`` where it has a name for them:
         ``rank_test_score``, ``mean_test_score``, ``std_test_score``, ``split0_test_score``, ...,
         ``param_<knob>``; beside them ``letter``, ``candidate``, ``score_low`` and ``score_high``
-        (95 % interval over patients), ``tied_with_first``, Dice and Hausdorff score of each organ,
-        costs, and ``reason`` where a candidate is not ranked.
+        (95 % interval over patients), ``tied_with_first``, ``epoch_rule`` (``training.keep``),
+        ``score_announced``, ``score_cross_fitted`` and ``flattered_by`` (the difference of the two;
+        missing where it is not known), Dice and Hausdorff score of each organ, costs, and
+        ``reason`` where a candidate is not ranked.
         """
         import pandas as pd
 
@@ -375,10 +377,16 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """Ranking and statistics as plain values: what ``report --json`` prints."""
         from orchestrator.report.tables import table_rows
+        from orchestrator.results.epoch_words import epochs_in_words
 
+        lines = (*self.board.ranked, *self.board.unranked)
         return {
             "run": str(self.path),
-            "leaderboard": table_rows(self.board, self.verdict),
+            "leaderboard": [
+                {**row, "epoch_choice": line.epoch_choice.to_json()}
+                for row, line in zip(table_rows(self.board, self.verdict), lines, strict=True)
+            ],
+            "epoch_choice": epochs_in_words(self.board),
             "statistics": self.verdict and self.verdict.to_json(),
             "registration": self.registration and self.registration.to_json(),
         }

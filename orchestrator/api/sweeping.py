@@ -288,6 +288,7 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
     Without a race, candidates that an earlier one dropped are to run.
     """
     from orchestrator.execution.executor import Everything
+    from orchestrator.results.epoch_choice import refuse_unlike
     from orchestrator.steering.race import Race
     from orchestrator.steering.race_rule import RacingRule, revive
     from orchestrator.steering.search import Searching, starters
@@ -297,7 +298,9 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
         tell(told, event)
 
     race, pending = None, prepared.pending
+    asked = tuple(dict.fromkeys(spec.candidate for spec in prepared.specs))
     if options.race:
+        refuse_unlike(asked, "--race")
         first = starters(prepared)
         labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in prepared.specs)))
         rule = RacingRule(options.race_keep, levels=options.race_levels)

@@ -191,13 +191,6 @@ def _begin(task: _Task, asked: float) -> tuple[float, list[float]]:
     return started, [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
 
 
-def _measure_shape(place: int) -> StepCost:
-    """One shape, beside all other processes."""
-    assert _task
-    meet()
-    return measure_step(_task.shapes[place], _task.runtime, _task.scans[0])
-
-
 def _measured(task: _Task, found: Sequence[_Found]) -> Measured:
     """What is known so far, without the time of caches."""
     done = task.shapes[: len(found[0].steps)]
@@ -207,6 +200,27 @@ def _measured(task: _Task, found: Sequence[_Found]) -> Measured:
         cache_seconds=0.0,
         start_seconds=mean(f.start_seconds for f in found),
     )
+
+
+def _measure_shape(place: int) -> StepCost:
+    """One shape, beside all other processes.
+
+    Raises:
+        TrialError: networks and their libraries raise many kinds of errors.
+    """
+    assert _task
+    shape = _task.shapes[place]
+    meet()
+    try:
+        return measure_step(shape, _task.runtime, _task.scans[0])
+    except GitractError:
+        raise
+    except Exception as error:
+        net, batch = shape.network, shape.optimizer.batch_size
+        where = f"measuring {net.family} {net.widths} of depth {net.depth}, batches of {batch}"
+        got = f"{type(error).__name__}: {error}"
+        remedy = "change the candidate, or lower optimizer.batch_size if memory ran out"
+        raise TrialError(where, "a training step", got, remedy) from None
 
 
 def _together(costs: Sequence[StepCost]) -> StepCost:

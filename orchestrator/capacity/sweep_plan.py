@@ -16,6 +16,7 @@ from gitract_core.data.cache import cache_directory
 from gitract_core.errors import GitractError
 from gitract_core.processors import usable_processors
 from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.trial.deciding_cases import PARTS
 from gitract_core.trial.reuse import epochs_ready
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
@@ -156,10 +157,13 @@ class Outlook:
         if not trains or ready == knobs.epochs:
             return TrialCost(scoring, scoring, trained=False)
         slices = (size.training_slices, size.validation_slices)
+        if knobs.keep == "inner":
+            deciding = size.training_slices // PARTS
+            slices = (size.training_slices - deciding, deciding)
         epoch = step.epoch_seconds(*slices, candidate.optimizer.batch_size)
         ending = size.validation_slices * (step.predict_seconds + step.oof_seconds)
         once = step.setup_seconds + ending + scoring
-        least = max(min(knobs.epochs, knobs.patience + 1) - ready, 1)
+        least = max(knobs.fewest_epochs - ready, 1)
         return TrialCost(once + (knobs.epochs - ready) * epoch, once + least * epoch)
 
     def validation_slices(self, spec: TrialSpec) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST_PAIRS = 20
 
 
-@app.command(epilog='Example: gitract-cv compare runs/demo "loss=dice" "loss=bce"')
+@app.command(epilog='Example: gitract-cv compare runs/paper "loss=dice" "loss=bce"')
 def compare(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     a: Annotated[

@@ -244,6 +244,8 @@ def _print_ensemble(made: Ensemble) -> None:
     out = console()
     models = len(made.members.members)
     out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
+    for reason in made.left_out:
+        out.print(f"  left out: {reason}", style="yellow", soft_wrap=True)
     for line, share in made.chosen:
         out.print(f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}")
     _print_rules(made)

@@ -184,7 +184,7 @@ def _print_summary(summary: dict[str, dict[str, float]], expected: AnnouncedScor
         area = "" if not figures["masks"] else f", median area {figures['median_area_px']:.0f} px"
         out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}")
     if expected is None or expected["score"] is None:
-        out.print("  no note beside it: what score to expect is not known", style="dim")
+        out.print("  no note of it beside it: what score to expect is not known", style="dim")
         return
     low, high = (float("nan") if end is None else end for end in expected["interval"])
     out.print(

@@ -304,5 +304,5 @@ def note_failure(event: TrialEvent, spec: TrialSpec, jobs: Jobs, attempts: int) 
         "detail": event.detail,
     }
     with contextlib.suppress(OSError):
-        write_json(jobs.files(spec.key).failure, values)
+        write_json(jobs.files(spec.key).failure, values, seal=True)
     return dataclasses.replace(event, kind="failed", may_pass=False)

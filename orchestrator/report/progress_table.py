@@ -253,8 +253,9 @@ class SweepProgress:
 
 
 def _score_text(cell: _Cell) -> str:
-    nothing = cell.score is None or math.isnan(cell.score)
-    return "nothing to score" if nothing else f"score {cell.score:.4f}"
+    if cell.score is None:
+        return "no readable result"
+    return "nothing to score" if math.isnan(cell.score) else f"score {cell.score:.4f}"
 
 
 def _is_over(cell: _Cell) -> bool:

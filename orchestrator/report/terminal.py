@@ -13,6 +13,7 @@ from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
 from orchestrator.report.table import Column, Table, decimal, span, to_terminal
 from orchestrator.results.costs import training_costs
+from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
 from orchestrator.results.steadiness import Trainings
 from orchestrator.results.verdict import Verdict
@@ -38,6 +39,8 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
     parts += [Text(_heading(board), style="bold")]
     if verdict:
         parts += [Text(verdict.after_nothing), Text("")]
+    if epochs := epochs_in_words(board):
+        parts += [Text(epochs), Text("")]
     if board.ranked:
         columns = (
             _score_columns(),
@@ -53,6 +56,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text(line, style="bold") for line in _fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
+        parts += [Text("by others: score had the other folds chosen the epochs", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
         parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]
         parts += [
@@ -167,9 +171,16 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
     return [
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
+        ("by others", lambda c: decimal(cross_fitted(c))),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
         ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]
+
+
+def cross_fitted(line: CandidateScores) -> float:
+    """The score of the epochs that other folds choose; NaN where it is not known."""
+    found = line.epoch_choice.cross_fitted
+    return float("nan") if found is None else found
 
 
 def _table(board: Leaderboard, columns: list[Figure], verdict: Verdict | None) -> RenderableType:

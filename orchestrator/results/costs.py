@@ -7,8 +7,9 @@ same work in a step: equal network, loss, input, augmentation, optimizer, batch 
 The steps are its own: a setting that patience ends early does cost less.
 
 A trial's time of a step is the median over its epochs, validation included, over the steps of an
-epoch (``cost.epoch_seconds`` of its result). Results from before this was kept give their mean, and
-results that do not say how many slices they trained on count epochs in place of steps.
+epoch (``cost.epoch_seconds`` of its result, see ``gitract_core.trial.epoch_clock``: on a CPU the
+processor's own time). Results from before this was kept give the mean wall time of their epochs,
+and results that do not say how many slices they trained on count epochs in place of steps.
 """
 
 from __future__ import annotations

@@ -2,6 +2,12 @@
 
 A candidate with a missing or failed fold is listed apart, never averaged over. Nothing here loads
 torch or Ray.
+
+Where the fold that is scored chooses the epoch (``training.keep: held_out``), scores are flattered.
+Candidates that are all so are ranked by the scores of the weights that were kept, as the paper
+does, with the cross-fitted score beside. In a run that also has candidates whose epoch was chosen
+without the scored fold, all figures of the former are the cross-fitted ones: ranking, intervals,
+ties and comparisons rest on the same sums. Those for which these are not known are not ranked.
 """
 
 from __future__ import annotations
@@ -9,7 +15,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +28,16 @@ from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.costs import training_costs
+from orchestrator.results.epoch_choice import EpochChoice, cross_fit, unlike
 from orchestrator.statistics import pooled_folds
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
+NOT_COMPARABLE = (
+    "the scored patients chose its epochs, and by how much that flatters is not known; others "
+    "chose theirs without, so they are not ranked together"
+)
 PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")
 
 
@@ -39,6 +52,9 @@ class CandidateScores:
         reasons: why folds are missing, one line each.
         counted_with: for each fold the one that its cases are counted with; empty where each
             stands for itself (``statistics.pooled_folds``).
+        epoch_files: ``epochs.npz`` of each fold, which need not be there.
+        n_folds: folds of a plan.
+        choice: whose patients chose the epochs, where ``results`` are cross-fitted already.
     """
 
     candidate: Candidate
@@ -46,6 +62,40 @@ class CandidateScores:
     results: tuple[TrialResult | None, ...]
     reasons: tuple[str, ...] = ()
     counted_with: tuple[int, ...] = ()
+    epoch_files: tuple[Path, ...] = ()
+    n_folds: int = 0
+    choice: EpochChoice | None = None
+
+    @cached_property
+    def epoch_choice(self) -> EpochChoice:
+        """Whose patients chose the epochs, and by how much that flatters."""
+        if self.choice is not None:
+            return self.choice
+        rule, announced = self.candidate.training.keep, self.mean()
+        if rule != "held_out":
+            return EpochChoice(rule, announced, announced if self.complete else None)
+        fitted = self._cross_fitted
+        mean = float(np.mean([_number(r.scores["score"]) for r in fitted or ()] or [np.nan]))
+        return EpochChoice(rule, announced, mean if np.isfinite(mean) else None)
+
+    @cached_property
+    def _cross_fitted(self) -> tuple[TrialResult, ...] | None:
+        """The results at the epochs that the other folds choose; None where not known."""
+        if not self.complete or not self.epoch_files or self.n_folds < 2:
+            return None
+        return cross_fit(self.finished, self.epoch_files, self.n_folds)
+
+    def unflattered(self) -> CandidateScores:
+        """The line with figures of epochs that were chosen without the scored patients.
+
+        If they are not known, a line without figures and with the reason.
+        """
+        if self.candidate.training.keep != "held_out" or not self.complete:
+            return self
+        choice, fitted = self.epoch_choice, self._cross_fitted
+        if fitted is not None and choice.cross_fitted is not None:
+            return replace(self, results=fitted, choice=choice)
+        return replace(self, reasons=(NOT_COMPARABLE,), choice=choice)
 
     @property
     def finished(self) -> list[TrialResult]:
@@ -225,8 +275,10 @@ def build_leaderboard(
         directory: of the run.
         shown: which candidates; those that the last sweep asked for if left out.
 
+    A trial whose result cannot be read is as good as missing; its file is named in the reasons.
+
     Raises:
-        RunError: the run's record or one of its results is damaged.
+        RunError: the run's record is damaged.
     """
     whole = directory.record()
     record = whole.narrowed(whole.last_asked if shown is None else shown)
@@ -254,6 +306,8 @@ def ranked_board(record: SweepRecord, lines: Sequence[CandidateScores]) -> Leade
     A fold in which one of them has nothing to score is counted with another, for all of them alike
     (``statistics.pooled_folds``).
     """
+    if unlike(record.candidates):
+        lines = [line.unflattered() for line in lines]
     complete = [line for line in lines if line.complete]
     counted_with = _counted_with(complete, record.n_folds)
     if counted_with is None:
@@ -262,7 +316,7 @@ def ranked_board(record: SweepRecord, lines: Sequence[CandidateScores]) -> Leade
         return Leaderboard(record, (), tuple(lines))
     if counted_with != tuple(range(len(counted_with))):
         lines = [replace(line, counted_with=counted_with) for line in lines]
-    rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
+    rankable = [not c.reasons and c.complete and bool(np.isfinite(c.mean())) for c in lines]
     ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())
     unranked = [c for c, its in zip(lines, rankable, strict=True) if not its]
     return Leaderboard(record, tuple(ranked), tuple(unranked))
@@ -299,15 +353,29 @@ def _line(
     candidate: Candidate,
 ) -> CandidateScores:
     results: list[TrialResult | None] = []
-    reasons: list[str] = []
+    missing: list[str] = []
+    damaged: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
-        results.append(directory.result(spec))
+        try:
+            results.append(directory.result(spec))
+        except RunError as error:
+            results.append(None)
+            damaged.append(f"fold {number}: {error}")
+            continue
         if results[-1] is None:
             reason = directory.failure(spec)
-            reasons.append(f"fold {number}: {reason or 'not finished'}")
-    if reasons and candidate.key in left_out:
-        reasons = [left_out[candidate.key]]
-    return CandidateScores(candidate, labels[candidate], tuple(results), tuple(reasons))
+            missing.append(f"fold {number}: {reason or 'not finished'}")
+    if missing and candidate.key in left_out:
+        missing = [left_out[candidate.key]]
+    files = tuple(directory.trial(spec).epochs for spec in record.specs([candidate]))
+    return CandidateScores(
+        candidate,
+        labels[candidate],
+        tuple(results),
+        tuple(damaged + missing),
+        epoch_files=files,
+        n_folds=record.n_folds,
+    )
 
 
 def _row(
@@ -324,6 +392,10 @@ def _row(
         "folds": f"{len(line.finished)}/{len(line.results)}",
         "score": line.mean(),
         "score_sd": line.sd(),
+        "epoch_rule": line.epoch_choice.rule,
+        "score_announced": line.epoch_choice.announced,
+        "score_cross_fitted": line.epoch_choice.cross_fitted,
+        "flattered_by": line.epoch_choice.flattered_by,
         "dice": line.mean("dice"),
         "hausdorff": line.mean("hausdorff"),
         **{f"fold{i}_score": value for i, value in enumerate(line.folds())},

@@ -243,7 +243,7 @@ def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
     if not files.result.is_file():
         return None
     try:
-        result = TrialResult.load(files.result)
+        result = TrialResult.load(files.result, spec)
         age = time.time() - files.result.stat().st_mtime
     except (RunError, OSError) as error:
         return TrialStatus(spec, "damaged", reason=str(error).splitlines()[0])

@@ -73,10 +73,14 @@ class Verdict:
         return {**self.statistics.to_json(), **trainings, "in_words": self.in_words}
 
     def row(self, line: CandidateScores) -> dict[str, Any]:
-        """A candidate's figures for a table; empty if it was not compared."""
+        """A candidate's figures for a table; of one that was not compared, how it trained alone."""
+        trainings = {
+            "segments_nothing": line.label in self.trainings.nothing,
+            "unsteady": line.label in self.trainings.unsteady,
+        }
         one = self.of(line)
         if one is None:
-            return {}
+            return trainings
         return {
             "score_low": one.low,
             "score_high": one.high,
@@ -89,6 +93,7 @@ class Verdict:
             "tied_with_first": one.tied,
             "cheapest_tied": one.name == self.statistics.cheapest,
             "no_worse": one.no_worse,
+            **trainings,
         }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
+from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.steering.race_judgement import judge, keep_levels
@@ -98,10 +100,10 @@ class Race:
             self._judge_latecomers()
 
     def _read(self, spec: TrialSpec) -> None:
-        if self.directory.trial(spec).is_finished():
+        with suppress(RunError):  # damaged: the next sweep makes it again
             result = self.directory.result(spec)
-            assert result is not None
-            self.results[spec.key] = result
+            if result is not None:
+                self.results[spec.key] = result
 
     def _advance(self) -> None:
         """Decide after every fold that is through; after the last there is nothing to decide."""

@@ -144,7 +144,7 @@ def write_log(
         same = before.pop(_made(asdict(decision)), None)
         dated.append(dataclasses.replace(decision, at=decision.at or (same or {}).get("at") or now))
     values = {"rule": asdict(rule), "decisions": [asdict(d) for d in dated]}
-    write_json(file, {**values, "earlier": [*before.values()]})
+    write_json(file, {**values, "earlier": [*before.values()]}, seal=True)
     return dated
 
 
@@ -162,4 +162,5 @@ def revive(directory: SweepDirectory, candidates: Collection[Candidate]) -> None
     gone = [d for d in log["decisions"] if d["dropped"] and d["key"] in keys]
     if gone:
         left = [d for d in log["decisions"] if d not in gone]
-        write_json(file, {**log, "decisions": left, "earlier": [*log.get("earlier", ()), *gone]})
+        earlier = [*log.get("earlier", ()), *gone]
+        write_json(file, {**log, "decisions": left, "earlier": earlier}, seal=True)

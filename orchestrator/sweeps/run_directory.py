@@ -4,6 +4,8 @@
 
     RUN/sweep.json      candidates, data and fold fingerprints, seed, versions, command
     RUN/folds.json      case -> fold, with the audit; folds-2.json ... of further repeats
+    RUN/digests.json    of those two, see ``run_digests``
+    RUN/registration.json  what was decided before anything trained; see registration
     RUN/trials/<key>/   see gitract_core.results.trial_result.TrialFiles
     RUN/report/         tables
     RUN/ensembles/      one directory an ensemble
@@ -21,14 +23,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDic
 
 from gitract_core import __version__
 from gitract_core.errors import GitractError, RunError, one_line
-from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.atomic import json_bytes, parse_json, read_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
+from orchestrator.sweeps.run_digests import read_noted, write_noted
 
 if TYPE_CHECKING:
     from gitract_core.data.folds import FoldPlan
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
@@ -254,7 +258,8 @@ class SweepDirectory:
             RunError: unreadable or not a sweep's record.
         """
         remedy = "restore the file or start a new run directory"
-        values = read_json(self.record_file, _Record, remedy)
+        content = read_noted(self.path, self.record_file.name)
+        values: _Record = parse_json(self.record_file, content, _Record, remedy)
         for knobs in values["candidates"]:
             refuse_newer_knobs(self.record_file, knobs)
         try:
@@ -263,27 +268,34 @@ class SweepDirectory:
             raise RunError(self.record_file, "a sweep's record", error, remedy) from None
 
     def write(self, record: SweepRecord) -> None:
-        """Write ``sweep.json`` atomically."""
-        write_json(self.record_file, record.to_json())
+        """Write ``sweep.json`` atomically, and its digest."""
+        write_noted(self.path, self.record_file.name, json_bytes(record.to_json()))
+
+    def write_plan(self, number: int, plan: FoldPlan, index: SliceIndex) -> None:
+        """Write the fold file of a repeat atomically, and its digest."""
+        write_noted(self.path, self.repeat_file(number).name, plan.to_bytes(index))
 
     def result(self, spec: TrialSpec) -> TrialResult | None:
         """A trial's result, or None if it is not finished.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, or of another trial.
         """
         file = self.trial(spec).result
         return TrialResult.load(file, spec) if file.is_file() else None
 
     def failure(self, spec: TrialSpec) -> str | None:
-        """Why a trial failed, in one line, or None."""
+        """Why a trial failed, in one line, or None; of a damaged file, what is wrong with it."""
         file = self.trial(spec).failure
         try:
-            return one_line(read_json(file).get("message", "unknown"))
-        except RunError:
-            if file.is_file():
-                raise
-            return None  # there is none, or a new attempt removed it just now
+            failure = read_json(file)
+        except RunError as error:
+            # None: there is none, or a new attempt removed it just now.
+            return str(error) if file.is_file() else None
+        if failure.get("key", spec.key) != spec.key:
+            remedy = "run the sweep again"
+            return str(RunError(file, f"key {spec.key}", failure["key"], remedy))
+        return one_line(failure.get("message", "unknown"))
 
     def plans(self, record: SweepRecord) -> list[FoldPlan]:
         """The folds of every repeat, at least one.
@@ -296,12 +308,22 @@ class SweepDirectory:
         plans = []
         for number, repeat in enumerate(record.plans, 1):
             file = self.repeat_file(number)
-            plan = FoldPlan.load(file)
+            plan = FoldPlan.load(file, read_noted(self.path, file.name))
             if plan.fingerprint != repeat.folds_fingerprint:
                 expected, got = f"fold plan {repeat.folds_fingerprint}", plan.fingerprint
                 raise RunError(file, expected, got, "restore the file")
             plans.append(plan)
         return plans
+
+    def plan_values(self, number: int) -> dict[str, Any]:
+        """All that the fold file of a repeat holds.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        file = self.repeat_file(number)
+        values: dict[str, Any] = parse_json(file, read_noted(self.path, file.name))
+        return values
 
     def data(self, record: SweepRecord) -> TrialData:
         """Where this run's trials find their data."""

@@ -25,7 +25,7 @@ from tests.support.damaged_files import (
     Owning,
     result_file,
 )
-from tests.support.refusing import refused, run_cli, told_or_refused
+from tests.support.refusing import refused, run_cli, snapshot, told_or_refused
 
 ENSEMBLE = "ensemble run --top 2 --images tiny/train/case7 --out new.csv"
 CHECK = "check-submission run/ensembles/one/submission.csv --images tiny/train"
@@ -50,7 +50,18 @@ FILES = {
 def test_whole_file(home: Path, name: str, damage: str) -> None:
     file = file_of(home, name)
     file.write_bytes(DAMAGED[damage](file.read_bytes()))
-    refused(home, FILES[name], naming=file.name)
+    if name != "result.json":
+        refused(home, FILES[name], naming=file.name)
+        return
+    before = snapshot(home)
+    ended = run_cli(*REPORT.split(), "--json")
+    assert ended.code == 0, ended.err
+    (row,) = (row for row in json.loads(ended.out)["leaderboard"] if row["rank"] is None)
+    assert str(file.relative_to(home)) in row["reason"]
+    assert snapshot(home) == before
+    refused(home, ENSEMBLE, naming="candidates with all")  # the other one is not enough
+    ensemble = run_cli(*ENSEMBLE.replace("--top 2", "--top 1").split())
+    assert ensemble.out.startswith("1 candidates, 2 models"), ensemble.err
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -83,12 +94,15 @@ def test_every_key(home: Path, name: str) -> None:
     """One key at a time: other types, huge numbers, missing. Refused in one line, or no matter."""
     file = file_of(home, name)
     good = json.loads(file.read_text())
+    good.pop("seal", None)  # as who edits on purpose would
+    (home / "run/digests.json").unlink()
     refusals = 0
     for path in places(good):
         for new in [*VALUES.values(), ...] if path else []:
             file.write_text(json.dumps(changed(good, path, new)))
-            ended = told_or_refused(home, FILES[name], naming="")
-            refusals += ended.code == 2
+            command = FILES[name] + (" --json" if name == "result.json" else "")
+            ended = told_or_refused(home, command, naming="")
+            refusals += ended.code == 2 or '"rank": null' in ended.out
             (home / "new.csv").unlink(missing_ok=True)
     assert refusals > 15
 

@@ -93,6 +93,16 @@ def test_memory_of_processors_runs_out_too(tiny: Path, tmp_path: Path) -> None:
     assert (last.kind, last.fault) == ("error", "memory")
 
 
+def test_the_smallest_batch_that_can_be_split_is_of_two(tiny: Path, tmp_path: Path) -> None:
+    changes = {"optimizer.batch_size": 2, "training.epochs": 1}
+    sweep = prepare_tiny(tiny, tmp_path / "run", changes)
+    with device_of(SmallDevice(1, batch_norm=False)):
+        *_, last = attempt(sweep.specs[0], jobs_of(sweep))
+    assert last.kind == "finished"
+    result = TrialResult.load(jobs_of(sweep).files(sweep.specs[0].key).result)
+    assert result.environment["micro_batch"] == 1
+
+
 def test_a_device_too_small_for_half_a_batch_ends_the_attempt(tiny: Path, tmp_path: Path) -> None:
     sweep = prepare_tiny(tiny, tmp_path / "run")
     small = SmallDevice(1)

@@ -84,6 +84,11 @@ def test_tables_carry_intervals_and_never_nan(
     text = (tmp_path / "a.md").read_text()
     assert text.startswith(verdict.in_words)
     assert "1/2, not ranked" in text
+    assert "Knob by knob" in text
+    assert [row["no_worse"] for row in rows][2] == ""
+    assert {row["unsteady"] for row in rows} == {"False"}
+    nothing = {row["candidate"] for row in rows if row["segments_nothing"] == "True"}
+    assert nothing == set(verdict.trainings.nothing)
     json.dumps([verdict.to_json()], allow_nan=False)
     plain = table_rows(board, None)
     assert "score_low" not in plain[0]

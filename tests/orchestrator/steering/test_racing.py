@@ -245,9 +245,9 @@ def test_a_race_killed_and_resumed_keeps_every_time_and_reason(
 
     writes = 0
 
-    def killing(path: Path, value: object) -> None:
+    def killing(path: Path, value: object, *, seal: bool) -> None:
         nonlocal writes
-        write_json(path, value)
+        write_json(path, value, seal=seal)
         writes += 1
         if writes == 1:
             raise KeyboardInterrupt

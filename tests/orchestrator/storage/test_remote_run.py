@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from gitract_core.errors import RunError
+from gitract_core.results.trial_result import TrialResult
+from gitract_core.trial.run import run_trial
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, attempt
 from orchestrator.execution.out_of_memory import ToRunAlone
@@ -30,6 +32,7 @@ from orchestrator.storage.run_storage import StoreError
 from orchestrator.storage.stored_members import local_members, split_members
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.support import impatient_store
+from tests.support.faulty_trials import same_but_for_cost
 from tests.support.s3_server import Server, names, system
 from tests.support.small_device import SmallDevice, device_of
 from tests.support.stored_sweeps import (
@@ -133,8 +136,6 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
     epochs = ("--set", "training.epochs=40", "--set", "loss=bce", "--cpus-per-trial", "1")
-    whole = run(*sweep(tiny, tmp_path, *epochs, out="s3://bucket/runs/whole"))
-    assert whole.returncode == 0, whole.stderr
     begun = started_sweep(sweep(tiny, tmp_path, *epochs), tmp_path / "first")
     wait_for(server, "checkpoint.pt", begun)
     second = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
@@ -144,22 +145,18 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     begun.wait()
     done = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
     assert done.returncode == 0, done.stderr
-    results = {}
-    for out in ("whole", "a"):
-        values = [name for name in names(server, f"runs/{out}") if name.endswith("result.json")]
-        for name in values:
-            with system(server).open_input_stream(f"bucket/runs/{out}/{name}") as stream:
-                result = json.loads(stream.read())
-            cost = result.pop("cost")
-            results[out, result["key"]] = result
-            assert cost["threads"] == 1, "sums of other threads differ in the last bits"
-    keys = {key for _, key in results}
-    assert len(keys) == 2
     logs = [text(server, name) for name in names(server, "runs/a") if name.endswith("trial.log")]
     ends = [re.findall(r"^=== (attempt \d|finished)", log, re.M) for log in logs]
     assert ["attempt 1", "attempt 2", "finished"] in ends, "one killed here, gone on with there"
-    for key in keys:
-        assert results["whole", key] == results["a", key], "as if never interrupted"
+    directory = SweepDirectory(RemoteRun("s3://bucket/runs/a").pull())
+    record = directory.record()
+    specs = record.specs()
+    assert len(specs) == 2
+    for spec in specs:
+        found = TrialResult.load(directory.trial(spec).result)
+        assert found.cost["threads"] == 1, "sums of other threads differ in the last bits"
+        alone = run_trial(spec, directory.data(record), tmp_path / spec.key)
+        assert same_but_for_cost(found, alone), "as if never interrupted"
 
 
 @pytest.mark.slow
