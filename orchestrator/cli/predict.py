@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.app import app
+from orchestrator.cli.next_steps import export_of
 from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def ensemble(
         _print_submission(submission, index, made.members.organs, faults)
     else:
         said = f"submission  none, for want of scans in {test_images}: "
-        remedy = f"pass --images DIR, or take it to them: gitract-cv export {made.directory}"
+        remedy = f"pass --images DIR, or take it to them: {export_of(made.directory)}"
         console().print(said + remedy, soft_wrap=True)
     if faults:
         raise typer.Exit(1)

@@ -105,20 +105,19 @@ def _cell(trial: TrialStatus) -> Text:
 
 
 def _summary(found: RunStatus) -> list[str]:
-    from orchestrator.report.progress_table import format_seconds
+    from orchestrator.report.progress_table import time_left
 
     counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
-    left = found.seconds_left
     lines = [f"{len(found.trials)} trials: {counts}"]
     if found.to_come:
         lines.append(f"candidates yet to be proposed: {found.to_come}")
     if found.alive:
-        time_left = f"about {format_seconds(left)} left" if left == left else "time left unknown"
-        lines.append(f"a sweep is running; {time_left}")
-    elif not found.to_come and set(found.counts) <= {"finished", "dropped"}:
+        lines.append(f"a sweep is running; {time_left(found.seconds_left)}")
+    elif found.is_done:
         lines.append("all is done")
     else:
-        lines.append("no trial is running; the same sweep command goes on from here")
+        same = f": {found.command}" if found.command else ""
+        lines.append(f"no trial is running; the same sweep command goes on from here{same}")
     alone = sum(trial.alone for trial in found.trials)
     if alone:
         lines.append(f"memory ran out beside others in {alone} trials; each gets a GPU alone")

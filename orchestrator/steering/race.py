@@ -9,9 +9,11 @@ from contextlib import suppress
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.steering.race_rule import Decision, RacingRule, chances, write_log
+from orchestrator.steering.race_judgement import judge, keep_levels
+from orchestrator.steering.race_rule import Decision, RacingRule, write_log
 from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.race_log import reason_in_words
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 
@@ -135,10 +137,12 @@ class Race:
                 self.tell(self._event(decision))
 
     def _event(self, decision: Decision) -> SweepEvent:
-        chance = "" if math.isnan(decision.probability) else f" {decision.probability:.3f}"
-        reason = f"dropped after {decision.after_folds} folds: {decision.reason}{chance}"
+        probability = None if math.isnan(decision.probability) else decision.probability
+        why = reason_in_words(decision.after_folds, decision.reason, probability)
         specs = tuple(s for s in self.specs.values() if s.candidate.key == decision.key)
-        return SweepEvent("dropped", candidate=decision.candidate, reason=reason, specs=specs)
+        return SweepEvent(
+            "dropped", candidate=decision.candidate, reason=f"dropped {why}", specs=specs
+        )
 
     def _is_through(self, fold: int) -> bool:
         return all(self._is_over(c, fold) for c in self._starters())
@@ -164,10 +168,11 @@ class Race:
                 decisions.append(Decision(done, candidate.key, label, float("nan"), True, why))
         if not alive.keys() & set(judged):
             return decisions
-        words = f"probability of being among the best {self.rule.keep}"
-        for c, p in zip(alive, chances(alive, self.rule, len(self.folds)), strict=True):
-            if c not in judged:
-                continue
-            dropped = bool(p < self.rule.threshold)
-            decisions.append(Decision(done, c.key, self.labels[c], float(p), dropped, words))
-        return decisions
+        every = judge(alive, self.rule, len(self.folds))
+        failed = {d.key for d in decisions}
+        racing = [c for c in self.racing if c.key not in failed]
+        found = keep_levels({c: j for c, j in every.items() if c in judged}, racing, self.rule)
+        return decisions + [
+            Decision(done, c.key, self.labels[c], j.probability, j.dropped, j.reason)
+            for c, j in found.items()
+        ]

@@ -7,7 +7,9 @@ the next fold may have started on free slots; those of a dropped candidate stop 
 
 All candidates are compared on the *same* folds. A scheduler that compares whatever trials have
 reported compares easy folds with hard ones. Decisions depend on results alone, so a resumed race
-decides the same. A candidate that a search adds later is compared with all candidates that have
+decides the same. Trainings that failed are told apart from candidates that are worse
+(``race_judgement``), and one candidate of each level of a knob can be kept (``RacingRule.levels``).
+A candidate that a search adds later is compared with all candidates that have
 finished the same folds (``Race.add``). Each decision is written to ``racing.json``. A later sweep
 without the race runs the trials that were left out, from the epoch where they stopped.
 """
@@ -27,7 +29,7 @@ from gitract_core.files.atomic import read_json, write_json
 from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
-from orchestrator.statistics import CaseSums, bootstrap, pooled_folds
+from orchestrator.statistics import CaseSums, bootstrap
 from orchestrator.sweeps.race_log import RaceLog, log_file, read_log
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -40,11 +42,14 @@ class RacingRule:
         keep: how many candidates shall be found; never fewer are kept.
         threshold: least probability of being among them.
         draws: of the bootstrap.
+        levels: dotted names of knobs of which one candidate a level is kept, however bad it is; or
+            ``all``: of every knob that varies.
     """
 
     keep: int = 3
     threshold: float = 0.01
     draws: int = 2000
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -100,16 +105,6 @@ def decide(sums: CaseSums, rule: RacingRule, n_folds: int) -> np.ndarray:
     to_come = 1 - len(sums.fold_labels) / n_folds
     final = drawn.estimate + np.sqrt(to_come) * (drawn.draws - drawn.estimate)
     return dataclasses.replace(drawn, draws=final).probability_among_best(rule.keep)
-
-
-def chances(
-    results: Mapping[Candidate, Sequence[TrialResult]], rule: RacingRule, n_folds: int
-) -> np.ndarray:
-    """As ``decide``, of results on the same folds; NaN while no fold gives everybody a score."""
-    scored = [[r.scores["score"] is not None for r in folds] for folds in results.values()]
-    if pooled_folds(scored) is None:
-        return np.full(len(results), np.nan)
-    return decide(table(results), rule, n_folds)
 
 
 def table(

@@ -325,3 +325,11 @@ def test_long_measuring_gives_a_first_answer_and_says_how_far_it_is(
         "2 of 4 networks measured, about 40 s to go",
         "3 of 4 networks measured, about 20 s to go",
     ]
+
+
+def test_a_space_of_many_candidates_that_is_written_can_be_read(tmp_path: Path) -> None:
+    values = [1e-5 * (n + 1) for n in range(5000)]
+    space = load_space({"loss": "bce", "optimizer.learning_rate": values})
+    write_space(tmp_path / "many.yaml", space, space.candidates)
+    assert (tmp_path / "many.yaml").stat().st_size > 200_000
+    assert load_space(tmp_path / "many.yaml").candidates == space.candidates
