@@ -32,6 +32,7 @@ def margin_notes(verdict: Verdict) -> list[str]:
     if len(candidates) > 1:
         said = "; ".join(f"{answer}: {_ranks(found)}" for answer, found in ranks.items() if found)
         notes.append(f"no worse than the best by more than {margin:g} (by rank): {said}")
+        notes.append("    (the truly best, which need not be the first; 95 %, all at once)")
     if verdict.trainings.unsteady:
         notes.append("~ unsteady: some of its trainings failed and others did not")
     return notes
