@@ -57,9 +57,10 @@ def analyse(
         first, second = order[:2].tolist()
         repeats = len(sums.tables)
         plan = settle(sums, components, first=first, second=second, repeats=repeats)
+    lines = _candidates(sums, drawn, comparisons, cost)
     effects = main_effects(knobs, drawn, costs) if knobs else ()
     found = Statistics(
-        candidates=_with_margin(_candidates(sums, drawn, comparisons, cost), near, sums, margin),
+        candidates=_with_margin(lines, sums.names, drawn, near, margin),
         n_cases=sums.n_cases,
         n_folds=len(sums.fold_labels),
         n_plans=len(sums.tables),
@@ -78,16 +79,17 @@ def analyse(
 
 
 def _with_margin(
-    candidates: Sequence[CandidateStatistics], near: Floats, sums: CaseSums, margin: float
+    candidates: Sequence[CandidateStatistics],
+    names: Sequence[str],
+    drawn: Bootstrap,
+    near: Floats,
+    margin: float,
 ) -> tuple[CandidateStatistics, ...]:
     """The same candidates with what can be said of them and the margin."""
-    chance = dict(zip(sums.names, near.tolist(), strict=True))
+    chance = dict(zip(names, near.tolist(), strict=True))
+    said = dict(zip(names, no_worse(drawn, margin), strict=True))
     return tuple(
-        dataclasses.replace(
-            one,
-            chance_within_margin=chance[one.name],
-            no_worse=no_worse(one.behind_low, one.behind_high, margin),
-        )
+        dataclasses.replace(one, chance_within_margin=chance[one.name], no_worse=said[one.name])
         for one in candidates
     )
 
