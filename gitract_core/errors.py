@@ -9,6 +9,7 @@
     |-- SubmissionError     a submission or another table of masks
     |-- RunError            a run directory, a result or a manifest in it
     `-- TrialError          exit code 1: a trial that could not be finished
+        `-- DivergedError   its figures are no longer such as a result can hold
 """
 
 from __future__ import annotations
@@ -86,6 +87,12 @@ class RunError(GitractError):
 
 class TrialError(GitractError):
     """A trial could not be finished."""
+
+
+class DivergedError(TrialError):
+    """Figures that are not finite, or too large to be written; another attempt would end alike."""
+
+    kind = "diverged"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

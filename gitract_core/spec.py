@@ -188,6 +188,11 @@ class TrialSpec:
         """Hash that names the trial everywhere, 16 hexadecimal digits."""
         return digest(self.to_json())
 
+    @property
+    def training_key(self) -> str:
+        """Hash of what decides the path of the weights: equal for trials that train alike."""
+        return dataclasses.replace(self, candidate=self.candidate.trajectory).key
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""
         return {

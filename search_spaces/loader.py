@@ -30,7 +30,7 @@ from search_spaces.search import Search, parse_method
 
 _DIRECTORY = Path(__file__).parent
 _MOST_CANDIDATES = 10_000
-_MOST_CHARACTERS = 200_000
+_MOST_CHARACTERS = 1_000_000
 _LARGEST_SEED = 2**31 - 1
 _OF_TAGS = (ValueError, LookupError, AttributeError, TypeError)  # '!!int x', '!!bool x', ...
 _OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
@@ -221,7 +221,7 @@ def _parse(path: Path) -> dict[str, Any]:
             text = file.read(_MOST_CHARACTERS + 1)
         if len(text) > _MOST_CHARACTERS:
             got = f"more than {_MOST_CHARACTERS} characters"
-            raise SpaceError(path, "a space of a page or two", got, "pass a search space")
+            raise SpaceError(path, "a search space", got, "pass a search space")
         values = yaml.load(text, _StrictLoader)
     except (OSError, yaml.YAMLError, RecursionError, *_OF_TAGS) as error:
         got = " ".join(str(error).split())[:200]

@@ -6,34 +6,29 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from torch import nn
 
 from gitract_core import augment
 from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
-from gitract_core.errors import TrialError
-from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
+from gitract_core.errors import DivergedError, SpaceError
+from gitract_core.files.digests import Stamp
+from gitract_core.knobs import OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
+from gitract_core.networks.normalization import fewest_slices
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
+from gitract_core.results.result_shape import MOST_FIGURE
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.early_stopping import has_ended, is_kept
 from gitract_core.training.epoch_scorer import EpochScorer, as_bytes
 from gitract_core.training.moving_average import MovingAverage
 from gitract_core.training.step import Trained, TrainingStep
-
-_ANY_ORGANS = 3  # whether a network can be built does not depend on their number
-
-
-class DivergedError(TrialError):
-    """The loss is no longer finite; another attempt would end alike."""
-
-    kind = "diverged"
 
 
 @dataclass(frozen=True)
@@ -97,6 +92,9 @@ class Training:
     and losses that pool over a batch (dice, say) pool over less. The result's ``environment``
     therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
     it takes (``in_parts``); its loss and its metrics are still those of the whole one.
+
+    Where a single slice cannot be normalized (``fewest_slices``), the last slice of an epoch joins
+    the batch before it, and no part of a split batch is a single slice.
     """
 
     def __init__(
@@ -110,7 +108,8 @@ class Training:
         split: bool = True,
         scorer: EpochScorer | None = None,
     ) -> None:
-        self.candidate, self.data, self.device = spec.candidate, data, device
+        self.spec, self.data, self.device = spec, data, device
+        self.candidate = spec.candidate
         self.precision = resolve_precision(self.candidate.training.precision, device)
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
@@ -124,11 +123,14 @@ class Training:
             self.network, loss, self.optimizer, self.precision, device, _name(self.candidate)
         )
         size = self.candidate.optimizer.batch_size
-        self.step = TrainingStep(trained, size, capture=capture, fuse=fuse, split=split)
+        self.step = TrainingStep(
+            trained, size, capture=capture, fuse=fuse, split=split, fewest=self.fewest_slices
+        )
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
+        self.best_stamp: Stamp | None = None  # of the file with its weights
         self.in_parts = InParts()
         self.scorer = scorer
         decay = self.candidate.training.ema
@@ -151,6 +153,11 @@ class Training:
         done = len(self.records) >= knobs.training.epochs
         return done and knobs.optimizer.schedule == "constant"
 
+    def fewest_slices(self) -> int:
+        """The fewest slices that the network can be trained on at once."""
+        knobs = self.candidate
+        return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size)
+
     def run_epoch(self, after_step: Callable[[], object] | None = None) -> EpochRecord:
         """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
 
@@ -159,7 +166,7 @@ class Training:
                 ``started`` then tells where in the epoch it is.
 
         Raises:
-            DivergedError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite, or larger than a result can hold.
             torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried; or
                 a single slice does not in validation.
         """
@@ -182,9 +189,10 @@ class Training:
             learning_rate=rate,
             seconds=time.perf_counter() - began,
         )
-        if not abs(train_loss) < float("inf"):
+        if not abs(train_loss) <= MOST_FIGURE:
             where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
-            raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
+            expected = f"a finite loss of at most {MOST_FIGURE:.0e}"
+            raise DivergedError(where, expected, f"{train_loss:.6g} (diverged)", remedy)
         self.records.append(record)
         best = self.records[self.best_epoch - 1] if self.best_epoch else None
         if is_kept(record, best, self.candidate.training):
@@ -215,10 +223,12 @@ class Training:
         self.network.train()
         now, size = self._start_epoch(), self.candidate.optimizer.batch_size
         order = sent(now.order, self.device)
-        for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
+        ahead = slices_ahead(self.device, self.candidate)
+        least = self.fewest_slices() if len(order) % size == 1 else 1
+        for prepared in batches(len(order), ahead, now.done, least):
             rows = order[prepared]
             changed = self._augmented(rows)
-            for span in batches(len(rows), size):
+            for span in batches(len(rows), size, least=least):
                 loss = self.step(*(part[span] for part in changed))
                 if self.average is not None:
                     self.average.follow(self.network)
@@ -309,12 +319,13 @@ def check_candidate(candidate: Candidate) -> None:
     """Build a candidate's loss and network once, so that faults show before a sweep.
 
     Raises:
-        SpaceError: an unknown loss, network or width.
+        SpaceError: an unknown loss, network or width; a size or a batch too small for the network.
     """
     build_loss(candidate.loss)
-    _check_network(candidate.network, candidate.input.planes)
-
-
-@lru_cache(maxsize=256)  # a grid has few networks
-def _check_network(knobs: NetworkKnobs, planes: int) -> None:
-    build_network(knobs, planes, _ANY_ORGANS)
+    network, size = candidate.network, candidate.input.size
+    fewest = fewest_slices(network, candidate.input.planes, size)
+    batch = candidate.optimizer.batch_size
+    if batch < fewest:
+        why = f"{network.family} of depth {network.depth} cannot normalize one slice of {size} px"
+        remedy = "raise it or input.size, or lower network.depth"
+        raise SpaceError("knob optimizer.batch_size", f"{fewest} or more: {why}", batch, remedy)

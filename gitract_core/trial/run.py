@@ -29,7 +29,7 @@ from gitract_core.networks import parameter_count
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
 from gitract_core.prediction.postprocess import NativeGrid, organ_mask
-from gitract_core.prediction.probabilities import OofStore, write_oof
+from gitract_core.prediction.probabilities import write_oof
 from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.score_table import per_case_sums, write_scores
 from gitract_core.results.trial_result import (
@@ -39,12 +39,13 @@ from gitract_core.results.trial_result import (
     summarize_history,
 )
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.checkpoint import Checkpoints, restore
+from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
 from gitract_core.training.early_stopping import monitored
 from gitract_core.training.epoch_scorer import EpochScorer, scan_truth
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
+from gitract_core.trial.epoch_clock import EpochClock
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
@@ -77,7 +78,7 @@ def run_trial(
     for record in iterate_trial(spec, data, directory, runtime):
         if report:
             report(record)
-    return TrialResult.load(TrialFiles(directory).result)
+    return TrialResult.load(TrialFiles(directory).result, spec)
 
 
 def iterate_trial(
@@ -90,19 +91,23 @@ def iterate_trial(
     data.check(spec)
     files = TrialFiles(directory)
     with _sole_writer(directory):
-        if files.is_finished():
+        if files.is_finished(spec):
             return
         if files.result.is_file():
             files.result.replace(files.damaged)
         files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
         cache = data.cache(spec.candidate.input.size)
-        twin = adopt_training(spec, files)
+        twin, say = adopt_training(spec, files), (runtime or Runtime()).say
         if twin:
-            _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
+            say(f"takes over the training of trial {twin.spec.key}")
+            oof = open_oof(spec, files, data, runtime, result=twin)
+            scores = _scores(spec.candidate.postprocess, cache, oof)
             if runtime and not runtime.keep_oof:
                 files.oof.unlink(missing_ok=True)
+            _finish_adopted(spec, twin, cache, scores, files)
             return
-        go_on_from_another(spec, files)
+        if said := go_on_from_another(spec, files):
+            say(said)
         yield from _train(spec, data, cache, files, runtime or Runtime())
         remember_training(spec, files)
 
@@ -127,14 +132,18 @@ def _train(
                 scorer = stack.enter_context(EpochScorer(cache, held_out, rule, runtime.threads))
             return Training(spec, data_of_fold, device, fuse=fuse, scorer=scorer, **how)
 
-        training = _resumed(make, files.checkpoint)
+        training = _resumed(make, files, runtime.say)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
+        clock = EpochClock(device)
         while not training.finished:
-            record = training.run_epoch(checkpoints.after_step)
+            with clock:
+                record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
         _write_epoch_sums(training, files)
-    _finish(training, spec, cache, files, held_out=held_out, runtime=runtime, start=start)
+    _finish(
+        training, spec, cache, files, held_out=held_out, runtime=runtime, start=start, clock=clock
+    )
 
 
 def _write_epoch_sums(training: Training, files: TrialFiles) -> None:
@@ -154,14 +163,23 @@ def _steps(candidate: Candidate, data: FoldSlices) -> int:
     return candidate.training.epochs * len(data.training) // candidate.optimizer.batch_size
 
 
-def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
-    """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
+def _resumed(
+    make: Callable[[], Training], files: TrialFiles, say: Callable[[str], object]
+) -> Training:
+    """The trial as its checkpoint left it, with the weights of its best epoch in their file.
+
+    From the start if there is no checkpoint, or what belongs to it is damaged and cannot be mended;
+    the trial's log then says why.
+    """
     training = make()
-    if checkpoint.is_file():
+    if files.checkpoint.is_file():
         try:
-            restore(training, checkpoint)
-        except RunError:
-            checkpoint.unlink()
+            restore(training, files.checkpoint)
+            if mended := mend_best(training, files):
+                say(mended)
+        except RunError as error:
+            say(f"the trial begins anew, for its state is of no use: {error}")
+            files.checkpoint.unlink()
             return make()
     return training
 
@@ -195,9 +213,11 @@ def _finish(
     held_out: np.ndarray,
     runtime: Runtime,
     start: float,
+    clock: EpochClock,
 ) -> None:
     """Predict and score the held-out fold with the weights kept; write the result last."""
-    network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
+    best, organs = training.best_stamp, cache.organs
+    network = load_network(spec.candidate, files.best, training.device, organs=organs, stamp=best)
     scans = held_out_scans(cache, held_out)
     predictions = predict_held_out(
         network,
@@ -207,6 +227,8 @@ def _finish(
         scans=scans,
         in_parts=training.in_parts,
     )
+    files.oof_flip.unlink(missing_ok=True)  # of an earlier attempt, as ``oof`` would be
+    files.oof.unlink(missing_ok=True)
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
     truths = training.scorer.truths if training.scorer else {}
@@ -220,6 +242,7 @@ def _finish(
         history=summarize_history(training.records, training.best_epoch),
         cost={
             "seconds": sum(r.seconds for r in training.records),
+            **clock.to_cost(),
             "last_attempt_seconds": time.perf_counter() - start,
             "device": device_name(device),
             "threads": runtime.threads,
@@ -263,10 +286,13 @@ def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:
 
 
 def _finish_adopted(
-    spec: TrialSpec, twin: TrialResult, cache: SliceCache, oof: OofStore, files: TrialFiles
+    spec: TrialSpec,
+    twin: TrialResult,
+    cache: SliceCache,
+    scores: Mapping[str, ScanScore],
+    files: TrialFiles,
 ) -> None:
-    """Score another post-processing of probabilities that are there; costs are the training's."""
-    scores = _scores(spec.candidate.postprocess, cache, oof)
+    """Leave the scores of another post-processing of a twin's; costs are the training's."""
     write_scores(files.scores, scores, cache.index)
     dataclasses.replace(
         twin,

@@ -1,10 +1,10 @@
-"""Two candidates, or two values of a knob, compared over patients, folds and other knobs."""
+"""Two candidates, two values of a knob, or two runs, compared over patients and folds."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,17 +24,27 @@ Pair = tuple["CandidateScores", "CandidateScores"]
 
 
 @dataclass(frozen=True)
+class PairDifference:
+    """One pair of candidates: labels, and the mean score of ``a`` less that of ``b``."""
+
+    a: str
+    b: str
+    difference: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The difference of two sides, paired.
 
     Attributes:
-        a, b: what was compared: labels of candidates, or ``knob=value``.
+        a, b: what was compared: labels of candidates, ``knob=value``, or runs.
         difference: mean score of ``a`` less that of ``b``, mean over pairs.
         low, high: its 95 % interval over patients, with the luck of training; NaN where a fold
             has a single patient.
         p: two-sided signed-rank test of the patients' differences, each the mean over pairs.
         pairs: pairs of candidates.
         cases, folds: patients, and folds of all plans.
+        each: every pair by itself.
     """
 
     a: str
@@ -46,6 +56,7 @@ class Comparison:
     pairs: int
     cases: int
     folds: int
+    each: tuple[PairDifference, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -55,22 +66,68 @@ class Comparison:
 def compare(board: Leaderboard, a: str, b: str) -> Comparison:
     """See ``Run.compare``."""
     if "=" in a or "=" in b:
-        pairs = _knob_pairs(board, a, b)
-        names = a, b
-    else:
-        pairs = [(ranked_candidate(board, a), ranked_candidate(board, b))]
-        names = pairs[0][0].label, pairs[0][1].label
-    lines = list({line.candidate: line for pair in pairs for line in pair}.values())
-    sums = case_sums(lines, board.record.n_folds)
+        return _compared((a, b), _knob_pairs(board, a, b), board)
+    pair = ranked_candidate(board, a), ranked_candidate(board, b)
+    return _compared((pair[0].label, pair[1].label), [pair], board)
+
+
+def compare_runs(
+    board: Leaderboard, other: Leaderboard, names: tuple[str, str], candidate: str | None = None
+) -> Comparison:
+    """The same candidates of two runs, on the same folds: the first run less the second.
+
+    Args:
+        board: of the first run.
+        other: of the second.
+        names: of the two runs, for people.
+        candidate: a rank, a letter or a label in the first run; every candidate that is ranked in
+            both if left out.
+
+    Raises:
+        RunError: other folds, no such candidate, or none that is ranked in both.
+    """
+    plans = [[plan.folds_fingerprint for plan in one.record.plans] for one in (board, other)]
+    if plans[0] != plans[1]:
+        remedy = "sweep both on the same data with the same folds, repeats and seed"
+        raise RunError("compare", "two runs on the same folds", f"others in {names[1]}", remedy)
+    lines = board.ranked if candidate is None else (ranked_candidate(board, candidate),)
+    twins = {line.candidate: line for line in other.ranked}
+    first, second = names if names[0] != names[1] else ("first", "second")
+    pairs = [
+        (_of_run(first, line), _of_run(second, twins[line.candidate]))
+        for line in lines
+        if line.candidate in twins
+    ]
+    if not pairs:
+        expected = "a candidate that is ranked in both runs"
+        raise RunError("compare", expected, "none", "finish both sweeps, of the same candidates")
+    return _compared((first, second), pairs, board)
+
+
+def _of_run(name: str, line: CandidateScores) -> CandidateScores:
+    return replace(line, label=f"{name}: {line.label}")
+
+
+def _compared(names: tuple[str, str], pairs: Sequence[Pair], board: Leaderboard) -> Comparison:
+    """The mean difference over pairs, with all candidates in one table."""
+    lines = {line.label: line for pair in pairs for line in pair}
+    candidates = {line.candidate for line in lines.values()}
+    networks = [line.networks for line in lines.values()]
+    if len(candidates) < len(lines):  # of two runs: each trained its own
+        of_run = [label.partition(": ")[0] for label in lines]
+        networks = list(zip(of_run, networks, strict=True))  # type: ignore[arg-type]
+    sums = case_sums(list(lines.values()), board.record.n_folds, networks)
     drawn = bootstrap(sums, variance_components(sums))
-    places = {line.candidate: place for place, line in enumerate(lines)}
-    contrast = np.zeros(len(lines))
-    for first, second in pairs:
-        contrast[places[first.candidate]] += 1 / len(pairs)
-        contrast[places[second.candidate]] -= 1 / len(pairs)
+    places = {label: place for place, label in enumerate(lines)}
+    contrasts = np.zeros((len(pairs), len(lines)))
+    for row, (first, second) in enumerate(pairs):
+        contrasts[row, places[first.label]] += 1
+        contrasts[row, places[second.label]] -= 1
+    contrast = contrasts.mean(axis=0)
     low, high = drawn.intervals(contrast)[0]
     by_case = contrast @ sums.case_scores()
     p = wilcoxon_against(np.stack([by_case, np.zeros_like(by_case)]), 0)[1]
+    differences = (contrasts @ drawn.estimate).tolist()
     return Comparison(
         *names,
         difference=float(contrast @ drawn.estimate),
@@ -80,13 +137,17 @@ def compare(board: Leaderboard, a: str, b: str) -> Comparison:
         pairs=len(pairs),
         cases=sums.n_cases,
         folds=board.record.total_folds,
+        each=tuple(
+            PairDifference(first.label, second.label, difference)
+            for (first, second), difference in zip(pairs, differences, strict=True)
+        ),
     )
 
 
 def by_letter(board: Leaderboard) -> dict[str, CandidateScores]:
     """All candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
     lines = {line.candidate: line for line in (*board.ranked, *board.unranked)}
-    letters = candidate_letters(board.record.candidates)
+    letters = candidate_letters(board.record.candidates, board.record.removed)
     return {letter: lines[candidate] for candidate, letter in letters.items()}
 
 
@@ -100,7 +161,7 @@ def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
     if name.isdecimal():
         if not 1 <= int(name) <= len(ranked):
             expected = f"a rank from 1 to {len(ranked)}"
-            raise RunError("candidate", expected, name, "see gitract-cv report")
+            raise RunError("candidate", expected, name, "see the run's report")
         return ranked[int(name) - 1]
     by_label = {line.label: line for line in (*ranked, *board.unranked)}
     letters = by_letter(board)
@@ -119,11 +180,9 @@ def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
 def _knob_pairs(board: Leaderboard, a: str, b: str) -> list[Pair]:
     """Ranked candidates with one value of a knob, each beside its twin with the other value."""
     (knob, first), (other, second) = _setting(a), _setting(b)
-    if knob != other:
+    knob = _whole_name(knob)
+    if knob != _whole_name(other):
         raise RunError("compare", f"two values of {knob}", f"{a} and {b}", "name one knob twice")
-    known = knob_defaults()
-    if knob not in known:
-        raise RunError("compare", "a knob", knob, suggestion(knob, known))
     sides = [_with_value(board.ranked, knob, value) for value in (first, second)]
     pairs = []
     for rest, line in sides[0].items():
@@ -135,6 +194,22 @@ def _knob_pairs(board: Leaderboard, a: str, b: str) -> list[Pair]:
         got = f"none with {a} and {b}; values there: {', '.join(there)}"
         raise RunError("compare", expected, got, "compare other values")
     return pairs
+
+
+def _whole_name(knob: str) -> str:
+    """The dotted name of a knob, also where its last part alone is given.
+
+    >>> _whole_name("depth"), _whole_name("loss")
+    ('network.depth', 'loss')
+    """
+    known = knob_defaults()
+    if knob in known:
+        return knob
+    alike = [name for name in known if name.rpartition(".")[2] == knob]
+    if len(alike) != 1:
+        remedy = f"write {' or '.join(alike)}" if alike else suggestion(knob, known)
+        raise RunError("compare", "a knob", knob, remedy)
+    return alike[0]
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,8 @@ from gitract_core.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gitract_core.spec import Candidate
+    from orchestrator.api.comparison import Comparison
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
     from orchestrator.out_of_fold.annotation_audit import Audit
@@ -19,10 +22,13 @@ if TYPE_CHECKING:
     from orchestrator.results.status import RunStatus
     from orchestrator.results.verdict import Verdict
     from orchestrator.storage.run_storage import RunStorage
+    from orchestrator.sweeps.registration import Registration
     from orchestrator.sweeps.run_directory import SweepDirectory
 
 
-def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
+def open_run(
+    path: str | Path | None = None, *, bulky: bool = True, margin: float | None = None
+) -> Run:
     """A run that ``sweep`` made.
 
     >>> run = open_run("runs/paper")  # doctest: +SKIP
@@ -31,9 +37,11 @@ def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
         path: run directory, or ``s3://BUCKET/FOLDER``, of which this machine keeps a mirror; the
             newest directory under ``runs/`` if left out.
         bulky: also bring weights and probabilities here from an object store.
+        margin: of score, for "no worse than the best by more than"; what is registered, or .005.
 
     Raises:
         RunError: there is no run.
+        GitractError: a margin that is none.
     """
     from orchestrator.storage.local_folder import LocalRun
     from orchestrator.storage.opening import existing_run, storage_at
@@ -41,9 +49,9 @@ def open_run(path: str | Path | None = None, *, bulky: bool = True) -> Run:
 
     if path is None:
         newest = SweepDirectory.existing(None)
-        return Run(newest, LocalRun(newest.path))
+        return Run(newest, LocalRun(newest.path), margin)
     storage = storage_at(Path(path))
-    return Run(existing_run(storage, bulky=bulky), storage)
+    return Run(existing_run(storage, bulky=bulky), storage, margin)
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,37 @@ class Run:
     Attributes:
         directory: its files.
         storage: where it lives.
+        shown: the candidates that ``board`` and all that follows from it is about; those that the
+            last sweep asked for if None. See ``showing``.
+        margin: of score, for "no worse than the best by more than"; None for what is registered,
+            or .005.
     """
 
     directory: SweepDirectory
     storage: RunStorage
+    margin: float | None = None
+    shown: tuple[Candidate, ...] | None = None
+
+    def showing(
+        self, space: str | Path | Mapping[str, Any] | None = None, *, every: bool = False
+    ) -> Run:
+        """The same run with other candidates on its board.
+
+        >>> open_run("runs/paper").showing(every=True).leaderboard()  # doctest: +SKIP
+
+        Args:
+            space: those of a search space; as in ``sweep``.
+            every: all candidates that were ever asked for.
+
+        Raises:
+            SpaceError: no such space.
+            RunError: the run has no candidate of the space.
+        """
+        from orchestrator.api.shown_candidates import of_space
+
+        if space is not None:
+            return replace(self, shown=of_space(self.directory, space))
+        return replace(self, shown=self.directory.record().candidates if every else None)
 
     @property
     def path(self) -> Path:
@@ -70,14 +105,28 @@ class Run:
         """The candidates with their results, best first."""
         from orchestrator.results.leaderboard import build_leaderboard
 
-        return build_leaderboard(self.directory)
+        return build_leaderboard(self.directory, self.shown)
 
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the ranking is worth; None where nothing is ranked."""
+        from orchestrator.api.registering import margin_of, registered_in_words
         from orchestrator.results.verdict import judge
 
-        return judge(self.board)
+        registered = self.registration
+        margin = margin_of(registered, self.margin)
+        return judge(self.board, margin, registered_in_words(registered, self.board.record, margin))
+
+    @cached_property
+    def registration(self) -> Registration | None:
+        """What was decided before anything was trained; None if nothing was registered.
+
+        Raises:
+            RunError: ``registration.json`` is damaged.
+        """
+        from orchestrator.sweeps.registration import read_registration
+
+        return read_registration(self.directory)
 
     @cached_property
     def letters(self) -> dict[str, CandidateScores]:
@@ -104,10 +153,11 @@ class Run:
         """
         import pandas as pd
 
+        from orchestrator.api.scikit_learn_names import as_scikit_learn
         from orchestrator.report.tables import table_rows
 
         letters = {line.label: name for name, line in self.letters.items()}
-        rows = [_as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
+        rows = [as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
         table = pd.DataFrame(rows)
         table.insert(1, "letter", [letters[label] for label in table["candidate"]])
         table["rank_test_score"] = table["rank_test_score"].astype("Int64")
@@ -119,7 +169,7 @@ class Run:
         Args:
             a: a rank (``1``), a letter (``"A"``), a candidate's label, or ``"knob=value"``. With a
                 knob, every pair of ranked candidates that agree in all other knobs counts.
-            b: likewise.
+            b: likewise. ``compare_with`` compares with another run.
 
         Returns:
             One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
@@ -131,9 +181,76 @@ class Run:
         """
         import pandas as pd
 
+        return pd.DataFrame([self.comparison(str(a), str(b)).to_json()]).drop(columns="each")
+
+    def comparison(self, a: str, b: str) -> Comparison:
+        """As ``compare``; where the board does not have both, all of the run's candidates count."""
+        from gitract_core.errors import RunError
         from orchestrator.api.comparison import compare
 
-        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()])
+        try:
+            return compare(self.board, a, b)
+        except RunError:
+            if not self.board.others or a.isdecimal() or b.isdecimal():
+                raise
+        return compare(self.showing(every=True).board, a, b)
+
+    def remove(self, candidate: str | int) -> None:
+        """Remove a candidate and the trials that are its alone; its letter is not given again.
+
+        Args:
+            candidate: as in ``compare``.
+
+        Raises:
+            RunError: no such candidate, the only one, a sweep is at work, or an ensemble uses it.
+        """
+        from orchestrator.api.removal import plan_removal, remove
+
+        remove(self.directory, plan_removal(self.directory, str(candidate)))
+
+    def compare_with(self, other: Run, candidate: str | int | None = None) -> pd.DataFrame:
+        """The same candidates of this run and of another on the same folds, this one first.
+
+        Args:
+            other: a run on the same folds, for example of another version or machine.
+            candidate: as in ``compare``; every candidate that is ranked in both if left out.
+
+        Returns:
+            One row as of ``compare``.
+
+        Raises:
+            RunError: other folds, no such candidate, or none that is ranked in both.
+        """
+        import pandas as pd
+
+        from orchestrator.api.comparison import compare_runs
+
+        names = self.path.name, other.path.name
+        name = None if candidate is None else str(candidate)
+        found = compare_runs(self.board, other.board, names, name)
+        return pd.DataFrame([found.to_json()]).drop(columns="each")
+
+    def detect(self, difference: float) -> pd.DataFrame:
+        """How many patients find a difference between two candidates, by number of repeats.
+
+        Args:
+            difference: of score.
+
+        Returns:
+            A row a number of ``repeats``: the fewest ``patients`` that find the difference with a
+            chance of 80 % (two-sided test at 5 %, one pair chosen beforehand), missing where no
+            number does.
+
+        Raises:
+            GitractError: not a difference above 0 and under 1.
+            RunError: the run has too few candidates or patients to tell its noise.
+        """
+        import pandas as pd
+
+        from orchestrator.api.detecting import detect
+
+        rows = detect(difference, self.board).cases_needed
+        return pd.DataFrame(rows, columns=["repeats", "patients"]).astype("Int64")
 
     def history(self) -> pd.DataFrame:
         """One row an epoch of every finished trial: ``candidate``, ``letter``, ``fold``, metrics.
@@ -271,29 +388,10 @@ class Run:
             ],
             "epoch_choice": epochs_in_words(self.board),
             "statistics": self.verdict and self.verdict.to_json(),
+            "registration": self.registration and self.registration.to_json(),
         }
 
     def _repr_html_(self) -> str:
         from orchestrator.api.notebook import run_html
 
         return run_html(self.path, self.board, self.verdict)
-
-
-_SCIKIT_LEARN_NAMES = {
-    "rank": "rank_test_score",
-    "score": "mean_test_score",
-    "score_sd": "std_test_score",
-}
-
-
-def _as_scikit_learn(row: dict[str, Any]) -> dict[str, Any]:
-    renamed = {}
-    for name, value in row.items():
-        if name.startswith("knob."):
-            new = f"param_{name.removeprefix('knob.')}"
-        elif name.startswith("fold") and name.endswith("_score"):
-            new = f"split{name[len('fold') : -len('_score')]}_test_score"
-        else:
-            new = _SCIKIT_LEARN_NAMES.get(name, name)
-        renamed[new] = value
-    return renamed

@@ -209,11 +209,13 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
     total = sum(cost.seconds for cost in pending.costs)
     slots = outlook.slots
     caches = _missing_caches(outlook, kept)
+    wanted = set(kept)
+    seconds = dict.fromkeys(kept, 0.0)
+    for spec, cost in pending:
+        seconds[spec.candidate] += cost.seconds
     return Plan(
         candidates=tuple(labels[c] for c in kept),
-        candidate_seconds=tuple(
-            sum(cost.seconds for spec, cost in pending if spec.candidate == c) for c in kept
-        ),
+        candidate_seconds=tuple(seconds.values()),
         folds=outlook.checked.record.n_folds,
         repeats=len(outlook.checked.plans),
         trials=len(kept) * outlook.checked.record.total_folds,
@@ -228,7 +230,7 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
         memory_bytes=max((outlook.measured.step(c).peak_memory_bytes for c in kept), default=0),
         disk=_disk(outlook, pending, caches),
         budget_seconds=budget_seconds,
-        left_out=tuple(labels[c] for c in outlook.candidates if c not in kept),
+        left_out=tuple(labels[c] for c in outlook.candidates if c not in wanted),
     )
 
 
@@ -253,7 +255,8 @@ def fitting(outlook: Outlook, budget_seconds: float) -> tuple[Candidate, ...]:
         GitractError: not one does.
     """
     everything = outlook.candidates
-    alone = {c: _alone(outlook, c) for c in everything}
+    first = {spec.candidate: spec for spec in reversed(outlook.checked.specs)}
+    alone = {c: outlook.cost(first[c], trains=True).seconds for c in everything}
     cheapest = sorted(everything, key=lambda c: alone[c])  # stable: of equals, the earlier stay
     low, high = 0, len(cheapest)  # as many as ``low`` fit, more than ``high`` do not
     while low < high:
@@ -274,12 +277,6 @@ def _in_order(outlook: Outlook, chosen: Collection[Candidate]) -> tuple[Candidat
     return tuple(c for c in outlook.candidates if c in wanted)
 
 
-def _alone(outlook: Outlook, candidate: Candidate) -> float:
-    """Seconds of training one fold, whoever does it."""
-    spec = next(s for s in outlook.checked.specs if s.candidate == candidate)
-    return outlook.cost(spec, trains=True).seconds
-
-
 @dataclass(frozen=True)
 class _Pending:
     """What is left to run, in the order of starting, and what each trial takes."""
@@ -296,7 +293,7 @@ def _pending(outlook: Outlook, kept: Collection[Candidate]) -> _Pending:
     checked, wanted = outlook.checked, set(kept)
     specs = [s for s in checked.specs if s.candidate in wanted]
     left = set(checked.pending)
-    pending = start_order(specs, [s for s in specs if s not in left])
+    pending = start_order(specs, {s for s in specs if s not in left})
     again = reusing(specs)
     return _Pending(pending, [outlook.cost(s, trains=s not in again) for s in pending])
 

@@ -6,12 +6,13 @@ import sys
 
 from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     audit,
+    compare,
     data,
-    eda,
     export,
     figures,
     plan,
     predict,
+    remove,
     report,
     status,
     sweep,

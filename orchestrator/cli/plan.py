@@ -13,13 +13,21 @@ import typer
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
-from orchestrator.cli.screen import console, print_json
+from orchestrator.cli.screen import console, open_run, print_json
 
 if TYPE_CHECKING:
     from orchestrator.capacity.sweep_plan import Plan
+    from orchestrator.statistics.questions.power import Detection
 
 BudgetText = Annotated[
     str | None, typer.Option("--budget", help="Time there is, 6h or 90m: plan what fits it.")
+]
+Detect = Annotated[
+    float | None,
+    typer.Option(help="Plan patients and repeats that find this difference of score instead."),
+]
+NoisyRun = Annotated[
+    Path | None, typer.Argument(help="With --detect: a finished run to take the noise from.")
 ]
 WriteSpace = Annotated[
     Path | None, typer.Option(help="Write what is planned as a search space, a YAML file.")
@@ -32,6 +40,8 @@ WriteSpace = Annotated[
 @options.sweep_options
 def plan(
     asked: SweepOptions,
+    run: NoisyRun = None,
+    detect: Detect = None,
     budget: BudgetText = None,
     write_space: WriteSpace = None,
     as_json: options.Json = False,
@@ -41,9 +51,15 @@ def plan(
     A few steps of each network are run on the data, as many at once as there will be trials, and
     nothing is written. With --budget, whole candidates are left out, those that train longest
     first, until the rest fits. --retries, --checkpoint-minutes and trackers change nothing here.
+
+    With --detect nothing is run: it says how many patients and repeats find a difference between
+    two candidates, from the noise of RUN, or from what is typical.
     """
     from orchestrator.api.planning import Budget, plan_sweep
 
+    if detect is not None or run is not None:
+        _plan_detection(detect, run, as_json=as_json)
+        return
     limits, command = Budget(budget, write_space), options.command_line()
     made = plan_sweep(asked, limits, say=console(stderr=True), command=command)
     if as_json:
@@ -51,6 +67,51 @@ def plan(
         return
     _show(made, race=asked.race)
     _say_next(made, write_space)
+
+
+def _plan_detection(difference: float | None, run: Path | None, *, as_json: bool) -> None:
+    from gitract_core.errors import GitractError
+    from orchestrator.api.detecting import detect, detection_to_json
+
+    if difference is None:
+        remedy = f"add --detect .01, or leave {run} out to plan a sweep"
+        raise GitractError("plan RUN", "--detect", "none", remedy)
+    found = detect(difference, open_run(run, bulky=False).board if run else None)
+    if as_json:
+        print_json(detection_to_json(found))
+    else:
+        _show_detection(found)
+
+
+def _show_detection(found: Detection) -> None:
+    from orchestrator.report.table import Column, Table, to_terminal
+    from orchestrator.sweeps.labels import counted
+
+    noise, out = found.noise, console()
+    rows = tuple(
+        (repeats, "no number" if cases is None else cases, repeats * noise.folds)
+        for repeats, cases in found.cases_needed
+    )
+    out.print(
+        f"To find a difference of {found.difference:g} between two candidates in 4 of 5 tries "
+        "(two-sided test at 5 %, one pair chosen beforehand), it takes"
+    )
+    columns = Column("repeats"), Column("patients"), Column("trainings a candidate")
+    out.print(to_terminal(Table("", columns, rows)))
+    present = f"{counted(noise.cases, 'patient')} and {counted(noise.repeats, 'repeat')}"
+    least = "none" if found.detectable == float("inf") else f"{found.detectable:.4f} and larger"
+    out.print(f"Differences that {present} find: {least}.")
+    if found.repeats_needed is None:
+        out.print(f"With {noise.cases} patients no number of repeats finds it.")
+    else:
+        repeats = counted(found.repeats_needed, "repeat")
+        out.print(f"With {noise.cases} patients it takes {repeats}.")
+    luck, case = noise.training**0.5, noise.interaction**0.5
+    out.print(
+        f"noise {noise.source}: sd {case:.4f} of a candidate on one case, {luck:.4f} of the luck "
+        "of one training",
+        style="dim",
+    )
 
 
 def _show(plan: Plan, *, race: bool) -> None:

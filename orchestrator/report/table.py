@@ -149,6 +149,28 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def decimal(value: float) -> str:
+    """Four decimals without the leading zero, or a dash for NaN.
+
+    >>> decimal(0.61237), decimal(1.0), decimal(float("nan"))
+    ('.6124', '1.0000', '-')
+    """
+    return "-" if value != value else f"{value:.4f}".removeprefix("0")
+
+
+def span(low: float, high: float) -> str:
+    """An interval, or a dash where there is none.
+
+    >>> span(-0.0123, 0.5), span(float("nan"), float("nan"))
+    ('-.0123 to .5000', '-')
+    """
+    return f"{_signed(low)} to {_signed(high)}" if low == low else MISSING
+
+
+def _signed(value: float) -> str:
+    return f"-{decimal(-value)}" if value < 0 else decimal(value)
+
+
 def to_terminal(table: Table, *, notes: bool = True, more: str = "") -> RenderableType:
     """The title, the table and its notes, one below the other.
 

@@ -8,16 +8,21 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from gitract_core.metrics.score import COMPETITION
+from orchestrator.report.answers import answer_tables, margin_notes
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
-from orchestrator.report.table import Column, Table, to_terminal
+from orchestrator.report.table import Column, Table, decimal, span, to_terminal
+from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
+from orchestrator.results.steadiness import Trainings
 from orchestrator.results.verdict import Verdict
 from orchestrator.statistics import CandidateStatistics
 
 MOST_ROWS = 50
 """Candidates shown, ranked and not ranked; files have them all."""
+MOST_OTHERS = 12
+"""Candidates named that are not shown."""
 MOST_ORGANS = 6
 """Organs shown of each candidate; where there are more, the three worst and the three best."""
 _ORGANS_BESIDE_BOTH = 3  # more take a table for Dice and another for the Hausdorff score
@@ -27,26 +32,40 @@ Figure = tuple[str, Callable[[CandidateScores], str]]
 
 def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> RenderableType:
     """The verdict in words, the tables of ranked candidates, and the candidates without a rank."""
-    parts: list[RenderableType] = [Text(_heading(board), style="bold")]
+    trainings = verdict.trainings if verdict else Trainings.of(board.lines)
+    parts: list[RenderableType] = []
+    if trainings.nothing:
+        parts += [Text(trainings.nothing_in_words, style="bold"), Text("")]
+    parts += [Text(_heading(board), style="bold")]
     if verdict:
-        parts += [Text(verdict.in_words), Text("")]
+        parts += [Text(verdict.after_nothing), Text("")]
     if epochs := epochs_in_words(board):
         parts += [Text(epochs), Text("")]
     if board.ranked:
-        columns = _score_columns(), _fold_columns(board), *_organ_columns(board), _cost_columns()
+        columns = (
+            _score_columns(),
+            _fold_columns(board),
+            *_organ_columns(board),
+            _cost_columns(board),
+        )
         with_verdict = [*columns[0], *_verdict_columns(verdict)]
         for figures in (with_verdict, *columns[1:]):
             parts += [_table(board, figures, verdict), Text("")]
         if verdict:
-            parts.append(
-                Text("= cannot be told from the first; $ the cheapest with a fair chance", "dim")
-            )
+            parts += [Text(line, style="dim") for line in margin_notes(verdict)]
+        parts += [Text(line, style="bold") for line in _fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
         parts += [Text("by others: score had the other folds chosen the epochs", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
+        parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]
+        parts += [
+            part for table in answer_tables(verdict) for part in (Text(""), to_terminal(table))
+        ]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
+    if board.others:
+        parts += [Text(""), Text(_others(board), style="dim")]
     more = [max(len(lines) - MOST_ROWS, 0) for lines in (board.ranked, board.unranked)]
     if any(more):
         text = f"{more[0]} more ranked and {more[1]} more not ranked: --csv FILE writes them all"
@@ -62,6 +81,27 @@ def _heading(board: Leaderboard) -> str:
     )
 
 
+def _others(board: Leaderboard) -> str:
+    """A line on the candidates that other sweeps into the run asked for."""
+    named = "; ".join(board.others[:MOST_OTHERS])
+    more = len(board.others) - MOST_OTHERS
+    named += f"; and {more} more" if more > 0 else ""
+    return f"not shown, of other sweeps into this run (report --all): {named}"
+
+
+def _fold_notes(board: Leaderboard) -> list[str]:
+    """Lines on folds that do not stand for themselves."""
+    counted_with = board.ranked[0].counted_with
+    notes = [
+        f"fold {fold} has nothing to score for some candidates: its scans count with fold {other}"
+        for fold, other in enumerate(counted_with)
+        if fold != other
+    ]
+    if notes and len(set(counted_with)) < 2:
+        notes.append("no intervals: fewer than two folds have something to score")
+    return notes
+
+
 def _score_columns() -> list[Figure]:
     return [("score ± sd", lambda c: f"{decimal(c.mean())} ± {decimal(c.sd())}")]
 
@@ -75,10 +115,10 @@ def _verdict_columns(verdict: Verdict | None) -> list[Figure]:
         return show(one) if one else "-"
 
     def behind(one: CandidateStatistics) -> str:
-        return "" if one.rank == 1 else _range(one.behind_low, one.behind_high)
+        return "" if one.rank == 1 else span(one.behind_low, one.behind_high)
 
     return [
-        ("95 % interval", lambda c: about(c, lambda one: _range(one.low, one.high))),
+        ("95 % interval", lambda c: about(c, lambda one: span(one.low, one.high))),
         ("behind the first", lambda c: about(c, behind)),
         ("first", lambda c: about(c, lambda one: _percent(one.probability_first))),
     ]
@@ -120,7 +160,10 @@ def _organ_notes(board: Leaderboard) -> list[str]:
     return [*notes, *[known] * bool(known)]
 
 
-def _cost_columns() -> list[Figure]:
+def _cost_columns(board: Leaderboard) -> list[Figure]:
+    lines = board.lines
+    costs = dict(zip((c.candidate for c in lines), training_costs(lines), strict=True))
+
     def paper(header: str, name: str) -> Figure:
         return header, lambda c: decimal(c.at_best(name))
 
@@ -130,7 +173,7 @@ def _cost_columns() -> list[Figure]:
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
         ("by others", lambda c: decimal(cross_fitted(c))),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
-        ("time", lambda c: format_seconds(c.seconds)),
+        ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]
 
 
@@ -151,18 +194,14 @@ def _table(board: Leaderboard, columns: list[Figure], verdict: Verdict | None) -
 
 
 def _mark(line: CandidateScores, verdict: Verdict | None) -> str:
-    one = verdict.of(line) if verdict else None
-    if verdict is None or one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
+    if verdict is None:
         return " "
-    return "$" if one.name == verdict.statistics.cheapest else "="
-
-
-def _range(low: float, high: float) -> str:
-    return f"{_signed(low)} to {_signed(high)}" if low == low else "-"
-
-
-def _signed(value: float) -> str:
-    return f"-{decimal(-value)}" if value < 0 else decimal(value)
+    unsteady = verdict.trainings.unsteady
+    second = ("~" if line.label in unsteady else " ") if unsteady else ""
+    one = verdict.of(line)
+    if one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
+        return f" {second}"
+    return f"{'$' if one.name == verdict.statistics.cheapest else '='}{second}"
 
 
 def _percent(share: float) -> str:
@@ -180,12 +219,3 @@ def _unranked(board: Leaderboard) -> RenderableType:
     )
     columns = (Column("not ranked", "left"), Column("folds"), Column("why", "left"))
     return to_terminal(Table("", columns, rows))
-
-
-def decimal(value: float) -> str:
-    """Four decimals without the leading zero, or a dash for NaN.
-
-    >>> decimal(0.61237), decimal(1.0), decimal(float("nan"))
-    ('.6124', '1.0000', '-')
-    """
-    return "-" if value != value else f"{value:.4f}".removeprefix("0")

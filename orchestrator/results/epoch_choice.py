@@ -116,6 +116,7 @@ def cross_fit(
 
 def _sums_of(result: TrialResult, file: Path) -> EpochSums:
     """The sums of the epochs that a trial ran; a file that it shares may hold more."""
+    result.check(file)
     sums, ran = EpochSums.load(file), int(result.history["epochs"])
     fits = len(sums.monitored) >= ran and sums.sums.shape[2] == len(result.organs)
     if not fits or set(sums.cases) != set(result.per_case):

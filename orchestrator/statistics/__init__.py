@@ -3,6 +3,7 @@
 ``analyse(CaseSums.from_results(...))`` gives everything; the modules hold one idea each::
 
     case_sums     sums and counts by candidate and case: the score of any set of cases
+    pooled_folds  folds in which a candidate has nothing to score
     repeated      the same cases in several fold plans
     components    where the spread comes from; what would settle rank 1 against rank 2
     bootstrap     intervals by redrawing cases and the luck of training
@@ -33,6 +34,7 @@ from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import KnobEffect, Level, main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.optimism import Optimism, bbc_cv
+from orchestrator.statistics.pooled_folds import pooled_folds
 from orchestrator.statistics.repeated import repeated
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "corrected_t",
     "holm",
     "main_effects",
+    "pooled_folds",
     "repeated",
     "settle",
     "variance_components",

@@ -11,15 +11,18 @@ import numpy as np
 from orchestrator.statistics import plain_words
 from orchestrator.statistics.bootstrap import DRAWS, Bootstrap, bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.comparisons import Comparisons, cheapest, compare_with_first
+from orchestrator.statistics.comparisons import Comparisons, compare_with_first
 from orchestrator.statistics.components import settle, variance_components
 from orchestrator.statistics.corrected_t import corrected_t
 from orchestrator.statistics.effects import main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.optimism import bbc_cv
+from orchestrator.statistics.questions.cheapest import chance_within, cheapest_within
+from orchestrator.statistics.questions.drivers import drivers
+from orchestrator.statistics.questions.interaction import interaction
+from orchestrator.statistics.questions.margin import MARGIN, no_worse
 
 BEST = 3  # as many as `ensemble --top 3` takes
-FAIR_CHANCE = 0.05  # of being the best, that the cheapest candidate named must have
 
 
 def analyse(
@@ -27,6 +30,7 @@ def analyse(
     *,
     costs: Sequence[float] | None = None,
     knobs: Mapping[str, Sequence[Any]] | None = None,
+    margin: float = MARGIN,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Statistics:
@@ -37,6 +41,7 @@ def analyse(
             by ``repeated``.
         costs: of each candidate, for example seconds; NaN where unknown.
         knobs: name -> its value in each candidate.
+        margin: of score, by which the one named in the first's place may be worse.
         draws: of every bootstrap.
         seed: equal seeds give equal figures.
     """
@@ -45,16 +50,17 @@ def analyse(
     comparisons = compare_with_first(sums, drawn)
     order = np.argsort(-drawn.estimate, kind="stable")
     cost = np.full(len(sums.names), np.nan) if costs is None else np.asarray(costs, np.float64)
-    fair = drawn.probability_among_best(1) >= FAIR_CHANCE if drawn.possible else comparisons.tied
-    fair[comparisons.first] = True
-    best = cheapest(comparisons.tied & fair, cost)
+    near = chance_within(drawn, comparisons.first, margin)
+    best = cheapest_within(near, comparisons.tied, drawn.estimate, cost)
     plan = None
     if len(order) > 1:
         first, second = order[:2].tolist()
         repeats = len(sums.tables)
         plan = settle(sums, components, first=first, second=second, repeats=repeats)
+    lines = _candidates(sums, drawn, comparisons, cost)
+    effects = main_effects(knobs, drawn, costs) if knobs else ()
     found = Statistics(
-        candidates=_candidates(sums, drawn, comparisons, cost),
+        candidates=_with_margin(lines, sums.names, drawn, near, margin),
         n_cases=sums.n_cases,
         n_folds=len(sums.fold_labels),
         n_plans=len(sums.tables),
@@ -63,10 +69,29 @@ def analyse(
         winner=bbc_cv(sums, components, draws, seed),
         components=components,
         settling=plan,
-        effects=main_effects(knobs, drawn) if knobs else (),
+        effects=effects,
+        interaction=interaction(knobs, effects, drawn) if knobs else None,
+        drivers=drivers(knobs, effects, drawn.estimate) if knobs else (),
         draws=draws,
+        margin=margin,
     )
     return dataclasses.replace(found, in_words=plain_words.describe(found))
+
+
+def _with_margin(
+    candidates: Sequence[CandidateStatistics],
+    names: Sequence[str],
+    drawn: Bootstrap,
+    near: Floats,
+    margin: float,
+) -> tuple[CandidateStatistics, ...]:
+    """The same candidates with what can be said of them and the margin."""
+    chance = dict(zip(names, near.tolist(), strict=True))
+    said = dict(zip(names, no_worse(drawn, margin), strict=True))
+    return tuple(
+        dataclasses.replace(one, chance_within_margin=chance[one.name], no_worse=said[one.name])
+        for one in candidates
+    )
 
 
 def _candidates(

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from orchestrator.statistics.bootstrap import Bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
@@ -67,12 +67,6 @@ def compare_with_first(sums: CaseSums, drawn: Bootstrap, alpha: float = ALPHA) -
     simultaneous = simultaneous_p(drawn, first, alpha)
     told_apart = (simultaneous <= alpha) & (corrected <= alpha)
     return Comparisons(first, p, corrected, simultaneous, ~told_apart)
-
-
-def cheapest(among: NDArray[np.bool_], costs: ArrayLike) -> int | None:
-    """Place of the cheapest of some candidates; None where no cost is known."""
-    known = np.where(among, np.asarray(costs, np.float64), np.nan)
-    return None if np.isnan(known).all() else int(np.nanargmin(known))
 
 
 def wilcoxon_against(scores: Floats, first: int) -> Floats:

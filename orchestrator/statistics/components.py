@@ -7,6 +7,7 @@ and McCulloch, Variance Components, 1992, chapter 4), exact for folds of unequal
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.luck import Moderated, moderated_variances
+from orchestrator.statistics.luck import Moderated, moderated_variances, own_variances
+from orchestrator.statistics.plausible import LuckUnits
+from orchestrator.statistics.pooling import Pooling, first_of_each, independent_rows, pooling
 
 _ROUNDING = 1e-24  # of a sum of squared scores
 
@@ -44,6 +47,7 @@ class Components:
         training_df: degrees of freedom behind ``mean_square``.
         by_candidate: ``mean_square`` and ``sampling`` of each candidate by itself, where they
             differ by more than chance; None where the common ones stand for all.
+        luck: what plausible values of ``training`` are drawn from; None where nothing is known.
     """
 
     candidate: float
@@ -55,6 +59,7 @@ class Components:
     sampling: float
     training_df: int
     by_candidate: OwnLuck | None = None
+    luck: LuckUnits | None = None
 
     @property
     def known_training(self) -> Floats:
@@ -63,25 +68,6 @@ class Components:
             own = self.by_candidate
             return np.maximum(np.subtract(own.mean_square.values, own.sampling.values), 0)
         return np.array([_zero(self.training)])
-
-    def draw_training(self, draws: int, rng: np.random.Generator) -> Floats:
-        """Plausible values of ``training``, (draws, candidates or 1); zeros where it is unknown.
-
-        Few degrees of freedom leave it uncertain, and the estimate is 0 in many a sweep that has
-        such noise. These are draws of the generalized pivotal quantity ``df mean_square /
-        chi-square(df) - sampling``, cut off at 0 (Weerahandi, Exact Statistical Methods for Data
-        Analysis, 1995, chapter 9; Hannig, Iyer and Patterson, JASA 101, 2006).
-        """
-        if math.isnan(self.training):
-            return np.zeros((draws, 1))
-        squares: Floats = np.array([self.mean_square])
-        df, sampling = np.array([self.training_df]), np.array([self.sampling])
-        if self.by_candidate:
-            own = self.by_candidate
-            squares, df = np.array(own.mean_square.values), np.array(own.mean_square.df)
-            sampling = np.array(own.sampling.values)
-        plausible = df * squares / rng.chisquare(df, (draws, len(df)))
-        return np.asarray(np.maximum(plausible - sampling, 0))
 
 
 def linearized_scores(sums: CaseSums) -> Floats:
@@ -108,6 +94,11 @@ def variance_components(sums: CaseSums) -> Components:
     Fold plans are estimated one by one and averaged; trainings of different plans are taken to be
     independent, as those of different folds are.
     """
+    found = _of_plans(sums)
+    return dataclasses.replace(found, luck=_luck_units(sums, found))
+
+
+def _of_plans(sums: CaseSums) -> Components:
     tables = sums.tables
     if len(tables) == 1:
         return _of_one_plan(sums)
@@ -184,6 +175,62 @@ def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     values = tuple(value / n for value in squares.values)
     sampling = tuple(value * inverse / n for value in of_cases.values)
     return OwnLuck(Moderated(values, squares.df), Moderated(sampling, of_cases.df))
+
+
+def case_pooling(sums: CaseSums) -> Pooling:
+    """How far the cases' part of differences may be pooled over the trainings of a table."""
+    places, tables = first_of_each(sums.training), sums.tables
+    own_df = sums.n_cases - len(sums.fold_labels)
+    if len(tables) == 1:
+        return pooling(_within_folds(sums)[places], own_df)
+    influence = np.mean([case_influences(table)[places] for table in tables], axis=0)
+    return pooling(influence, own_df)
+
+
+def _luck_units(sums: CaseSums, found: Components) -> LuckUnits | None:
+    """Luck of each candidate by itself where there are enough of them, else of all."""
+    places, n = first_of_each(sums.training), len(sums.tables)
+    if len(places) == 1:
+        return _luck_of_one(sums)
+    if math.isnan(found.mean_square) or math.isnan(found.sampling):
+        return None
+    pooled = case_pooling(sums)
+    tables = [table.take(places.tolist()) for table in sums.tables]
+    scores = [table.fold_scores() for table in tables]
+    centered = np.hstack([s - s.mean(axis=1, keepdims=True) for s in scores])
+    own_df = n * (len(sums.fold_labels) - 1)
+    own = own_variances(centered, own_df) if len(places) > 2 else None
+    if own is None:
+        one = (found.mean_square,), (float(found.training_df),), (found.sampling,)
+        return LuckUnits(*one, pooled.df)
+    within = np.hstack([_within_folds(table) for table in tables]) / math.sqrt(n)
+    case_df = sums.n_cases - len(sums.fold_labels)
+    of_cases = moderated_variances(within, case_df)
+    inverse = float(np.mean(np.concatenate([1 / t.fold_sizes for t in tables]))) / n
+    square = np.array(own[0].values) / n
+    left = (within - within.mean(axis=0)) * math.sqrt(inverse / case_df)
+    sampling = np.full(len(places), found.sampling)
+    if of_cases is not None:
+        sampling = np.array(of_cases.values) * inverse
+    luck = max(float(np.mean(square - sampling)), 0.0)
+    rows = independent_rows(left @ left.T, math.sqrt(pooled.share), luck)
+    df = np.array(own[0].df) * min(1.0, rows / (len(places) - 1))
+    values = (tuple(v.tolist()) for v in (square, df, sampling))
+    return LuckUnits(*values, pooled.df)
+
+
+def _luck_of_one(sums: CaseSums) -> LuckUnits | None:
+    """Of a single training: the spread of its own fold scores, easy and hard folds included."""
+    n, df = len(sums.tables), len(sums.fold_labels) - 1
+    case_df = sums.n_cases - len(sums.fold_labels)
+    if df < 1 or case_df < 1:
+        return None
+    scores = [table.fold_scores()[0] for table in sums.tables]
+    square = float(np.mean([np.var(one, ddof=1) for one in scores])) / n
+    within = [np.square(_within_folds(table)[0]).sum() / case_df for table in sums.tables]
+    inverse = float(np.mean(np.concatenate([1 / t.fold_sizes for t in sums.tables])))
+    sampling = float(np.mean(within)) * inverse / n
+    return LuckUnits((square,), (float(n * df),), (sampling,), float(case_df))
 
 
 @dataclass(frozen=True)

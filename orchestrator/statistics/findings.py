@@ -11,6 +11,9 @@ from orchestrator.statistics.components import Components, Settling
 from orchestrator.statistics.corrected_t import CorrectedT
 from orchestrator.statistics.effects import KnobEffect
 from orchestrator.statistics.optimism import Optimism
+from orchestrator.statistics.questions.drivers import Driver
+from orchestrator.statistics.questions.interaction import Interaction
+from orchestrator.statistics.questions.margin import MARGIN, NoWorse
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class CandidateStatistics:
             ``score`` itself (interval alone of interest) for the first.
         wilcoxon_p, holm_p, simultaneous_p, tied: see ``Comparisons``.
         cost: as given, NaN where none was.
+        chance_within_margin: probability of being no worse than the first by more than the margin.
+        no_worse: whether it is no worse than the truly best one by more than the margin, for all
+            candidates at once (``questions.margin``).
     """
 
     name: str
@@ -48,6 +54,8 @@ class CandidateStatistics:
     simultaneous_p: float
     tied: bool
     cost: float
+    chance_within_margin: float = math.nan
+    no_worse: NoWorse = "cannot say"
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,17 @@ class Statistics:
         n_cases, n_folds: of the table.
         n_plans: fold plans, in each of which all cases are parted into ``n_folds``.
         smallest_fold: cases of the smallest fold; with 1 there is no bootstrap.
-        cheapest: name of the cheapest candidate of the tie group that has a fair chance of being
-            the best (one that fails now and then can be too unsteady to be told from the first,
-            and yet be far behind); None where no cost is known.
+        cheapest: name of the cheapest candidate of the tie group that is shown to be no worse than
+            the first by more than ``margin`` (see ``questions.cheapest``); None where no cost is
+            known, or nothing can be shown.
         winner: the first's score without the optimism of its choice.
         components: where the spread comes from.
         settling: what would tell the first from the second; None with one candidate.
         effects: of the knobs, the one with the largest span first; empty without knobs.
+        interaction: the two knobs with the largest effects, crossed; None with fewer.
+        drivers: effects that come from one failing level.
         draws: of every bootstrap.
+        margin: of score, for ``cheapest`` and ``no_worse``.
         in_words: one paragraph of plain English.
     """
 
@@ -81,6 +92,9 @@ class Statistics:
     settling: Settling | None
     effects: tuple[KnobEffect, ...]
     draws: int
+    interaction: Interaction | None = None
+    drivers: tuple[Driver, ...] = ()
+    margin: float = MARGIN
     in_words: str = ""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
+from orchestrator.statistics.questions.cheapest import CERTAIN
 
 _MANY_REPEATS, _MANY_CASES = 50, 5000
 
@@ -52,16 +53,19 @@ def _tie_group(s: Statistics) -> str:
         text += f"itself included: {_names(tied)}"
     if s.cheapest is None:
         return text + "."
-    text += "; the cheapest of them with a fair chance to be the best is"
-    return f"{text} {s.cheapest}{_saving(s)}."
+    return f"{text}. {_cheapest(s, s.cheapest)}"
 
 
-def _saving(s: Statistics) -> str:
+def _cheapest(s: Statistics, name: str) -> str:
+    """The one to take for its cost; costs are steps times the usual time of such a step."""
+    within = f"shown to be at most {s.margin:g} worse than the first "
+    within += f"(with a probability of {100 * CERTAIN:.0f} % or more)"
+    if name == s.candidates[0].name:
+        return f"No cheaper candidate is {within}."
     cost = {c.name: c.cost for c in s.candidates}
+    text = f"The cheapest that is {within} is {name}"
     first = cost[s.candidates[0].name]
-    if s.cheapest is None or not first > 0 or s.cheapest == s.candidates[0].name:
-        return " itself" if s.cheapest == s.candidates[0].name else ""
-    return f", at {100 * cost[s.cheapest] / first:.0f} % of the first's cost"
+    return f"{text}, at {100 * cost[name] / first:.0f} % of its cost." if first > 0 else f"{text}."
 
 
 def _winner(s: Statistics) -> str:
@@ -115,13 +119,31 @@ def _knobs(s: Statistics) -> str:
         return "Which knob matters cannot be told: they change together." if s.effects else ""
     top = told[0]
     best, worst = top.levels[0], top.levels[-1]
-    text = f"{best.value} over {worst.value} gains {top.span:.4f}{_range(top.low, top.high)}"
+    text = f"{best.value} over {worst.value} gains {top.span:.4f}"
+    text += _range(top.low, top.high, "all knobs at once, ")
     text += " averaged over all other knobs"
     if math.isnan(top.low):
         return f"The knob with the largest effect is {top.knob}: {text}."
     if top.low > 0:
-        return f"The knob that matters most is {top.knob}: {text}."
+        why = [sentence for knob, sentence in driven(s).items() if knob == top.knob]
+        return " ".join([f"The knob that matters most is {top.knob}: {text}.", *why])
     return f"No knob matters beyond chance; the largest effect is that of {top.knob}: {text}."
+
+
+def driven(s: Statistics) -> dict[str, str]:
+    """By knob, a sentence on an effect that comes from failing levels."""
+    sentences = {}
+    for one in s.drivers:
+        which = " and ".join(one.failing)
+        it = "it" if len(one.failing) == 1 else "them"
+        text = f"The effect of {one.knob} comes from {which}, far below the rest: without {it}, "
+        if one.of_knob == one.knob:
+            text += f"all values lie within {one.left:.4f}, with {it} within {one.span:.4f}."
+        else:
+            gains = f"{'gains' if one.left >= 0 else 'loses'} {abs(one.left):.4f}"
+            text += f"{one.best} over {one.worst} {gains}, with {it} it gains {one.span:.4f}."
+        sentences[one.knob] = text
+    return sentences
 
 
 def _names(candidates: tuple[CandidateStatistics, ...]) -> str:
@@ -133,8 +155,8 @@ def _names(candidates: tuple[CandidateStatistics, ...]) -> str:
     )
 
 
-def _range(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" (95 % interval {low:.4f} to {high:.4f})"
+def _range(low: float, high: float, for_what: str = "") -> str:
+    return "" if math.isnan(low) else f" ({for_what}95 % interval {low:.4f} to {high:.4f})"
 
 
 def _count(number: int, word: str) -> str:

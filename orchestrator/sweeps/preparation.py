@@ -15,9 +15,10 @@ from typing import Any
 from gitract_core.data.cache import build_cache
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import RunError, SpaceError
+from gitract_core.errors import DataError, RunError, SpaceError
 from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
+from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
@@ -25,6 +26,7 @@ from gitract_core.training.loop import check_candidate
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import check_deciding
 from gitract_core.trial.relative_cost import relative_cost
+from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces import SearchSpace
@@ -147,6 +149,7 @@ def check(request: SweepRequest) -> PreparedSweep:
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
+    index.refuse_without_masks()
     if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
         raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
     directory = SweepDirectory(request.out)
@@ -162,9 +165,10 @@ def check(request: SweepRequest) -> PreparedSweep:
     _check_inner(candidates, plans)
     if before:
         candidates = request.candidates(before.candidates)
+    _refuse_single_slices(candidates, index, plans)
     record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
-    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
+    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished(s)})
     return PreparedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
@@ -182,7 +186,7 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
     directory = sweep.directory
     there = len(directory.record().plans) if directory.record_file.is_file() else 0
     for number, plan in enumerate(sweep.plans[there:], there + 1):
-        plan.save(directory.repeat_file(number), sweep.index)
+        directory.write_plan(number, plan, sweep.index)
     directory.write(sweep.record)
     return sweep
 
@@ -301,9 +305,11 @@ def _record(
     )
     if before is None:
         return new
+    merged = tuple(dict.fromkeys((*before.candidates, *candidates)))
     return dataclasses.replace(
         before,
-        candidates=tuple(dict.fromkeys((*before.candidates, *candidates))),
+        candidates=merged,
+        asked=() if set(merged) == set(candidates) else tuple(c.key for c in candidates),
         data_directory=new.data_directory,
         repeats=new.repeats,
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
@@ -324,9 +330,24 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
         raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)
 
 
+def _refuse_single_slices(
+    candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
+) -> None:
+    """A data set may be so small that a fold trains on one slice, which not every network can."""
+    cases = index.table["case"].to_numpy()
+    folds = [(plan, fold) for plan in plans for fold in range(plan.n_splits)]
+    smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
+    for candidate in candidates if smallest < 2 else ():
+        size, planes = candidate.input.size, candidate.input.planes
+        fewest = fewest_slices(candidate.network, planes, size)
+        if smallest < fewest:
+            expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
+            raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
+
+
 def _refuse_foreign(path: Path) -> None:
     # Folds without a record are what a sweep left that ended between the two, on a full disk.
-    ours = re.compile(rf"{re.escape(LOCK)}|folds(-\d+)?\.json")
+    ours = re.compile(rf"{re.escape(LOCK)}|{re.escape(DIGESTS)}|folds(-\d+)?\.json")
     if path.exists() and (
         not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
     ):

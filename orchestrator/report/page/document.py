@@ -33,6 +33,7 @@ SCRIPTS = (
     "places.js",
     "gallery.js",
     "origins.js",
+    "knobs.js",
     "start.js",
 )
 """In the order of the page; each is a file of plain functions."""

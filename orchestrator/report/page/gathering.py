@@ -22,6 +22,7 @@ from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.slice_positions import place_values, score_tables
 from orchestrator.report.page.statistics_section import statistics_section
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.steadiness import Trainings
 from orchestrator.results.verdict import Verdict
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -137,5 +138,6 @@ def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
         "seconds": float(np.sum([line.seconds for line in lines])),
         "organs": [{"key": organ, "name": organ_name(organ)} for organ in board.organs],
         "telling": [board.organs.place(organ) for organ in board.telling_organs(MOST_DRAWN)],
+        "nothing": Trainings.of(lines).nothing_in_words,
         "known": known_in_words(board.known, len(board.organs)),
     }

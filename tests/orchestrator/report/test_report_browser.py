@@ -151,6 +151,13 @@ def test_missing_values_sort_last_either_way(show: Show) -> None:
     assert page.evaluate(sort, [rows, True]) == [1, 3, 2, 0]
 
 
+def test_knobs_are_told_level_by_level(show: Show, values: dict[str, Any]) -> None:
+    page = show().page
+    rows = page.locator("#knobs table").first.locator("tbody th").all_inner_texts()
+    losses = values["statistics"]["knobs"]["tables"][0]["rows"]
+    assert rows == [f"loss: {row[1]}" for row in losses]
+
+
 def test_smoothing_is_tensorboard_s_and_moves_with_the_slider(show: Show) -> None:
     page = show().page
     random = np.random.default_rng(0)
@@ -366,7 +373,8 @@ def test_every_section_is_there_and_linked(show: Show) -> None:
     page = show().page
     links = page.locator("nav a")
     targets = [links.nth(i).get_attribute("href") for i in range(links.count())]
-    names = "verdict leaderboard strips cost curves organs cases pairs places gallery folds origins"
+    names = "verdict leaderboard strips knobs cost curves organs cases pairs places gallery "
+    names += "folds origins"
     assert targets == [f"#{name}" for name in names.split()]
     for target in targets:
         text = page.locator(f"section{target}").inner_text()

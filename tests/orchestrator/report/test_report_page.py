@@ -82,7 +82,8 @@ def test_leaderboard_is_the_leaderboard(swept: SweepDirectory, values: dict[str,
     names = [column["key"] for column in found["columns"]]
     assert {"score", "score_sd", "fold0_score", "fold1_score", "dice", "hausdorff"} <= set(names)
     assert {f"{o}_{m}" for o in ORGANS for m in ("dice", "hausdorff")} <= set(names)
-    assert {"paper_dice", "paper_iou", "paper_accuracy", "best_epoch", "seconds"} <= set(names)
+    assert {"paper_dice", "paper_iou", "paper_accuracy", "best_epoch"} <= set(names)
+    assert {"seconds", "cost_seconds"} <= set(names)
     assert len(found["rows"]) == len(expected) == 3
     for row, truth in zip(found["rows"], expected, strict=True):
         for name in names:
@@ -172,7 +173,14 @@ def test_statistics_are_those_of_the_run(values: dict[str, Any]) -> None:
     assert first["behind"] == 0
     second = found["candidates"][rows[1]["key"]]
     assert second["behind"] == pytest.approx(rows[0]["score"] - rows[1]["score"], abs=1e-5)
-    assert sum(one["cheapest"] for one in found["candidates"].values()) == 1
+    assert sum(one["cheapest"] for one in found["candidates"].values()) <= 1
+    assert {one["no_worse"] for one in found["candidates"].values()} <= {"yes", "no", "cannot say"}
+    assert found["margin"] == 0.005
+    losses = found["knobs"]["tables"][0]
+    assert losses["header"][:2] == ["knob", "level"]
+    assert {row[1] for row in losses["rows"]} == {"bce", "bce + dice", "dice"}
+    assert losses["rows"][0][0] == "loss"
+    assert values["run"]["nothing"] == ""
 
 
 def test_scans_have_the_competition_score(swept: SweepDirectory) -> None:

@@ -165,13 +165,15 @@ def test_of_candidates_with_the_same_networks_the_better_is_taken() -> None:
 
 
 def test_a_verdict_takes_costs_and_knobs_from_their_own_candidates() -> None:
-    lines = [line(1, **{"optimizer.learning_rate": 0.25}), line(1, loss=0.2, seconds=2.0)]
+    knobs = {"optimizer.learning_rate": 0.25, "network.depth": 3}
+    lines = [line(1, **knobs), line(1, loss=0.2, seconds=2.0)]
     verdict = judge(board_of(*lines))
     assert verdict
     found = verdict.statistics
-    assert [one.cost for one in found.candidates] == [100, 20]
-    assert [effect.knob for effect in found.effects] == ["optimizer.learning_rate"]
-    assert found.effects[0].levels[0].value == "0.25"
+    assert [one.cost for one in found.candidates] == [100, 20]  # 4 x 9 epochs x a median each
+    assert [effect.knob for effect in found.effects] == ["network.depth + optimizer.learning_rate"]
+    assert found.effects[0].levels[0].value == "3 + 0.25"
+    assert [lv.cost for lv in found.effects[0].levels] == pytest.approx([100, 20])
     assert found.candidates[0].name == lines[0].label
     table = case_sums(lines, 2).fold_scores()
     assert found.candidates[1].behind == pytest.approx(table[0].mean() - table[1].mean())

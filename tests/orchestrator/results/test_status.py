@@ -19,32 +19,14 @@ from typer.testing import CliRunner
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import write_json
-from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, write_history
-from gitract_core.spec import TrialSpec
+from gitract_core.results.trial_result import TrialFiles, write_history
 from orchestrator.results.status import read_status
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from orchestrator.sweeps.run_lock import is_locked
+from tests.support.finished_trials import EPOCHS, finish, records
 from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
 LOSSES = ("bce", "dice", "focal", "iou")
-EPOCHS = 10
-
-
-def records(count: int, seconds: float = 2.0) -> list[EpochRecord]:
-    values = [0.5] * 10
-    return [EpochRecord(n, *values, 0.01, seconds) for n in range(1, count + 1)]
-
-
-def finish(spec: TrialSpec, files: TrialFiles, epochs: int = EPOCHS, micro_batch: int = 4) -> None:
-    write_history(files.history, records(epochs))
-    TrialResult(
-        spec,
-        scores={"score": 0.75, "dice": 0.5, "hausdorff": 0.9},
-        per_case={},
-        history={"best_epoch": 1, "epochs": epochs, "at_best": {}, "best": {}},
-        cost={"seconds": 2.0 * epochs, "peak_memory_bytes": 1},
-        environment={"micro_batch": micro_batch, "parameters": 1},
-    ).save(files.result)
 
 
 @contextmanager
@@ -81,6 +63,22 @@ def files(sweep: PreparedSweep) -> dict[tuple[str, int], TrialFiles]:
     decision |= {"probability": 0.001, "reason": "too low"}
     write_json(sweep.directory.path / "racing.json", {"decisions": [decision]})
     return found
+
+
+def test_candidates_that_segment_nothing_are_said_first(
+    sweep: PreparedSweep,
+) -> None:
+    from orchestrator.cli.main import app
+
+    for spec in sweep.specs:
+        loss, file = spec.candidate.loss, sweep.directory.trial(spec)
+        if loss != "iou":
+            finish(spec, file, dice=0.5 if loss == "bce" or (loss, spec.fold) == ("dice", 1) else 0)
+    found = read_status(sweep.directory)
+    assert found.segment_nothing == ("focal",)
+    assert found.to_json()["segment_nothing"] == ["focal"]
+    said = CliRunner().invoke(app, ["status", str(sweep.directory.path)]).stdout
+    assert said.splitlines()[0] == "1 of 4 candidates segments nothing: focal."
 
 
 def states(sweep: PreparedSweep) -> dict[tuple[str, int], str]:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gitract_core.trial.run import run_trial
 from orchestrator.report import leaderboard_view, table_rows, write_csv, write_markdown
+from orchestrator.results.costs import training_costs
 from orchestrator.results.leaderboard import Leaderboard, build_leaderboard
 from orchestrator.results.verdict import Verdict, judge
 from tests.support.tiny_sweep import prepare_tiny
@@ -39,12 +40,13 @@ def verdict(board: Leaderboard) -> Verdict:
 
 def test_the_verdict_is_on_the_board_s_own_scores(board: Leaderboard, verdict: Verdict) -> None:
     assert [one.name for one in verdict.statistics.candidates] == [c.label for c in board.ranked]
-    for line in board.ranked:
+    costs = training_costs(board.ranked, board.lines)
+    for line, cost in zip(board.ranked, costs, strict=True):
         one = verdict.of(line)
         assert one
         assert one.score == pytest.approx(line.mean())
         assert one.low <= one.score <= one.high
-        assert one.cost == pytest.approx(line.seconds)
+        assert one.cost == pytest.approx(cost)
     assert verdict.of(board.unranked[0]) is None
 
 
@@ -82,6 +84,11 @@ def test_tables_carry_intervals_and_never_nan(
     text = (tmp_path / "a.md").read_text()
     assert text.startswith(verdict.in_words)
     assert "1/2, not ranked" in text
+    assert "Knob by knob" in text
+    assert [row["no_worse"] for row in rows][2] == ""
+    assert {row["unsteady"] for row in rows} == {"False"}
+    nothing = {row["candidate"] for row in rows if row["segments_nothing"] == "True"}
+    assert nothing == set(verdict.trainings.nothing)
     json.dumps([verdict.to_json()], allow_nan=False)
     plain = table_rows(board, None)
     assert "score_low" not in plain[0]

@@ -107,3 +107,51 @@ def test_intervals_of_effects_cover_the_truth() -> None:
         level = next(lv for lv in network.levels if lv.value == "unetpp")
         inside += [level.low <= truth["unetpp"] <= level.high, network.low <= 0.04 <= network.high]
     assert (inside >= binom.ppf(0.001, n, 0.95)).all(), inside / n
+
+
+def test_levels_are_measured_from_the_best_with_an_interval_and_their_cost() -> None:
+    sums = simulate(World(tuple(GAIN[r[0]] for r in GRID)), np.random.default_rng(2))
+    drawn = bootstrap(sums, variance_components(sums), 300)
+    costs = [10.0 if row[0] == "unet" else 30.0 for row in GRID]
+    network = next(e for e in main_effects(knobs(GRID), drawn, costs) if e.knob == "network")
+    best, *others = network.levels
+    assert best.behind == 0
+    assert math.isnan(best.behind_low)
+    for level in others:
+        assert level.behind == pytest.approx(best.mean - level.mean)
+        assert level.behind_low < level.behind < level.behind_high
+        middle = (level.behind_low + level.behind_high) / 2
+        assert middle == pytest.approx(level.behind)
+    assert {lv.value: round(lv.cost) for lv in network.levels} == {
+        "unet": 10,
+        "unetpp": 30,
+        "fpn": 30,
+    }
+    assert (network.span, network.low, network.high) == (
+        others[-1].behind,
+        others[-1].behind_low,
+        others[-1].behind_high,
+    )
+    assert all(math.isnan(lv.cost) for lv in main_effects(knobs(GRID), drawn)[0].levels)
+
+
+def test_intervals_of_levels_hold_for_all_knobs_at_once() -> None:
+    """Of 100 sweeps of equal candidates, at most 5 % call any knob's best level better."""
+    rng, told = np.random.default_rng(11), 0
+    for _ in range(100):
+        sums = simulate(World((0.0,) * 12, n_cases=40), rng)
+        found = main_effects(knobs(GRID), bootstrap(sums, variance_components(sums), 400))
+        told += any(lv.behind_low > 0 for effect in found for lv in effect.levels)
+    assert told <= binom.ppf(0.999, 100, 0.05)
+
+
+def test_without_a_spread_a_difference_has_no_width() -> None:
+    found = effects(GRID, quiet=True)
+    assert found[0].low == pytest.approx(found[0].span) == found[0].high
+
+
+def test_one_case_a_fold_gives_no_interval() -> None:
+    sums = simulate(World((0.0,) * 12, n_cases=5), np.random.default_rng(0))
+    top = main_effects(knobs(GRID), bootstrap(sums, variance_components(sums), 50))[0]
+    assert math.isnan(top.low)
+    assert top.span > 0

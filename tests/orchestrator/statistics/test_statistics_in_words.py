@@ -12,6 +12,7 @@ import pytest
 from orchestrator.statistics import KnobEffect, Level, Statistics, analyse
 from orchestrator.statistics.components import Settling
 from orchestrator.statistics.plain_words import describe
+from orchestrator.statistics.questions.drivers import Driver
 from tests.support.simulated_sweeps import World, simulate
 
 
@@ -98,12 +99,14 @@ def test_the_cheapest_in_words(level: Statistics) -> None:
         for one, cost in zip(level.candidates, (8.0, 2.0, 4.0), strict=True)
     ]
     second = dataclasses.replace(level, candidates=tuple(lines), cheapest=lines[1].name)
-    assert f"is {lines[1].name}, at 25 % of the first's cost." in describe(second)
-    first = dataclasses.replace(second, cheapest=lines[0].name)
-    assert f"is {lines[0].name} itself." in describe(first)
+    assert f"or more) is {lines[1].name}, at 25 % of its cost." in describe(second)
+    first = dataclasses.replace(second, cheapest=lines[0].name, margin=0.02)
+    assert "No cheaper candidate is shown to be at most 0.02 worse than the first" in describe(
+        first
+    )
     lines[0] = dataclasses.replace(lines[0], cost=math.nan)
     unknown = dataclasses.replace(second, candidates=tuple(lines))
-    assert f"best is {lines[1].name}." in describe(unknown)
+    assert f"or more) is {lines[1].name}." in describe(unknown)
 
 
 def test_knobs_in_words(level: Statistics) -> None:
@@ -112,7 +115,10 @@ def test_knobs_in_words(level: Statistics) -> None:
     unclear = dataclasses.replace(effect, low=0.0)
     unknown = dataclasses.replace(effect, low=math.nan, high=math.nan)
     joined = KnobEffect("all", (), math.nan, math.nan, math.nan, math.nan)
-    gains = "5 over 4 gains 0.2000 (95 % interval 0.1000 to 0.3000) averaged over all other knobs"
+    gains = (
+        "5 over 4 gains 0.2000 (all knobs at once, 95 % interval 0.1000 to 0.3000) averaged over "
+        "all other knobs"
+    )
 
     def text(*effects: KnobEffect) -> str:
         return describe(dataclasses.replace(level, effects=effects))
@@ -123,3 +129,23 @@ def test_knobs_in_words(level: Statistics) -> None:
     assert "The knob with the largest effect is depth: 5 over 4 gains 0.2000 av" in text(unknown)
     assert "Which knob matters cannot be told" in text(joined)
     assert "nob" not in text()
+
+
+def test_an_effect_of_one_failing_level_in_words(level: Statistics) -> None:
+    values = (Level("5", 2, 0.8, 0.1, 0.0, 0.2), Level("4", 2, 0.6, -0.1, -0.2, 0.0))
+    effect = KnobEffect("depth", values, 0.2, 0.1, 0.3, 0.9)
+    driven = Driver("depth", "5", "4", 0.2, "loss", ("bce",), -0.001)
+    own = Driver("loss", "dice", "bce", 0.3, "loss", ("bce", "soft"), 0.02)
+
+    def text(low: float, *found: Driver) -> str:
+        told = (dataclasses.replace(effect, low=low),)
+        return describe(dataclasses.replace(level, effects=told, drivers=found))
+
+    other = "The effect of depth comes from bce, far below the rest: without it, 5 over 4 loses"
+    assert f"{other} 0.0010, with it it gains 0.2000." in text(0.1, driven)
+    both = "comes from bce and soft, far below the rest: without them, all values lie within 0.0200"
+    assert f"{both}, with them within 0.3000." in text(
+        0.1, dataclasses.replace(own, knob="depth", of_knob="depth")
+    )
+    assert "far below" not in text(0.1, own)  # of another knob than the one that is told
+    assert "far below" not in text(-0.1, driven)

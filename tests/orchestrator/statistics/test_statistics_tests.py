@@ -16,7 +16,7 @@ from orchestrator.statistics import (
     holm,
     variance_components,
 )
-from orchestrator.statistics.comparisons import cheapest, wilcoxon_against
+from orchestrator.statistics.comparisons import wilcoxon_against
 from orchestrator.statistics.signed_rank import signed_rank_p
 from tests.support.simulated_sweeps import World, simulate
 
@@ -168,12 +168,6 @@ def test_too_few_cases_for_wilcoxon_leave_all_tied() -> None:
     comparisons = compare_with_first(sums, bootstrap(sums))
     assert comparisons.holm_p[1] == pytest.approx(0.0625)
     assert comparisons.tied.all()
-
-
-def test_cheapest_of_the_tie_group() -> None:
-    tied = np.array([True, False, True, True])
-    assert cheapest(tied, [5.0, 1.0, 3.0, np.nan]) == 2
-    assert cheapest(tied, [np.nan, 1.0, np.nan, np.nan]) is None
 
 
 def test_a_difference_without_any_spread_is_certain() -> None:

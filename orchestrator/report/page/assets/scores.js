@@ -67,7 +67,7 @@ function showStrips() {
 // Times that people read, where powers of ten would give 16 min 40 s.
 const TIMES = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 57600,
   86400, 172800, 432000, 864000, 2592000];
-const COST_TEXT = { seconds: duration, parameters: count, peak_memory_bytes: bytes };
+const COST_TEXT = { cost_seconds: duration, parameters: count, peak_memory_bytes: bytes };
 
 function drawCost(rows, cost, width) {
   const box = { left: 52, right: width - 30, top: 24, bottom: Math.min(340, width * 0.75) };
@@ -77,7 +77,7 @@ function drawCost(rows, cost, width) {
   const y = linear(roomy(extent(priced.map((row) => row.score)), 0.12), [box.bottom, box.top]);
   const most = Math.max(2, Math.floor((box.right - box.left) / 110));
   const times = TIMES.filter((time) => time >= cheap / 1.15 && time <= dear * 1.15);
-  const ticks = cost.key === "seconds" && times.length > 1
+  const ticks = cost.key === "cost_seconds" && times.length > 1
     ? times.filter((_, i) => i % Math.ceil(times.length / most) === 0) : x.ticks(most);
   const shapes = axes(box, { scale: x, name: `${cost.name}, logarithmic`, format: COST_TEXT[cost.key],
     ticks },
@@ -127,9 +127,9 @@ function showCost() {
   host.append(element("div", { class: "controls" }, labelled("cost", select)), figure, words);
   const redraw = chart(figure, "Mean score against cost, one dot a candidate.",
     (width) => drawCost(rows, cost, width));
-  const table = figuresBehind(() => plainTable("Score and cost", ["candidate", "score", "time",
+  const table = figuresBehind(() => plainTable("Score and cost", ["candidate", "score", "cost",
     "parameters", "memory", "on the line"], rows.map((row) => [row.candidate, decimal(row.score),
-    duration(row.seconds), count(row.parameters), bytes(row.peak_memory_bytes),
+    duration(row.cost_seconds), count(row.parameters), bytes(row.peak_memory_bytes),
     cost.front.includes(row.rank) ? "yes" : "no"])));
   host.append(table.details);
   tell();

@@ -5,7 +5,8 @@ function showSummary() {
   const best = leaderboard.rows[0];
   const first = best ? `Best: ${best.candidate}, score ${decimal(best.score)} ± `
     + `${decimal(best.score_sd)} over ${run.n_folds} folds. ` : "";
-  section("summary").textContent = `${first}${run.ranked} of ${run.candidates} candidates ranked; `
+  const nothing = run.nothing ? `${run.nothing} ` : "";
+  section("summary").textContent = `${nothing}${first}${run.ranked} of ${run.candidates} candidates ranked; `
     + `${run.finished} of ${run.trials} trials finished, ${duration(run.seconds)} of training.`
     + (run.known ? " A part of the annotation is not known and not scored; see folds." : "");
 }
@@ -20,13 +21,15 @@ function showVerdict() {
   const range = ([low, high]) => (known(low) ? `${decimal(low)} to ${decimal(high)}` : "-");
   host.append(plainTable("Score with its 95 % interval, and what can be told from the first",
     ["candidate", "score", "95 % interval", "chance to be the best", "behind the first",
-      "95 % interval", "told from the first"],
+      "95 % interval", "told from the first",
+      `no worse than the best by more than ${DATA.statistics.margin}`],
     rows.filter((row) => judged()[row.key]).map((row) => {
       const one = judged()[row.key];
       const chance = known(one.probability_first) ? `${(100 * one.probability_first).toFixed(0)} %` : "-";
       const verdict = (one.tied ? "no" : "yes") + (one.cheapest ? " (the cheapest of these)" : "");
-      return [`${row.rank}. ${row.candidate}`, decimal(row.score), range(one.interval), chance,
-        ...(row.rank === 1 ? ["-", "-", "itself"] : [decimal(one.behind), range(one.behind_interval), verdict])];
+      const name = `${row.rank}. ${row.candidate}${one.unsteady ? " (unsteady)" : ""}`;
+      return [name, decimal(row.score), range(one.interval), chance,
+        ...(row.rank === 1 ? ["-", "-", "itself"] : [decimal(one.behind), range(one.behind_interval), verdict]), one.no_worse];
     })));
 }
 
@@ -48,7 +51,7 @@ function showContents() {
   section("contents").append(...links);
 }
 
-for (const show of [showSummary, showVerdict, showLeaderboard, showStrips, showCost, showCurves,
+for (const show of [showSummary, showVerdict, showLeaderboard, showStrips, showKnobs, showCost, showCurves,
   showOrgans, showCases, showPairs, showEnsembles, showPlaces, showGallery, showFolds, showOrigins, showContents]) {
   show();
 }
