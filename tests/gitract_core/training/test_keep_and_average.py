@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,12 @@ from safetensors.torch import load_file
 
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import SliceIndex
-from gitract_core.device import Replayed, Runtime
+from gitract_core.device import Runtime
 from gitract_core.errors import SpaceError
 from gitract_core.knobs import OptimizerKnobs, TrainingKnobs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.early_stopping import ending
-from gitract_core.training.loop import Training
 from gitract_core.training.step import TrainingStep
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
@@ -33,7 +31,7 @@ from tests.gitract_core.training.test_checkpoint import Killed, Steps, epochs_of
 from tests.orchestrator.execution.test_faults import same_but_for_cost
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import KNOBS, SPACE, prepare_tiny
-from tests.support.tiny_training import made_up_training, spec_of
+from tests.support.tiny_training import made_up_training
 
 RESTLESS: dict[str, object] = {
     "loss": "bce + dice",
@@ -326,26 +324,3 @@ def test_more_epochs_go_on_with_the_average_and_the_last_epoch_kept(
     found = sweep.directory.trial(long)
     assert same_but_for_cost(TrialResult.load(found.result), expected)
     assert found.best.read_bytes() == TrialFiles(tmp_path / "alone").best.read_bytes()
-
-
-def test_the_average_follows_captured_steps_as_it_does_plain_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Recording a step runs it some times, of which the average must know nothing."""
-
-    class Rehearsed(Replayed):
-        def __init__(self, work: Callable[[], torch.Tensor], device: torch.device, name: str):
-            for _ in range(4):
-                work()
-            super().__init__(work, device, name)
-
-    monkeypatch.setattr("gitract_core.training.captured_step.Replayed", Rehearsed)
-    plain = made_up_training({"training.ema": 0.9})
-    captured = Training(spec_of({"training.ema": 0.9}), plain.data, plain.device, capture=True)
-    for training in (plain, captured):
-        training.run_epoch()
-        training.run_epoch()
-    assert captured.step.captured is not None
-    expected = plain.judged.state_dict()
-    for name, value in captured.judged.state_dict().items():
-        assert torch.equal(value, expected[name]), name
