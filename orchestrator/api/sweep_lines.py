@@ -32,8 +32,8 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
     unsettled = sum(_is_unsettled(c) for c in {spec.candidate for spec in prepared.specs})
     if unsettled:
         yield (
-            f"candidates that keep the last epoch at a constant learning rate: {unsettled}; it may be "
-            "a bad one (optimizer.schedule cosine or poly settles it)"
+            f"candidates that keep the last epoch at a constant learning rate: {unsettled}; it may "
+            "be a bad one (optimizer.schedule cosine or poly settles it)"
         )
     for number, plan in enumerate(prepared.plans):
         for fold in folds_without_masks(prepared.index, plan):
