@@ -33,7 +33,7 @@ def _mixed(board: Leaderboard) -> str:
 def _flattered(choices: Sequence[EpochChoice]) -> str:
     """All candidates are held_out, best first."""
     known, first = _known(choices), choices[0]
-    text = "The epochs were chosen on the scored patients, which flatters every score"
+    text = "The epochs were chosen on the scored patients, which tends to flatter"
     if not known:
         return f"{text}; by how much is not known, for no epoch but the one kept was scored."
     if first.cross_fitted is not None and first.flattered_by is not None:
@@ -47,7 +47,7 @@ def _flattered(choices: Sequence[EpochChoice]) -> str:
     left = len(choices) - len(known)
     if left:
         text += f". By how much is not known of {left} of {len(choices)} candidates"
-    return text + ". Ranking, intervals and ties rest on the flattered scores."
+    return text + ". Ranking, intervals and ties rest on the announced scores."
 
 
 def _known(choices: Sequence[EpochChoice]) -> list[float]:
