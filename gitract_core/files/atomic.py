@@ -43,8 +43,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically, with keys in the order given; NaN and infinity become ``null``."""
-    text = json.dumps(finite_or_none(value), indent=1, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, (json_text(value) + "\n").encode())
+
+
+def json_text(value: object) -> str:
+    """JSON that every reader takes: NaN and infinity are ``null``, bytes not in UTF-8 ``?``."""
+    clean = finite_or_none(value)
+    text = json.dumps(clean, indent=1, allow_nan=False)
+    if "\\ud" in text:  # perhaps half of a pair: bytes of a name
+        text = json.dumps(clean, indent=1, ensure_ascii=False).encode(errors="replace").decode()
+    return text
 
 
 @overload
@@ -111,11 +119,14 @@ def finite_or_none(value: Any) -> Any:
 def written_once(directory: Path, build: Callable[[Path], None]) -> None:
     """Fill a directory by ``build`` unless it is there; concurrent callers wait for the first.
 
-    What ``build`` leaves behind when it fails is removed.
+    What ``build`` leaves behind when it fails is removed. A directory that is there is whole, and
+    nothing is written beside it: it may be one that can only be read.
     """
     import fcntl
     import shutil
 
+    if directory.is_dir():
+        return
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f".{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
