@@ -55,8 +55,17 @@ def write_json(path: Path, value: object, *, seal: bool = False) -> None:
 
 def json_bytes(value: object, *, seal: bool = False) -> bytes:
     """What ``write_json`` writes."""
-    text = json.dumps(finite_or_none(value), indent=1, allow_nan=False)
+    text = json_text(value)
     return sealed(text) if seal else f"{text}\n".encode()
+
+
+def json_text(value: object) -> str:
+    """JSON that every reader takes: NaN and infinity are ``null``, bytes not in UTF-8 ``?``."""
+    clean = finite_or_none(value)
+    text = json.dumps(clean, indent=1, allow_nan=False)
+    if "\\ud" in text:  # perhaps half of a pair: bytes of a name
+        text = json.dumps(clean, indent=1, ensure_ascii=False).encode(errors="replace").decode()
+    return text
 
 
 @overload
@@ -144,7 +153,8 @@ def written_once(
 ) -> None:
     """Fill a directory by ``build`` unless it is there; concurrent callers wait for the first.
 
-    What ``build`` leaves behind when it fails is removed.
+    What ``build`` leaves behind when it fails is removed. Nothing is written beside a directory
+    that is whole: it may be one that can only be read.
 
     Args:
         directory: complete or not there.
@@ -154,6 +164,8 @@ def written_once(
     import fcntl
     import shutil
 
+    if directory.is_dir() and is_whole():
+        return
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f".{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

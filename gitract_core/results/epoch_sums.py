@@ -59,7 +59,7 @@ class EpochSums:
         """Write ``epochs.npz``, atomically."""
         arrays = {"cases": np.array(self.cases), "monitored": self.monitored, "sums": self.sums}
         with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> EpochSums:

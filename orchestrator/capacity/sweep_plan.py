@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
     from orchestrator.capacity.measuring import Measured
 
-_SMALL_FILES_BYTES = 40_000  # result, history and scores of a trial
+_SMALL_FILES_BYTES = 70_000  # result, history, scores and the sums of every epoch of a trial
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.report.progress_table import format_seconds
@@ -31,6 +32,7 @@ def margin_notes(verdict: Verdict) -> list[str]:
     if len(candidates) > 1:
         said = "; ".join(f"{answer}: {_ranks(found)}" for answer, found in ranks.items() if found)
         notes.append(f"no worse than the best by more than {margin:g} (by rank): {said}")
+        notes.append("    (the truly best, which need not be the first; 95 %, all at once)")
     if verdict.trainings.unsteady:
         notes.append("~ unsteady: some of its trainings failed and others did not")
     return notes
@@ -67,13 +69,16 @@ def answer_tables(verdict: Verdict | None) -> list[Table]:
 def knob_table(verdict: Verdict) -> Table | None:
     """Every knob that varies, level by level, the best first; None without knobs."""
     rows: list[tuple[object, ...]] = []
-    for effect in verdict.statistics.effects:
+    effects = verdict.statistics.effects
+    names = short_knobs([effect.knob for effect in effects])
+    for effect in effects:
+        knob = names[effect.knob]
         if not effect.levels:
-            rows.append((effect.knob, "changes with other knobs", None, None, None, None, None))
+            rows.append((knob, "changes with other knobs", None, None, None, None, None))
         for place, level in enumerate(effect.levels):
             rows.append(
                 (
-                    "" if place else effect.knob,
+                    "" if place else knob,
                     level.value,
                     level.candidates,
                     level.mean,
@@ -87,14 +92,15 @@ def knob_table(verdict: Verdict) -> Table | None:
     columns = (
         Column("knob", "left"),
         Column("level", "left"),
-        Column("candidates"),
-        Column("mean", show=decimal),
-        Column("behind the best", show=decimal, wrap=False),
+        Column("n", wrap=False),
+        Column("mean", show=decimal, wrap=False),
+        Column("behind", show=decimal, wrap=False),
         Column("95 % interval", wrap=False),
         Column("cost", show=format_seconds, wrap=False),
     )
     notes = (
-        "mean and cost: averaged over all other knobs; intervals: all knobs and levels at once",
+        "n: candidates; mean and cost: averaged over all other knobs; behind: the knob's best "
+        "level, with intervals that hold for all levels of all knobs at once",
         *driven(verdict.statistics).values(),
     )
     return Table("Knob by knob", columns, tuple(rows), notes)
@@ -102,7 +108,9 @@ def knob_table(verdict: Verdict) -> Table | None:
 
 def interaction_table(found: Interaction) -> Table:
     """Mean scores by two knobs, and where the gain of one depends most on the other."""
-    heads = (Column(f"{found.columns} {value}", show=decimal) for value in found.column_levels)
+    names = short_knobs([found.rows, found.columns])
+    down, across = names[found.rows], names[found.columns]
+    heads = (Column(f"{across} {value}", show=decimal) for value in found.column_levels)
     lines = zip(found.row_levels, found.means, strict=True)
     rows = tuple((value, *means) for value, means in lines)
     notes: tuple[str, ...] = ()
@@ -114,5 +122,19 @@ def interaction_table(found: Interaction) -> Table:
             f"{one.gained} over {one.over} gains {one.size:.4f} more with {one.most} than with "
             f"{one.least}{said}{'' if clear or not said else ': chance alone may explain it'}",
         )
-    title = f"{found.rows} by {found.columns}, mean score"
-    return Table(title, (Column(found.rows, "left"), *heads), rows, notes)
+    title = f"{down} by {across}, mean score"
+    return Table(title, (Column(down, "left"), *heads), rows, notes)
+
+
+def short_knobs(knobs: Sequence[str]) -> dict[str, str]:
+    """Knobs by their last names, where these tell them apart.
+
+    >>> short_knobs(["network.depth", "loss"])
+    {'network.depth': 'depth', 'loss': 'loss'}
+    >>> short_knobs(["network.depth + optimizer.name", "other.name"])
+    {'network.depth + optimizer.name': 'depth + name', 'other.name': 'name'}
+    """
+    short = {
+        knob: " + ".join(name.rpartition(".")[2] for name in knob.split(" + ")) for knob in knobs
+    }
+    return short if len(set(short.values())) == len(short) else {knob: knob for knob in knobs}

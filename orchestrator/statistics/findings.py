@@ -34,8 +34,8 @@ class CandidateStatistics:
         wilcoxon_p, holm_p, simultaneous_p, tied: see ``Comparisons``.
         cost: as given, NaN where none was.
         chance_within_margin: probability of being no worse than the first by more than the margin.
-        no_worse: whether the interval of ``behind`` lies below the margin (``yes``), above it
-            (``no``), or on both sides (``cannot say``).
+        no_worse: whether it is no worse than the truly best one by more than the margin, for all
+            candidates at once (``questions.margin``).
     """
 
     name: str
@@ -105,6 +105,7 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what cannot be said, and what is infinite, is None."""
         values = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        values["components"].pop("luck")  # what draws are made from, not a finding
         tied = [c.name for c in self.tie_group]
         return {**values, "tie_group": tied}
 

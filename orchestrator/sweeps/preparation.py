@@ -12,10 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gitract_core.data.cache import build_cache
+from gitract_core.data.cache import build_cache, cache_root
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError, RunError, SpaceError
+from gitract_core.files.names import require_utf8
 from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
 from gitract_core.networks.normalization import fewest_slices
@@ -150,8 +151,8 @@ def check(request: SweepRequest) -> PreparedSweep:
         require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
     index.refuse_without_masks()
-    if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
-        raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
+    for folder in (request.data, request.out, cache_root()):
+        require_utf8(folder)
     directory = SweepDirectory(request.out)
     if directory.record_file.is_file():
         before = directory.record()

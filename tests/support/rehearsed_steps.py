@@ -40,9 +40,10 @@ def make(sweep: PreparedSweep, number: int = 0, *, capture: bool = False) -> Tra
 
 def figures(training: Training) -> list[tuple[object, ...]]:
     records = [replace(r, seconds=0.0) for r in training.records]
-    state = training.optimizer.state_dict()["state"].values()
-    moments = [tuple(v.flatten().tolist()) for s in state for v in s.values()]
-    weights = [tuple(v.flatten().tolist()) for v in training.network.state_dict().values()]
+    moving = training.optimizer.state_dict()["state"].values()
+    moments = [tuple(v.flatten().tolist()) for s in moving for v in s.values()]
+    states = training.network.state_dict(), training.judged.state_dict()
+    weights = [tuple(v.flatten().tolist()) for state in states for v in state.values()]
     return [tuple(map(repr, records)), *weights, *moments]
 
 

@@ -30,6 +30,7 @@ CHANGES: tuple[dict[str, object], ...] = (
     {"input.context": 3, "augmentation.kinds": "none", "optimizer.name": "adamw"},
     {"network.family": "unetpp", "network.widths": "4,8,8", "network.depth": 2},
     {"training.precision": "bf16", "input.channels": 3},
+    {"training.ema": 0.9, "training.keep": "last"},
 )
 
 

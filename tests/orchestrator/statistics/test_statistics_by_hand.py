@@ -373,6 +373,6 @@ def test_the_one_named_is_near_the_first_in_nine_draws_of_ten() -> None:
     assert by_name["c1"].tied
     assert 0.05 < by_name["c1"].chance_within_margin < 0.9
     assert (found.cheapest, wide.cheapest) == ("c0", "c2" if by_name["c2"].tied else "c1")
-    assert {one.no_worse for one in wide.candidates} == {"yes"}
+    assert {one.no_worse for one in wide.candidates} == {"yes"}  # .4 is more than they differ by
     assert by_name["c1"].probability_first > 0.05
     assert by_name["c1"].probability_among_best == by_name["c2"].probability_among_best == 1
