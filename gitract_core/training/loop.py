@@ -48,7 +48,7 @@ class FoldSlices:
 
 @dataclass
 class StartedEpoch:
-    """The training half of an epoch, as far as it is done.
+    """The training half of an epoch, as far as it is done; kept until the epoch is validated.
 
     Attributes:
         order: rows of the cache in the order in which they are trained on, int64, on the host.
@@ -145,12 +145,18 @@ class Training:
         knobs = self.candidate
         return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size)
 
-    def run_epoch(self, after_step: Callable[[], object] | None = None) -> EpochRecord:
+    def run_epoch(
+        self,
+        after_step: Callable[[], object] | None = None,
+        in_validation: Callable[[], object] | None = None,
+    ) -> EpochRecord:
         """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
 
         Args:
             after_step: called after each step, or after the steps that were prepared together;
                 ``started`` then tells where in the epoch it is.
+            in_validation: called after each batch of validation; ``started`` then tells that all
+                steps are done.
 
         Raises:
             DivergedError: the loss is no longer finite.
@@ -160,7 +166,8 @@ class Training:
         self.prepare()
         began, rate = self._start_epoch().began, self._set_learning_rate()
         train_loss = self._train(after_step)
-        loss, metrics = self._validate()
+        loss, metrics = self._validate(in_validation)
+        self.started = None
         record = EpochRecord(
             epoch=len(self.records) + 1,
             train_loss=train_loss,
@@ -220,7 +227,6 @@ class Training:
             now.done = prepared.stop
             if after_step:
                 after_step()
-        self.started = None
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
 
     def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -233,7 +239,9 @@ class Training:
         return (*changed, *self.data.slices.batch_known(rows))
 
     @torch.inference_mode()
-    def _validate(self) -> tuple[float, EpochMetrics]:
+    def _validate(
+        self, after_batch: Callable[[], object] | None = None
+    ) -> tuple[float, EpochMetrics]:
         self.network.eval()
         slices = self.data.slices
         counts = EpochCounts(self.device, slices.n_organs)
@@ -249,6 +257,8 @@ class Training:
             total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share
             counts.update(logits, *truth)
+            if after_batch:
+                after_batch()
         slices_known = float(weight)
         mean = float(total) / slices_known if slices_known else math.nan
         return mean, counts.compute()

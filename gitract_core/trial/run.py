@@ -41,6 +41,7 @@ from gitract_core.results.trial_result import (
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checkpoint import Checkpoints, restore
 from gitract_core.training.loop import FoldSlices, Training
+from gitract_core.training.stopping import saving_first
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
@@ -111,8 +112,9 @@ def iterate_trial(
         training = _resumed(make, files.checkpoint)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         while not training.finished:
-            record = training.run_epoch(checkpoints.after_step)
-            checkpoints.after_epoch()
+            with saving_first():
+                record = training.run_epoch(checkpoints.after_step, checkpoints.if_asked)
+                checkpoints.after_epoch()
             yield record
         _finish(training, spec, cache, files, runtime=runtime, start=start)
         remember_training(spec, files)

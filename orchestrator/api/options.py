@@ -41,6 +41,8 @@ class SweepOptions:
         race: drop candidates between folds that have no chance of being among the best.
         race_keep: the number of best candidates that the race looks for.
         retries: further attempts of a failed trial.
+        grace: how long after SIGTERM running trials may take to save their state: a text such as
+            ``30s``, or seconds; 0: none is saved then.
         tensorboard: write event files to ``RUN/tensorboard``.
         mlflow: also log to the MLflow at this address.
     """
@@ -63,6 +65,7 @@ class SweepOptions:
     race: bool = False
     race_keep: int = 3
     retries: int = 1
+    grace: str | float = "30s"
     tensorboard: bool = True
     mlflow: str | None = None
 
@@ -73,6 +76,21 @@ class SweepOptions:
         object.__setattr__(self, "exclude", tuple(self.exclude))
         if self.oof not in ("keep", "none"):
             raise GitractError("oof", "keep or none", repr(self.oof), "pass one of them")
+        _ = self.grace_seconds  # is checked
+
+    @property
+    def grace_seconds(self) -> float:
+        """``grace`` as a number.
+
+        Raises:
+            GitractError: it is no time.
+        """
+        from orchestrator.capacity.time_budget import parse_budget
+
+        if str(self.grace).strip() in ("0", "0s", "0.0"):
+            return 0.0
+        plain = not isinstance(self.grace, str)
+        return parse_budget(f"{self.grace}s" if plain else str(self.grace), "--grace")
 
     @property
     def is_demo(self) -> bool:

@@ -71,6 +71,9 @@ Race = Annotated[
 ]
 RaceKeep = Annotated[int, typer.Option(min=1, help="How many the race shall find.")]
 Retries = Annotated[int, typer.Option(min=0, help="Further attempts of a failed trial.")]
+Grace = Annotated[
+    str, typer.Option(help="After SIGTERM, time for running trials to save their state; 0: none.")
+]
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard/--no-tensorboard", help="Event files in RUN/tensorboard.")
 ]
@@ -100,6 +103,7 @@ _ANNOTATIONS: dict[str, Any] = {
     "race": Race,
     "race_keep": RaceKeep,
     "retries": Retries,
+    "grace": Grace,
     "tensorboard": TensorBoard,
     "mlflow": Mlflow,
 }

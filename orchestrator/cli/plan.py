@@ -40,7 +40,8 @@ def plan(
 
     A few steps of each network are run on the data, as many at once as there will be trials, and
     nothing is written. With --budget, whole candidates are left out, those that train longest
-    first, until the rest fits. --retries, --checkpoint-minutes and trackers change nothing here.
+    first, until the rest fits. --retries, --grace, --checkpoint-minutes and trackers change nothing
+    here.
     """
     from orchestrator.api.planning import Budget, plan_sweep
 

@@ -48,6 +48,7 @@ class Jobs:
         keep_oof: whether trials leave their out-of-fold probabilities behind.
         checkpoint_minutes, keep_state: when trials save their state, and whether they leave it; see
             ``gitract_core.device.Runtime``.
+        grace_seconds: how long trials may take to save their state after SIGTERM.
     """
 
     specs: Sequence[TrialSpec]
@@ -58,6 +59,7 @@ class Jobs:
     keep_oof: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
+    grace_seconds: float = 30.0
 
     def reading_from(self, source: CacheSource) -> Jobs:
         """The same jobs; nodes without the data fetch the cache from a source."""
@@ -258,6 +260,7 @@ class Executor(Protocol):
 def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
     """One attempt at a trial, in the process that runs it: its epochs, then how it ended."""
     from gitract_core.device import Runtime  # torch: in the process that trains, not before
+    from gitract_core.training.stopping import Stopped
     from gitract_core.trial.run import iterate_trial
 
     runtime = Runtime(
@@ -275,6 +278,9 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
             stored.save()
             yield TrialEvent(spec.key, "epoch", record)
         stored.save()
+    except Stopped:
+        stored.save()
+        raise
     except Exception as error:
         yield TrialEvent.from_exception(spec.key, error, shared=jobs.slots.shared)
     else:
