@@ -30,6 +30,7 @@ from gitract_core.results.trial_result import EpochRecord, TrialFiles, write_his
 from gitract_core.training.checkpoint_file import mark_of, unmarked
 from gitract_core.training.early_stopping import ending
 from gitract_core.training.loop import StartedEpoch, Training
+from gitract_core.training.stopping import Stopped, stop_asked
 
 
 class Checkpoints:
@@ -38,8 +39,8 @@ class Checkpoints:
     Args:
         training: what is saved.
         files: where to.
-        minutes: how long to go without one inside an epoch; 0 saves after epochs alone. Validation
-            is not interrupted: it is far shorter than training.
+        minutes: how long to go without one inside an epoch; 0 saves after epochs alone. In
+            validation none is due: it is far shorter than training.
         clock: seconds from any start.
     """
 
@@ -56,9 +57,24 @@ class Checkpoints:
         self.last = clock()
 
     def after_step(self) -> None:
-        """Save the state if it is time; else nothing but a look at the clock."""
+        """Save the state if it is time; else nothing but a look at the clock.
+
+        Raises:
+            Stopped: the process was asked to end; the state is saved.
+        """
+        self.if_asked()
         if self.clock() - self.last >= self.every_seconds:
             self._save_state()
+
+    def if_asked(self) -> None:
+        """Save the state and end if the process was asked to end; between batches of validation.
+
+        Raises:
+            Stopped: it was.
+        """
+        if stop_asked():
+            self._save_state()
+            raise Stopped(0)
 
     def after_epoch(self) -> None:
         """Save the history, the state, and the weights if they are the best."""
