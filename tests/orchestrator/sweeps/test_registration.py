@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import orchestrator
 from gitract_core.errors import GitractError, RunError
 from gitract_core.spec import Candidate
 from orchestrator.api.registering import register_sweep
 from orchestrator.api.run import Run, open_run
+from orchestrator.cli.main import app
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.registration import (
@@ -186,3 +188,15 @@ def test_a_margin_is_a_part_of_the_score(sweep: PreparedSweep, margin: float) ->
     finish(sweep)
     with pytest.raises(GitractError, match="margin: expected 0 to under 1"):
         open_run(sweep.directory.path, margin=margin).verdict  # noqa: B018 - a property
+
+
+def test_the_command_takes_a_margin_and_says_what_was_registered(sweep: PreparedSweep) -> None:
+    register_sweep(sweep, None)
+    finish(sweep)
+    path = str(sweep.directory.path)
+    said = " ".join(CliRunner().invoke(app, ["report", path, "--margin", ".2"]).stdout.split())
+    assert "no worse than the best by more than 0.2 (by rank): yes: 1, 2" in said
+    assert "Deviating from it: a margin of 0.2 in place of 0.005." in said
+    found = json.loads(CliRunner().invoke(app, ["report", path, "--json"]).stdout)
+    assert found["registration"]["margin"] == found["statistics"]["margin"] == 0.005
+    assert {row["no_worse"] for row in found["leaderboard"]} <= {"yes", "no", "cannot say"}
