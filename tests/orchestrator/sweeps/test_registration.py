@@ -135,6 +135,20 @@ def test_candidates_that_a_registered_search_proposes_do_not_deviate(sweep: Prep
     assert second.loss == "dice"
 
 
+def test_a_registered_search_goes_on(sweep: PreparedSweep) -> None:
+    """What it proposed meanwhile is in the record, and fewer candidates are to come."""
+    first, second = sweep.record.candidates
+    begun = dataclasses.replace(Registration.of(sweep.record, [first], 0.005), to_come=3)
+    later = dataclasses.replace(begun, candidates=(first, second), to_come=2)
+    assert begun.differences(later) == []
+    assert begun.differences(dataclasses.replace(later, to_come=3)) == ["candidates"]
+    assert begun.differences(dataclasses.replace(later, candidates=(second,), to_come=3)) == [
+        "candidates"
+    ]
+    other = dataclasses.replace(begun, exclude=("case1_day1",), repeats=2, score="x")
+    assert begun.differences(other) == ["the score", "fold plans", "excluded scans"]
+
+
 @pytest.mark.parametrize(
     "change", [{"margin": 2}, {"candidates": []}, {"score": None}, {"format": 2}]
 )
