@@ -23,6 +23,10 @@ _PIXELS_AHEAD = 2**22  # 256 slices of 128 x 128
 _WARM_UP_RUNS = 3  # as PyTorch's notes on CUDA graphs do: libraries set themselves up at first
 
 
+def unsaid(line: str) -> None:
+    """For a line that nobody reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Where and with how many threads a trial runs; none of it takes part in its key.
@@ -41,6 +45,7 @@ class Runtime:
             the attempt ends. Of no effect where memory suffices.
         keep_state: leave the last state of a trial behind that ran out of epochs, so that a sweep
             with more epochs goes on from there.
+        say: takes a line for the trial's log, for example on whose training it goes on from.
     """
 
     device: str = "auto"
@@ -50,6 +55,7 @@ class Runtime:
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
     split_batches: bool = True
+    say: Callable[[str], object] = unsaid
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", self.device, re.ASCII):

@@ -9,6 +9,7 @@
     |-- SubmissionError     a submission or another table of masks
     |-- RunError            a run directory, a result or a manifest in it
     `-- TrialError          exit code 1: a trial that could not be finished
+        `-- DivergedError   its figures are no longer such as a result can hold
 """
 
 from __future__ import annotations
@@ -60,8 +61,20 @@ def one_line(part: object) -> str:
 
 def printable(text: str) -> str:
     """A line of a file of someone else's, for a terminal: not too long, without escapes."""
-    text = text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
+    text = in_utf8(text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}...")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def in_utf8(text: str) -> str:
+    r"""A text with the bytes of a name that are not UTF-8 as escapes, so that it can be written.
+
+    >>> in_utf8("gr\udcf6\udcdfe")
+    'gr\\xf6\\xdfe'
+    """
+    if text.isascii():
+        return text
+    known = (f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in text)
+    return "".join(known).encode(errors="backslashreplace").decode()
 
 
 class DataError(GitractError):
@@ -86,6 +99,12 @@ class RunError(GitractError):
 
 class TrialError(GitractError):
     """A trial could not be finished."""
+
+
+class DivergedError(TrialError):
+    """Figures that are not finite, or too large to be written; another attempt would end alike."""
+
+    kind = "diverged"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NoReturn
 
 from gitract_core.errors import SpaceError, suggestion
 
 PRECISIONS = ("auto", "bf16", "fp32")
 MONITORS = ("loss", "dice")
+KEEPS = ("held_out", "inner", "last")
+SCHEDULES = ("constant", "cosine", "poly")
+NO_PATIENCE = 15
+"""The default of ``training.patience``: what files of a training without patience say."""
+_POLY_POWER = 0.9  # nnU-Net's (Isensee and others 2021, doi 10.1038/s41592-020-01008-z)
 AUGMENTATION_KINDS = ("elastic", "noise", "blur", "affine", "flip", "intensity")
 
 
@@ -21,6 +27,12 @@ def require(knob: str, ok: bool, expected: str, got: object) -> None:
     """Raise a ``SpaceError`` that names the knob, unless ``ok``."""
     if not ok:
         raise SpaceError(f"knob {knob}", expected, repr(got), "change it in the search space")
+
+
+def refuse_patience(got: object) -> NoReturn:
+    """Raise the ``SpaceError`` of a patience beside ``training.keep: last``."""
+    expected = "none, since training.keep is last: every epoch is trained"
+    raise SpaceError("knob training.patience", expected, repr(got), "leave it out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,8 @@ class OptimizerKnobs:
     Attributes:
         name: ``adam`` or ``adamw``.
         learning_rate: step size at the start.
-        schedule: ``constant``, or ``cosine`` down to zero at the last epoch.
+        schedule: ``constant``; ``cosine``, half a wave from the full rate to nearly zero in the
+            last epoch; or ``poly``, nnU-Net's ``(1 - epoch / epochs) ** 0.9``.
         weight_decay: L2 penalty (adam) or decoupled decay (adamw).
         batch_size: slices a step.
     """
@@ -145,8 +158,8 @@ class OptimizerKnobs:
 
     def __post_init__(self) -> None:
         require("optimizer.name", self.name in ("adam", "adamw"), "adam or adamw", self.name)
-        ok = self.schedule in ("constant", "cosine")
-        require("optimizer.schedule", ok, "constant or cosine", self.schedule)
+        ok = self.schedule in SCHEDULES
+        require("optimizer.schedule", ok, "constant, cosine or poly", self.schedule)
         rate = self.learning_rate
         require("optimizer.learning_rate", 0 < rate < 10, "a number above 0, under 10", rate)
         require("optimizer.weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
@@ -162,6 +175,8 @@ class OptimizerKnobs:
         rate = self.learning_rate
         if self.schedule == "cosine":
             rate *= 0.5 * (1 + round(math.cos(math.pi * epoch / epochs), 12))
+        elif self.schedule == "poly":
+            rate *= (1 - epoch / epochs) ** _POLY_POWER
         return rate
 
 
@@ -175,20 +190,38 @@ class TrainingKnobs:
         monitor: what "better" and "best weights" mean: the validation ``loss`` (the paper's) or
             ``dice``.
         precision: ``bf16`` autocast, ``fp32``, or ``auto``: bf16 where the device has it.
+        keep: whose cases choose the epoch that is kept. ``held_out``: the fold that is scored, as
+            in the paper, which flatters the score; ``inner``: a fifth of the training cases, which
+            decide epoch and patience and are not trained on; ``last``: nobody, the last epoch is
+            kept, and there is no patience (a schedule that falls to zero belongs to it).
+        ema: decay of an exponential moving average of the weights and buffers, one step a batch:
+            the average is what is validated and kept. It remembers about ``1 / (1 - ema)`` steps,
+            which should be far fewer than the training has. 0: no average.
     """
 
     epochs: int = 40
-    patience: int = 15
+    patience: int = NO_PATIENCE
     monitor: str = "loss"
     precision: str = "auto"
+    keep: str = "held_out"
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
+        require("training.keep", self.keep in KEEPS, ", ".join(KEEPS), self.keep)
+        require("training.ema", 0 <= self.ema < 1, "0, or a decay below 1", self.ema)
+        if self.keep == "last" and self.patience != NO_PATIENCE:
+            refuse_patience(self.patience)
         for name in ("epochs", "patience"):
             value = getattr(self, name)
             require(f"training.{name}", 1 <= value <= 100_000, "1 to 100000", value)
         require("training.monitor", self.monitor in MONITORS, " or ".join(MONITORS), self.monitor)
         ok = self.precision in PRECISIONS
         require("training.precision", ok, ", ".join(PRECISIONS), self.precision)
+
+    @property
+    def fewest_epochs(self) -> int:
+        """How many epochs a training has at least."""
+        return self.epochs if self.keep == "last" else min(self.epochs, self.patience + 1)
 
 
 @dataclass(frozen=True, slots=True)

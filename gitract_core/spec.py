@@ -136,11 +136,12 @@ class Candidate:
         """The candidate as far as the path of its weights knows it: without where that ends.
 
         Of two candidates of one trajectory, the one that trains longer passes through the other's
-        last weights. Epochs and patience are the default's, but for the epochs of the schedule
-        ``cosine``, which decide every learning rate.
+        last weights. Epochs and patience are the default's, but for the epochs of a schedule that
+        is not constant: they decide every learning rate. Which epoch is kept stays part of it:
+        trainings that choose it in other ways keep other files.
         """
         default, knobs = TrainingKnobs(), self.training
-        epochs = knobs.epochs if self.optimizer.schedule == "cosine" else default.epochs
+        epochs = default.epochs if self.optimizer.schedule == "constant" else knobs.epochs
         free = dataclasses.replace(knobs, epochs=epochs, patience=default.patience)
         return dataclasses.replace(self.trained, training=free)
 
@@ -186,6 +187,11 @@ class TrialSpec:
     def key(self) -> str:
         """Hash that names the trial everywhere, 16 hexadecimal digits."""
         return digest(self.to_json())
+
+    @property
+    def training_key(self) -> str:
+        """Hash of what decides the path of the weights: equal for trials that train alike."""
+        return dataclasses.replace(self, candidate=self.candidate.trajectory).key
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""

@@ -23,13 +23,14 @@ from typing import Any
 import yaml
 
 from gitract_core.errors import SpaceError, suggestion
+from gitract_core.knobs import refuse_patience
 from gitract_core.spec import Candidate, knob_defaults
 from search_spaces.dimensions import Dimension
 from search_spaces.search import Search, parse_method
 
 _DIRECTORY = Path(__file__).parent
 _MOST_CANDIDATES = 10_000
-_MOST_CHARACTERS = 200_000
+_MOST_CHARACTERS = 1_000_000
 _LARGEST_SEED = 2**31 - 1
 _OF_TAGS = (ValueError, LookupError, AttributeError, TypeError)  # '!!int x', '!!bool x', ...
 _OWN_KEYS = {"description": str, "folds": int, "seed": int, "samples": int}
@@ -101,6 +102,8 @@ def _space(name: str, values: dict[str, Any]) -> SearchSpace:
     if "search" in values:
         return _searched(name, own, values)
     settings = _settings(values)
+    for knobs in settings:
+        _refuse_patience_beside_last(knobs)
     random_names = [n for knobs in settings for n, v in knobs.items() if isinstance(v, dict)]
     if random_names and "samples" not in own:
         where, expected = f"knob {random_names[0]}", "samples: N beside a random knob"
@@ -128,7 +131,9 @@ def _searched(name: str, own: dict[str, Any], values: dict[str, Any]) -> SearchS
     except SpaceError as error:
         raise error.within("key search") from None
     folds, seed, description = own.get("folds", 5), own.get("seed", 0), own.get("description", "")
-    search = Search.parse(_flat(values), samples, seed)
+    knobs = _flat(values)
+    _refuse_patience_beside_last(knobs)
+    search = Search.parse(knobs, samples, seed)
     first = search.total if method == "random" else search.drawn_first
     candidates = tuple(itertools.islice(search.draws(), first))
     proposing = None if method == "random" else search
@@ -152,6 +157,13 @@ def _settings(values: dict[str, Any]) -> list[dict[str, Any]]:
         except SpaceError as error:
             raise error.within(f"variant {number}") from None
     return settings
+
+
+def _refuse_patience_beside_last(knobs: Mapping[str, Any]) -> None:
+    """A candidate that keeps its last epoch has no patience, so none may be asked for."""
+    keep, patience = knobs.get("training.keep"), knobs.get("training.patience")
+    if patience is not None and "last" in (keep if isinstance(keep, list) else [keep]):
+        refuse_patience(patience)
 
 
 def _candidates(knobs: dict[str, Any], samples: int, source: random.Random) -> Iterator[Candidate]:
@@ -209,7 +221,7 @@ def _parse(path: Path) -> dict[str, Any]:
             text = file.read(_MOST_CHARACTERS + 1)
         if len(text) > _MOST_CHARACTERS:
             got = f"more than {_MOST_CHARACTERS} characters"
-            raise SpaceError(path, "a space of a page or two", got, "pass a search space")
+            raise SpaceError(path, "a search space", got, "pass a search space")
         values = yaml.load(text, _StrictLoader)
     except (OSError, yaml.YAMLError, RecursionError, *_OF_TAGS) as error:
         got = " ".join(str(error).split())[:200]

@@ -33,6 +33,7 @@ Job = TypeVar("Job")
 def warm_up(libraries: Iterable[str] = LIBRARIES) -> None:
     """Load what nearly every test loads."""
     os.environ.update(_QUIET)
+    os.environ.pop(mutant_hook.TEST, None)  # of a test that started this process
     for name in libraries:
         try:
             __import__(name)

@@ -21,7 +21,7 @@ from benchmarks.studies.mutant_sites import Mutant
 
 SLOW = ("ray", "slow")
 _MAPPED = (0, 1, 5)  # pytest's exit statuses of a file that was read; 5: it has no such tests
-_FORMAT = 2
+_FORMAT = 3
 _MAP_SECONDS = 1800.0  # of a test file
 
 
@@ -34,12 +34,14 @@ class Case:
         setup, seconds: what its fixtures and it itself take; those of its file are made for the
             first test that needs them.
         lines: file -> lines that it runs, those of fixtures of its file included.
+        imported: file -> lines that run while its file's modules are imported.
     """
 
     id: str
     setup: float
     seconds: float
     lines: Mapping[str, frozenset[int]]
+    imported: Mapping[str, frozenset[int]]
 
     @property
     def file(self) -> str:
@@ -103,11 +105,13 @@ def _keep(
 ) -> None:
     own: dict[str, dict[str, set[int]]] = {}
     shared: dict[str, set[int]] = {}  # by fixtures, for which every test of the file may wait
+    imported: dict[str, set[int]] = {}  # while tests were collected
     for name, file, line in places:
         node, _, phase = name.rpartition(" ")
-        if not node:
-            continue  # while tests were collected
         path = os.path.relpath(file, os.path.realpath(root))
+        if not node:
+            imported.setdefault(path, set()).add(line)
+            continue
         of = own.setdefault(node, {}) if phase in ("(call)", "(teardown)") else shared
         of.setdefault(path, set()).add(line)
     values = {
@@ -119,6 +123,7 @@ def _keep(
         "format": _FORMAT,
         "hashes": {file: _hash_of(root / file) for file in ran},
         "shared": {f: sorted(some) for f, some in shared.items()},
+        "imported": {f: sorted(some) for f, some in imported.items()},
         "tests": values,
     }
     part = _place(store, test).with_suffix(".part")
@@ -136,6 +141,7 @@ def _known(root: Path, store: Path, test: str) -> list[Case] | None:
     if any(_hash_of(root / file) != value for file, value in values["hashes"].items()):
         return None
     cases = []
+    imported = {f: frozenset(some) for f, some in values["imported"].items()}
     for name, one in values["tests"].items():
         if one["passed"]:
             files = {*values["shared"], *one["lines"]}
@@ -143,7 +149,7 @@ def _known(root: Path, store: Path, test: str) -> list[Case] | None:
                 f: frozenset(one["lines"].get(f, [])) | frozenset(values["shared"].get(f, []))
                 for f in files
             }
-            cases.append(Case(name, one["setup"], one["seconds"], both))
+            cases.append(Case(name, one["setup"], one["seconds"], both, imported))
     return cases
 
 
@@ -158,13 +164,15 @@ def _hash_of(file: Path) -> str:
 def noticing(mutant: Mutant, cases: Sequence[Case]) -> list[Case]:
     """Tests that run a mutant's statement, file by file, the quickest first.
 
-    A line that runs at import is run by every test; those count that run any line of its file.
+    A line that runs at import, one of a decorator's function for example, is run by every test;
+    those count that run any line of its file.
     """
     found: dict[str, list[Case]] = {}
     wanted = set(range(mutant.statement[0], mutant.statement[1] + 1))
     for case in cases:
         lines = case.lines.get(mutant.file, frozenset())
-        if wanted & lines or (mutant.imported and lines):
+        imported = mutant.imported or wanted & case.imported.get(mutant.file, frozenset())
+        if wanted & lines or (imported and lines):
             found.setdefault(case.file, []).append(case)
     files = sorted(found.values(), key=lambda some: sum(case.setup + case.seconds for case in some))
     return [case for some in files for case in sorted(some, key=lambda case: case.seconds)]

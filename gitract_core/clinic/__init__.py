@@ -8,16 +8,14 @@ nearest axes, without resampling, so that masks return to the scan's own voxels 
 
 Each step knows only the ones before it::
 
-    kinds        what lies in a folder; the optional packages
-    placing      how a file's array lies in the patient: turn it, turn masks back
+    file_kinds   what lies in a folder; the optional packages
+    orientation  how a file's array lies in the patient: turn it, turn masks back
     scan         a scan from anywhere, turned and in 16 bits, and what is unusual about it
     nifti        read and write NIfTI (nibabel)
     series       which DICOM files make a series, and in what order (pydicom)
     dicom        read a DICOM series
     contours     a mask's outline in one plane (contourpy)
     rtstruct     write an RTSTRUCT of a series (pydicom)
-    sources      every scan below a path
-    prediction   scans -> masks -> files
 
 nibabel and pydicom are an optional extra: ``pip install gitract-cv[clinic]``. Both are the
 reference libraries of their formats. ``rt-utils`` would write an RTSTRUCT too, but demands

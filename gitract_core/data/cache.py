@@ -2,7 +2,8 @@
 
 ::
 
-    meta.json       format, height, width, channels, organs, name of the gray scaling
+    meta.json       format, height, width, channels, organs, name of the gray scaling; size and
+                    digest of every other file, and a digest of itself
     images.npy      uint8 (slices, channels, height, width); the contest has one channel
     masks.npy       uint8 (slices, planes, height, width): bit c % 8 of plane c // 8 is organ c
     states.npy      uint8 (slices, organs), see ``annotation``; zeros without annotations
@@ -11,7 +12,8 @@
 
 Rows are in the order of the slice index. The directory's name holds the content hash of the data
 and the number of this format, so that another data set, a changed one, or files of another meaning
-are never met.
+are never met. Sizes are compared whenever a cache is opened, digests of what is read whole too;
+those of images and masks, which are mapped, once by the process that drives (``checked``).
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -30,106 +32,54 @@ import pandas as pd
 from gitract_core.data.annotation import State
 from gitract_core.data.gray import CURRENT_GRAY, FIRST_GRAY, gray_scaling
 from gitract_core.data.images import read_image, resize_image, resize_mask
+from gitract_core.data.slice_cache import (
+    FORMAT,
+    ORGANS_A_PLANE,
+    CacheMeta,
+    SliceCache,
+    organs_in_bits,
+    planes_of,
+)
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import drawn_masks, scan_size
 from gitract_core.errors import DataError, RunError
 from gitract_core.files.atomic import read_json, write_json, written_once
+from gitract_core.files.digests import Stamp
 from gitract_core.organs import Organs
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
-_FORMAT = 2  # raise it when what the files mean changes
-_ORGANS_A_PLANE = 8
-
-
-class _Meta(TypedDict):
-    """What ``meta.json`` holds."""
-
-    format: Literal[2]
-    height: int
-    width: int
-    channels: int
-    organs: list[str]
-    gray: str
-    annotated: bool
-
-
-@dataclass(frozen=True)
-class SliceCache:
-    """An open cache.
-
-    Attributes:
-        directory: where its files lie.
-        root: folder of the data set, for reading native images.
-        size: side of images and masks, pixels.
-    """
-
-    directory: Path
-    root: Path
-    size: int
-
-    @cached_property
-    def images(self) -> np.ndarray:
-        """uint8 (slices, channels, size, size), memory-mapped read only."""
-        return _mapped(self.directory / "images.npy", (self._meta["channels"], *self._side))
-
-    @cached_property
-    def masks(self) -> np.ndarray:
-        """uint8 (slices, planes, size, size), one bit an organ, memory-mapped read only."""
-        return _mapped(self.directory / "masks.npy", (planes_of(self.organs), *self._side))
-
-    @cached_property
-    def states(self) -> np.ndarray:
-        """``State`` of each slice and organ, uint8 (slices, organs)."""
-        return _mapped(self.directory / "states.npy", (len(self.organs),))
-
-    @cached_property
-    def organs(self) -> Organs:
-        """Of the data set, in channel order."""
-        return Organs(tuple(self._meta["organs"]))
-
-    @property
-    def gray(self) -> str:
-        """Name of the gray scaling of the images."""
-        return self._meta["gray"]
-
-    @cached_property
-    def index(self) -> SliceIndex:
-        """The slice index the rows belong to."""
-        table = pd.read_parquet(self.directory / "index.parquet")
-        scans = pd.read_parquet(self.directory / "scans.parquet").set_index("scan")
-        more = scans.drop(columns="case")
-        known = self.states != State.UNKNOWN if self._meta["annotated"] else None
-        columns = more if len(more.columns) else None
-        return SliceIndex(self.root, table, self.organs, known, columns)
-
-    @cached_property
-    def _meta(self) -> _Meta:
-        file, remedy = self.directory / "meta.json", f"remove {self.directory} and run again"
-        meta = read_json(file, _Meta, remedy)
-        if (meta["height"], meta["width"]) != (self.size, self.size):
-            got = f"{meta['height']} x {meta['width']}"
-            raise RunError(file, f"images of {self.size} x {self.size}", got, remedy)
-        return meta
-
-    @property
-    def _side(self) -> tuple[int, int]:
-        return self._meta["height"], self._meta["width"]
-
-    @cached_property
-    def scan_ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each slice the rows of its scan's first and last slice, int64 (slices,)."""
-        rows = self.index.table["scan"].reset_index(drop=True)
-        places = rows.index.to_series().groupby(rows)
-        first, last = (np.array(places.transform(end), np.int64) for end in ("min", "max"))
-        return first, last
+__all__ = [
+    "CacheSource",
+    "SliceCache",
+    "build_cache",
+    "cache_directory",
+    "cache_root",
+    "mask_bits",
+    "native_images",
+    "network_images",
+    "open_cache",
+    "organs_in_bits",
+    "planes_of",
+    "scan_images",
+]
 
 
 def cache_root() -> Path:
-    """Where caches live: ``GITRACT_CACHE``, or the user's own cache folder."""
-    named = os.environ.get("GITRACT_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(named) if named else Path(home) / "gitract-cv"
+    """Where caches live: ``GITRACT_CACHE``, or the user's own cache folder.
+
+    Raises:
+        RunError: neither is known, as for a user whom the system does not know.
+    """
+    if named := os.environ.get("GITRACT_CACHE"):
+        return Path(named)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "gitract-cv"
+    try:
+        return Path.home() / ".cache" / "gitract-cv"
+    except RuntimeError:
+        expected, got = "a folder for caches", "none, as this user has no home"
+        raise RunError("GITRACT_CACHE", expected, got, "set it to a folder") from None
 
 
 def cache_directory(
@@ -137,7 +87,7 @@ def cache_directory(
 ) -> Path:
     """The directory of a data set's cache at one size and under one gray scaling."""
     scaled = "" if gray == FIRST_GRAY else f"-{gray}"
-    return (root or cache_root()) / f"{fingerprint}-{size}-{_FORMAT}{scaled}"
+    return (root or cache_root()) / f"{fingerprint}-{size}-{FORMAT}{scaled}"
 
 
 class CacheSource(Protocol):
@@ -155,6 +105,7 @@ def open_cache(
     exclude: tuple[str, ...] = (),
     source: CacheSource | None = None,
     gray: str = CURRENT_GRAY,
+    checked: bool = False,
 ) -> SliceCache:
     """Open the cache of a data set by its fingerprint; build it if this machine has none.
 
@@ -168,18 +119,24 @@ def open_cache(
         exclude: scans left out of the index.
         source: gives the cache if the folder is missing.
         gray: name of the gray scaling.
+        checked: compare the digests of all files, once in a process; a damaged cache is built anew
+            where the folder is there.
 
     Raises:
         DataError: there is no cache and no source, and the folder is missing, faulty or another
             data set.
+        RunError: the cache is damaged, and the folder is missing.
     """
     directory = cache_directory(fingerprint, size, gray=gray)
+    cache = SliceCache(directory, data, size)
     if directory.is_dir():
-        return SliceCache(directory, data, size)
-    if source and not data.is_dir():
-        fetch = source.fetch
-        written_once(directory, lambda part: fetch(directory.name, part))
-        return SliceCache(directory, data, size)
+        if not checked or _is_whole(cache):
+            return cache
+        if not data.is_dir():
+            cache.check()
+    elif source and not data.is_dir():
+        written_once(directory, partial(_fetch, source, directory.name))
+        return cache
     index = SliceIndex.from_directory(data).without(exclude)
     if index.fingerprint != fingerprint:
         expected, got = f"the data set {fingerprint}", index.fingerprint
@@ -208,9 +165,44 @@ def build_cache(
         DataError: an image or mask cannot be read; nothing is left behind.
     """
     directory = cache_directory(index.fingerprint, size, gray=gray)
-    work = _Building(index, size, gray, workers or usable_processors(), progress)
-    written_once(directory, partial(_fill, work))
+    cache = SliceCache(directory, index.root, size)
+    if directory.is_dir() and _is_whole(cache):
+        return cache
+    work = _Building(index, size, gray, workers or usable_processors(), progress, directory.name)
+    written_once(directory, partial(_fill, work), is_whole=partial(_is_whole, cache))
     return SliceCache(directory, index.root, size)
+
+
+def _is_whole(cache: SliceCache) -> bool:
+    """Whether all digests of a cache are those of its files; looked at once in a process."""
+    known = (cache.directory, _changed_at(cache.directory))
+    if known in _whole:
+        return True
+    try:
+        SliceCache(cache.directory, cache.root, cache.size).check()
+    except RunError:
+        return False
+    _whole.add(known)
+    return True
+
+
+def _changed_at(directory: Path) -> int:
+    """When a cache was built; 0 where that cannot be told."""
+    try:
+        return (directory / "meta.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+_whole: set[tuple[Path, int]] = set()
+
+
+def _fetch(source: CacheSource, name: str, part: Path) -> None:
+    """Fetch a cache, and compare what came with what it should be."""
+    source.fetch(name, part)
+    meta = read_json(part / "meta.json", CacheMeta, "fetch it again")
+    for file, stamp in meta.get("files", {}).items():
+        Stamp(**stamp).check(part / file, f"remove {name} where it was fetched from")
 
 
 @dataclass(frozen=True)
@@ -222,6 +214,7 @@ class _Building:
     gray: str
     workers: int
     progress: Progress
+    name: str
 
 
 def _fill(work: _Building, part: Path) -> None:
@@ -252,9 +245,11 @@ def _fill(work: _Building, part: Path) -> None:
     index.scan_table.to_parquet(part / "scans.parquet")
     none = np.full((n_slices, len(organs)), State.UNKNOWN, np.uint8)
     np.save(part / "states.npy", index.states if index.annotated else none, allow_pickle=False)
-    shape = {"format": _FORMAT, "height": size, "width": size, "channels": 1}
+    shape = {"format": FORMAT, "height": size, "width": size, "channels": 1}
     known = {"organs": list(organs), "gray": work.gray, "annotated": index.annotated}
-    write_json(part / "meta.json", {**shape, **known})
+    files = {file.name: Stamp.of(file).to_json() for file in sorted(part.iterdir())}
+    named = {"name": work.name, "files": files}
+    write_json(part / "meta.json", {**shape, **known, **named}, seal=True)
 
 
 def scan_images(
@@ -277,15 +272,6 @@ def network_images(
     return gray_scaling(gray)(np.stack([resize_image(image, size) for image in native]))
 
 
-def planes_of(organs: Organs) -> int:
-    """How many bytes a pixel's bits take, one bit an organ.
-
-    >>> planes_of(Organs(("a", "b", "c"))), planes_of(Organs(tuple("abcdefghi")))
-    (1, 2)
-    """
-    return -(-len(organs) // _ORGANS_A_PLANE)
-
-
 def mask_bits(rows: pd.DataFrame, size: int, *, organs: Organs) -> np.ndarray:
     """One scan's masks at network size: uint8 (slices, planes, size, size), one bit an organ.
 
@@ -293,37 +279,10 @@ def mask_bits(rows: pd.DataFrame, size: int, *, organs: Organs) -> np.ndarray:
     """
     bits = np.zeros((len(rows), planes_of(organs), size, size), dtype=np.uint8)
     for channel, place, mask in drawn_masks(rows, organs=organs):
-        plane, bit = divmod(channel, _ORGANS_A_PLANE)
+        plane, bit = divmod(channel, ORGANS_A_PLANE)
         bits[place, plane] |= resize_mask(mask, size).view(np.uint8) << bit
     return bits
 
 
-def organs_in_bits(bits: np.ndarray, organs: Organs) -> np.ndarray:
-    """Masks from bits, boolean (slices, organs, height, width); the inverse of packing them.
-
-    Args:
-        bits: uint8 (slices, planes, height, width).
-        organs: of the data set.
-    """
-    masks = [(bits[:, c // _ORGANS_A_PLANE] >> c % _ORGANS_A_PLANE) & 1 for c in range(len(organs))]
-    return np.stack(masks, axis=1).astype(np.bool_)
-
-
 def _new(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-
-
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of a cache, uint8 (slices, *shape)."""
-    try:
-        # "c": what a careless caller writes stays in memory; torch wants a writable array
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        remedy = f"remove {path.parent} and run again"
-        raise RunError(path, "a cache file", error, remedy) from None
-    if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype != np.uint8:
-        got = f"{array.dtype} {array.shape}"
-        remedy = f"remove {path.parent} and run again"
-        expected = f"uint8 (slices, {', '.join(map(str, shape))})"
-        raise RunError(path, expected, got, remedy)
-    return np.asarray(array)

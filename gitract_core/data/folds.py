@@ -20,7 +20,7 @@ import pandas as pd
 from gitract_core.data.annotation import State
 from gitract_core.data.ids import NAME_PATTERN, natural_key
 from gitract_core.errors import DataError, RunError
-from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.atomic import json_bytes, parse_json, read_bytes, write_bytes
 from gitract_core.files.json_shapes import Meta
 from gitract_core.spec import digest
 
@@ -168,27 +168,35 @@ class FoldPlan:
         return {"folds": folds, "cases_in_two_folds": sorted(leaked, key=natural_key)}
 
     def save(self, path: Path, index: SliceIndex) -> None:
-        """Write ``folds.json``: the plan, its fingerprint and the audit, atomically."""
-        write_json(
-            path,
+        """Write ``folds.json``, atomically."""
+        write_bytes(path, self.to_bytes(index))
+
+    def to_bytes(self, index: SliceIndex) -> bytes:
+        """The content of ``folds.json``: the plan, its fingerprint and the audit."""
+        return json_bytes(
             {
                 "n_splits": self.n_splits,
                 "seed": self.seed,
                 "fingerprint": self.fingerprint,
                 "fold_of_case": dict(self.fold_of_case),
                 "audit": self.audit(index),
-            },
+            }
         )
 
     @classmethod
-    def load(cls, path: Path) -> FoldPlan:
+    def load(cls, path: Path, content: bytes | None = None) -> FoldPlan:
         """Read ``folds.json``.
+
+        Args:
+            path: the file.
+            content: of it, if it was read already.
 
         Raises:
             RunError: unreadable, or changed by hand so that its fingerprint no longer fits.
         """
         remedy = "start a new run directory"
-        values = read_json(path, _Plan, remedy)
+        content = read_bytes(path) if content is None else content
+        values: _Plan = parse_json(path, content, _Plan, remedy)
         try:
             plan = cls(values["fold_of_case"], values["n_splits"], values["seed"])
         except DataError as error:
@@ -222,6 +230,13 @@ def further_plans(index: SliceIndex, plans: Sequence[FoldPlan], count: int) -> l
             found.append(plan)
         seed += 1
     return found[len(plans) :]
+
+
+def folds_without_masks(index: SliceIndex, plan: FoldPlan) -> list[int]:
+    """The folds in which no slice has a mask: false positives are all that they can tell."""
+    cases, counts = index.table["case"].to_numpy(), index.organ_counts
+    folds = range(plan.n_splits)
+    return [fold for fold in folds if not counts[plan.rows(cases, fold, held_out=True)].any()]
 
 
 def _numbered(cases: Sequence[str] | np.ndarray) -> tuple[list[str], np.ndarray]:

@@ -118,6 +118,14 @@ class SliceIndex:
         """
         return slice_states(self._drawn, self.known)
 
+    def refuse_without_masks(self) -> None:
+        """Raise a ``DataError`` unless some slice has a mask: nothing can be trained or scored."""
+        counts = self.organ_counts
+        if not counts.any():
+            where, got = self.root / "train.csv", f"none in {len(counts)} slices"
+            remedy = "add the masks, or exclude fewer scans"
+            raise DataError(where, "a mask in at least one slice", got, remedy)
+
     @property
     def scan_states(self) -> np.ndarray:
         """``State`` of each scan and organ, uint8 (scans, organs), in the order of ``scans``."""

@@ -26,6 +26,11 @@ def data_faults(index: SliceIndex, progress: Progress = silent) -> list[str]:
         progress: called with (scans done, all scans).
     """
     faults: list[str] = []
+    if index.annotated:
+        try:
+            index.refuse_without_masks()
+        except DataError as error:
+            faults.append(str(error))
     with ThreadPoolExecutor(usable_processors()) as pool:
         found = pool.map(lambda scan: _scan_faults(index, index.rows_of_scan(scan)), index.scans)
         for done, lines in enumerate(found, 1):

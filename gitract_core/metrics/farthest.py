@@ -29,6 +29,8 @@ from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Volume = NDArray[np.bool_]
@@ -60,20 +62,30 @@ class Grid:
         """The cells that suit a volume of so many voxels."""
         return cls(_SMALL_CELL if n_voxels < _LARGE_VOLUME_VOXELS else _LARGE_CELL, spacing)
 
-    @property
+    @cached_property
     def step(self) -> float:
         """Distance of diagonal neighbors."""
         return float(np.linalg.norm(self.spacing))
 
-    @property
+    @cached_property
     def slack(self) -> float:
         """How much further apart or nearer than their cells two voxels can be."""
         return (self.side - 1) * self.step
 
-    def cut(self, mask: Volume) -> Volume:
-        """A copy with margins, a whole number of cells along each axis."""
-        volume = np.zeros([-(-(n + 2) // self.side) * self.side for n in mask.shape], np.bool_)
-        volume[tuple(slice(1, n + 1) for n in mask.shape)] = mask
+    def cut(
+        self, mask: Volume, shape: Sequence[int] | None = None, start: Sequence[int] = (0, 0, 0)
+    ) -> Volume:
+        """A copy with margins, a whole number of cells along each axis.
+
+        Args:
+            mask: what is copied.
+            shape: of the whole without margins; the mask's own by default.
+            start: where in it the mask begins.
+        """
+        whole = mask.shape if shape is None else shape
+        volume = np.zeros([-(-(n + 2) // self.side) * self.side for n in whole], np.bool_)
+        places = zip(start, mask.shape, strict=True)
+        volume[tuple(slice(first + 1, first + n + 1) for first, n in places)] = mask
         return volume
 
     def words(self, volume: Volume) -> NDArray[Any]:

@@ -7,6 +7,7 @@ the symmetric one is the larger of both directions. ``farthest`` tells how it is
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Volume = NDArray[np.bool_]
-    Span = tuple[slice, slice, slice]
 
 HausdorffNorm = Literal["diagonal", "diagonal_minus_one", "unit_cube"]
+Span = tuple[slice, slice, slice]
+"""A box, by axis."""
 NORMS: tuple[HausdorffNorm, ...] = ("diagonal", "diagonal_minus_one", "unit_cube")
 
 
@@ -47,7 +49,7 @@ def hausdorff_distance(prediction: np.ndarray, truth: np.ndarray, directed: bool
     (5.0, 0.0)
     """
     p, t = _volumes(prediction, truth)
-    return _distance(p, t, (1.0, 1.0, 1.0), directed)
+    return _distance(Boxed.of(p), Boxed.of(t), (1.0, 1.0, 1.0), directed)
 
 
 def normalized_hausdorff(
@@ -73,6 +75,11 @@ def normalized_hausdorff(
     p, t = _volumes(prediction, truth)
     if norm not in NORMS:
         raise DataError("hausdorff norm", "a known norm", repr(norm), suggestion(norm, NORMS))
+    return normalized_distance(Boxed.of(p), Boxed.of(t), norm)
+
+
+def normalized_distance(p: Boxed, t: Boxed, norm: HausdorffNorm = "diagonal") -> float:
+    """As ``normalized_hausdorff``, of masks of one shape that were cut to their boxes before."""
     depth, height, width = p.shape
     if norm == "unit_cube":
         distance = _distance(p, t, (1 / depth, 1 / height, 1 / width)) / math.sqrt(3)
@@ -81,6 +88,28 @@ def normalized_hausdorff(
         diagonal = math.hypot(depth - less, height - less, width - less)
         distance = _distance(p, t, (1.0, 1.0, 1.0)) / max(diagonal, 1.0)  # one voxel has none
     return distance if math.isnan(distance) else min(distance, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Boxed:
+    """A volume cut to the box that holds everything.
+
+    Attributes:
+        shape: of the volume.
+        span: the box, by axis; None for an empty mask.
+        held: boolean, what is in the box.
+    """
+
+    shape: tuple[int, int, int]
+    span: Span | None
+    held: Volume
+
+    @classmethod
+    def of(cls, mask: Volume) -> Boxed:
+        """Of a boolean (slices, height, width); shares its memory."""
+        depth, height, width = mask.shape
+        span = _span(mask)
+        return cls((depth, height, width), span, mask[span] if span else mask[:0])
 
 
 def _volumes(prediction: np.ndarray, truth: np.ndarray) -> tuple[Volume, Volume]:
@@ -92,17 +121,19 @@ def _volumes(prediction: np.ndarray, truth: np.ndarray) -> tuple[Volume, Volume]
 
 
 def _distance(
-    p: Volume, t: Volume, spacing: tuple[float, float, float], directed: bool = False
+    prediction: Boxed, truth: Boxed, spacing: tuple[float, float, float], directed: bool = False
 ) -> float:
     """The distance in units of ``spacing``, the size of a voxel along the axes."""
-    of_p, of_t = _span(p), _span(t)
+    of_p, of_t = prediction.span, truth.span
     if of_p is None or of_t is None:
         return math.nan if of_p is of_t else math.inf
-    box = tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(of_p, of_t, strict=True)
+    first = [min(a.start, b.start) for a, b in zip(of_p, of_t, strict=True)]
+    shape = [max(a.stop, b.stop) - f for a, b, f in zip(of_p, of_t, first, strict=True)]
+    grid = Grid.of(math.prod(shape), np.array(spacing))
+    p, t = (
+        grid.cut(mask.held, shape, [axis.start - f for axis, f in zip(span, first, strict=True)])
+        for mask, span in ((prediction, of_p), (truth, of_t))
     )
-    grid = Grid.of(p[box].size, np.array(spacing))
-    p, t = grid.cut(p[box]), grid.cut(t[box])
     forth, back = _protrusion(of_p, of_t, spacing), _protrusion(of_t, of_p, spacing)
     if directed:
         return farthest(p, t, grid, forth)

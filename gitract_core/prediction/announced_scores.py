@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from gitract_core.files.atomic import read_json
+from gitract_core.errors import RunError
+from gitract_core.files.atomic import parse_json, read_bytes
+from gitract_core.files.digests import digest_of
 
 
 class AnnouncedScores(TypedDict):
@@ -16,6 +18,7 @@ class AnnouncedScores(TypedDict):
         in_sample: the same members, scored where they were chosen.
         single: of the best candidate alone, chosen alike.
         gain, gain_interval: over it.
+        members: digest of the ``members.json`` that it speaks of; older files do not say it.
     """
 
     score: float | None
@@ -24,12 +27,38 @@ class AnnouncedScores(TypedDict):
     single: float | None
     gain: float | None
     gain_interval: tuple[float | None, float | None]
+    members: NotRequired[str]
+
+
+NAME = "oof_score.json"
+_REMEDY = "make the ensemble anew"
 
 
 def read_announced(path: Path) -> AnnouncedScores:
     """What an ensemble's ``oof_score.json`` announces.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: the file is damaged, or of another ensemble than the ``members.json`` beside it.
     """
-    return read_json(path, AnnouncedScores, "make the ensemble anew")
+    announced: AnnouncedScores = parse_json(path, read_bytes(path), AnnouncedScores, _REMEDY)
+    manifest = path.with_name("members.json")
+    if announced.get("members") and manifest.is_file():
+        check_pair(manifest, read_bytes(manifest), announced)
+    return announced
+
+
+def check_pair(manifest: Path, content: bytes, announced: AnnouncedScores | None = None) -> None:
+    """Compare a manifest with the score beside it, if there is one that says what it is of.
+
+    Raises:
+        RunError: the score is damaged, or of another ensemble.
+    """
+    scores = manifest.with_name(NAME)
+    if announced is None:
+        if not scores.is_file():
+            return
+        announced = parse_json(scores, read_bytes(scores), AnnouncedScores, _REMEDY)
+    noted, found = announced.get("members", ""), digest_of(content)
+    if noted and found and noted != found:
+        expected = f"members with the digest {noted[:12]}..., as {NAME} says"
+        raise RunError(manifest, expected, f"{found[:12]}...", _REMEDY)

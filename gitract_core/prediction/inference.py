@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import nn
 
 from gitract_core.device import is_out_of_memory
 from gitract_core.errors import RunError
+from gitract_core.files.digests import Stamp
+from gitract_core.files.names import is_utf8
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
@@ -26,16 +28,31 @@ BATCH_SLICES = 32
 
 
 def load_network(
-    candidate: Candidate, weights: Path, device: torch.device, *, organs: Organs
+    candidate: Candidate,
+    weights: Path,
+    device: torch.device,
+    *,
+    organs: Organs,
+    stamp: Stamp | None = None,
 ) -> nn.Module:
     """A candidate's network with the weights of a trial, ready to predict.
 
+    Args:
+        candidate: its setting.
+        weights: the file.
+        device: where to predict.
+        organs: that it finds.
+        stamp: what the trial's result says of the file.
+
     Raises:
-        RunError: the file is unreadable or holds weights of another network.
+        RunError: the file is unreadable, changed, or holds weights of another network.
     """
+    if stamp:
+        stamp.check(weights, "remove the trial's directory and run the sweep again")
     network = build_network(candidate.network, candidate.input.planes, len(organs))
     try:
-        network.load_state_dict(load_file(weights))
+        known = is_utf8(weights)  # the library opens no others
+        network.load_state_dict(load_file(weights) if known else load(weights.read_bytes()))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         got = str(error).splitlines()[0]
         remedy = "remove the trial's directory and run the sweep again"
@@ -54,9 +71,26 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def batches(n_slices: int, size: int = BATCH_SLICES, first: int = 0) -> Iterator[slice]:
-    """Spans that cover ``n_slices`` in order, from the ``first`` on."""
-    return (slice(i, min(i + size, n_slices)) for i in range(first, n_slices, size))
+def batches(
+    n_slices: int, size: int = BATCH_SLICES, first: int = 0, least: int = 1
+) -> Iterator[slice]:
+    """Spans that cover ``n_slices`` in order, from the ``first`` on.
+
+    Args:
+        n_slices: to be covered.
+        size: slices of a span; the last one may have fewer.
+        first: where to begin.
+        least: a last span of fewer slices joins the one before it.
+
+    >>> [span.stop - span.start for span in batches(9, 4)]
+    [4, 4, 1]
+    >>> [span.stop - span.start for span in batches(9, 4, least=2)]
+    [4, 5]
+    """
+    starts = [*range(first, n_slices, size)]
+    if len(starts) > 1 and n_slices - starts[-1] < least:
+        starts.pop()
+    return (slice(a, b) for a, b in zip(starts, [*starts[1:], n_slices], strict=False))
 
 
 @dataclass

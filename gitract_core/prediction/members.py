@@ -23,10 +23,12 @@ from gitract_core.data.gray import FIRST_GRAY, gray_scaling
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, resolve_precision
 from gitract_core.errors import GitractError, RunError
-from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.atomic import parse_json, read_bytes, write_json
+from gitract_core.files.digests import seal_of
 from gitract_core.files.json_shapes import Meta
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.organs import CONTEST, Organs
+from gitract_core.prediction.announced_scores import check_pair
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult
@@ -46,6 +48,7 @@ class Member:
         weights: its weights' file, relative to the manifest's directory.
         sha256: of that file.
         weight: share in the average; members' weights sum to 1.
+        result: digest that the trial's result states of itself; empty in older manifests.
     """
 
     trial: str
@@ -54,6 +57,7 @@ class Member:
     weights: str
     sha256: str
     weight: float
+    result: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.weight <= 1:
@@ -68,6 +72,7 @@ class _Member(TypedDict):
     weights: Annotated[str, Meta(pattern=r"^[^/\0][^\0]*\.safetensors$")]
     sha256: str
     weight: float
+    result: NotRequired[str]
 
 
 class _Manifest(TypedDict):
@@ -120,7 +125,7 @@ class Members:
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values["organs"] = list(self.organs)
-        write_json(path, values)
+        write_json(path, values, seal=True)
 
     @classmethod
     def load(cls, path: Path) -> Members:
@@ -133,7 +138,9 @@ class Members:
         if path.is_dir():
             return cls.of_one(TrialFiles(path))
         remedy = "make the ensemble anew"
-        values = read_json(path, _Manifest, remedy)
+        content = read_bytes(path)
+        values: _Manifest = parse_json(path, content, _Manifest, remedy)
+        check_pair(path, content)
         for member in values["members"]:
             refuse_newer_knobs(path, member["candidate"])
         for rule in values["postprocess"].values():
@@ -147,6 +154,7 @@ class Members:
                     m["weights"],
                     m["sha256"],
                     m["weight"],
+                    m.get("result", ""),
                 )
                 for m in values["members"]
             )
@@ -185,6 +193,8 @@ class Members:
                 got = f"{', '.join(result.organs)} by {result.gray}"
                 remedy = "choose trials of one run"
                 raise RunError(f"trial {result.spec.key}", expected, got, remedy)
+        for (files, _), result in zip(trials, results, strict=True):
+            result.check(files.best)
         members = tuple(
             Member(
                 trial=result.spec.key,
@@ -193,6 +203,7 @@ class Members:
                 weights=_relative(files.best, directory),
                 sha256=_sha256(files.best),
                 weight=weight / total,
+                result=seal_of(read_bytes(files.result)),
             )
             for (files, weight), result in zip(trials, results, strict=True)
         )

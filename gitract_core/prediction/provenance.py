@@ -83,7 +83,7 @@ def write_note(submission: Path, manifest: Path, images: SliceIndex) -> Path:
         "versions": {name: _version(name) for name in ("gitract-cv", "torch", "numpy")},
         "platform": platform.platform(),
     }
-    write_json(note, content)
+    write_json(note, content, seal=True)
     return note
 
 
@@ -92,17 +92,26 @@ def expected_score(submission: Path) -> AnnouncedScores | None:
 
     Returns:
         The values of its ``oof_score.json`` (``score``, ``interval``, ...); None where the
-        submission has no note, or its manifest no such file.
+        submission has no note or was changed since, or its manifest has no such file.
 
     Raises:
-        RunError: one of the files is damaged.
+        RunError: one of the files is damaged, or the manifest is not the one that the note speaks
+            of.
     """
     note = note_of(submission)
     if not note.is_file():
         return None
-    manifest = note.parent / _read_note(note)["manifest"]
+    noted = _read_note(note)
+    manifest = note.parent / noted["manifest"]
     scores = manifest.parent / "oof_score.json"
-    return read_announced(scores) if manifest.is_file() and scores.is_file() else None
+    if not (manifest.is_file() and scores.is_file()):
+        return None
+    if sha256(submission) != noted["submission_sha256"]:
+        return None  # it was changed by hand: that is not what was scored
+    if (wanted := noted["manifest_sha256"]) and (found := sha256(manifest)) != wanted:
+        expected = f"SHA-256 {wanted[:12]}..., as {note.name} says"
+        raise RunError(manifest, expected, f"{found[:12]}...", "make the submission anew")
+    return read_announced(scores)
 
 
 def verify(

@@ -18,6 +18,7 @@ from pyarrow import ArrowException, parquet
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing
+from gitract_core.files.digests import Stamp
 from gitract_core.metrics.scan_score import ScanScore, row_dice
 from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.organs import CONTEST, Organs
@@ -48,12 +49,21 @@ def per_case_sums(
     return cases
 
 
-def read_scores(path: Path, *, organs: Organs = CONTEST) -> pd.DataFrame:
+def read_scores(
+    path: Path, *, organs: Organs = CONTEST, stamp: Stamp | None = None
+) -> pd.DataFrame:
     """What ``write_scores`` wrote.
 
+    Args:
+        path: the file.
+        organs: of the data set.
+        stamp: what the trial's result says of the file.
+
     Raises:
-        RunError: unreadable, or not such a table.
+        RunError: unreadable, not such a table, or changed since it was written.
     """
+    if stamp:
+        stamp.check(path, "remove the trial's directory and run the sweep again")
     try:
         rows = parquet.read_metadata(path).num_rows
         if not 0 < rows <= _MOST_ROWS:

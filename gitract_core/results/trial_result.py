@@ -12,14 +12,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Any
 
 from gitract_core.data.gray import FIRST_GRAY
-from gitract_core.data.ids import NAME_PATTERN
-from gitract_core.errors import GitractError, RunError
-from gitract_core.files.atomic import read_json, write_bytes, write_json
-from gitract_core.files.json_shapes import Meta
+from gitract_core.errors import DivergedError, GitractError, RunError
+from gitract_core.files.atomic import json_bytes, parse_json, read_bytes, write_bytes
+from gitract_core.files.digests import Stamp
 from gitract_core.organs import CONTEST, Organs
+from gitract_core.results.result_shape import MOST_COST, ResultShape
 from gitract_core.spec import TrialSpec, refuse_newer_knobs
 
 
@@ -70,6 +70,16 @@ class TrialFiles:
         return self.directory / "oof.npz"
 
     @property
+    def oof_flip(self) -> Path:
+        """The same, averaged with those of mirrored slices; predicted when it is asked for."""
+        return self.directory / "oof_flip.npz"
+
+    @property
+    def epochs(self) -> Path:
+        """Sums of the held-out fold for every epoch, where it chose the epoch that is kept."""
+        return self.directory / "epochs.npz"
+
+    @property
     def scores(self) -> Path:
         """One row a (slice, class) and a (scan, class)."""
         return self.directory / "scores.parquet"
@@ -84,8 +94,16 @@ class TrialFiles:
         """A result that could not be read, set aside."""
         return self.directory / "result.json.damaged"
 
-    def is_finished(self) -> bool:
+    @property
+    def bound(self) -> tuple[Path, ...]:
+        """The files whose size and digest the result holds; a new file of a trial belongs here."""
+        return (self.best, self.history, self.oof, self.epochs, self.scores)
+
+    def is_finished(self, spec: TrialSpec | None = None) -> bool:
         """Whether there is a whole result; a damaged one is as good as none.
+
+        Args:
+            spec: the trial that it must be of.
 
         Raises:
             OSError: the disk does not answer; the file may be whole.
@@ -93,7 +111,7 @@ class TrialFiles:
         if not self.result.is_file():
             return False
         try:
-            TrialResult.load(self.result)
+            TrialResult.load(self.result, spec)
         except RunError:
             self.result.read_bytes()
             return False
@@ -133,71 +151,12 @@ class EpochRecord:
 
     def __post_init__(self) -> None:
         if self.epoch < 1:
-            raise RunError("history", "epochs from 1", self.epoch, "remove the trial's directory")
+            raise ValueError(f"epoch {self.epoch}; epochs count from 1")
 
 
 _MOST_OF_A_CURVE = 1e100  # squares of it are numbers still
-_MOST = 1e15  # of seconds, bytes and parameters
 _NEEDED = (("cost", "seconds"), ("cost", "peak_memory_bytes"), ("environment", "parameters"))
-_Sums = list[Annotated[float, Meta(ge=0, le=1e9)]]
-_Facts = dict[str, str | int | float | None]
-_Figures = dict[str, Annotated[float, Meta(ge=-1e12, le=1e12)] | None]
-
-
-class _CaseSums(TypedDict):
-    dice_sum: _Sums
-    dice_rows: _Sums
-    hausdorff_sum: _Sums
-    hausdorff_volumes: _Sums
-
-
-_Score = Annotated[float, Meta(ge=0, le=1)] | None
-
-
-class _OrganScores(TypedDict):
-    dice: _Score
-    hausdorff: _Score
-    score: NotRequired[_Score]
-
-
-class _Scores(TypedDict):
-    dice: _Score
-    hausdorff: _Score
-    score: _Score
-    per_class: NotRequired[dict[str, _OrganScores]]
-    rows: NotRequired[int]
-    volumes: NotRequired[int]
-
-
-class _History(TypedDict):
-    best_epoch: Annotated[int, Meta(ge=1, le=10**6)]
-    epochs: Annotated[int, Meta(ge=1, le=10**6)]
-    at_best: _Figures
-    best: _Figures
-
-
-class _Spec(TypedDict):
-    candidate: dict[str, str | int | float]
-    fold: int
-    n_folds: int
-    seed: int
-    data_fingerprint: str
-    folds_fingerprint: str
-
-
-class _Result(TypedDict):
-    """What ``result.json`` holds."""
-
-    key: str
-    spec: _Spec
-    scores: _Scores
-    per_case: dict[Annotated[str, Meta(pattern=NAME_PATTERN)], _CaseSums]
-    history: _History
-    cost: _Facts
-    environment: _Facts
-    known: NotRequired[dict[str, Annotated[float, Meta(ge=0, le=1)]]]
-    organs: NotRequired[list[str]]
-    gray: NotRequired[str]
+_REMEDY = "remove the trial's directory and run the sweep again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +178,8 @@ class TrialResult:
         organs: what the network finds, in channel order; files that do not say it are of the
             contest.
         gray: name of the gray scaling of the images.
+        files: size and digest of the trial's files by name; empty where an earlier version wrote
+            the result.
     """
 
     spec: TrialSpec
@@ -230,14 +191,41 @@ class TrialResult:
     known: Mapping[str, float] = field(default_factory=dict)
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
+    files: Mapping[str, Stamp] = field(default_factory=dict, compare=False)
+
+    def stamp(self, file: Path) -> Stamp | None:
+        """Size and digest of one of the trial's files; None where the result does not hold them."""
+        return self.files.get(file.name)
+
+    def check(self, file: Path) -> None:
+        """Compare one of the trial's files with what the result says of it.
+
+        Raises:
+            RunError: it is missing, or not the one that the trial left.
+        """
+        if stamp := self.stamp(file):
+            stamp.check(file, _REMEDY)
 
     def save(self, path: Path) -> None:
-        """Write ``result.json`` atomically."""
+        """Write ``result.json`` atomically, with the stamps of the trial's files beside it.
+
+        Raises:
+            DivergedError: it holds figures that ``load`` would refuse; nothing is written.
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         if not self.known:
             del values["known"]
+        there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
+        values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
         values |= {"spec": self.spec.to_json(), "organs": list(self.organs)}
-        write_json(path, {"key": self.spec.key, **values})
+        content = json_bytes({"key": self.spec.key, **values}, seal=True)
+        try:
+            self._parse(path, content, self.spec)
+        except RunError as error:
+            where, expected, got, _ = error.args
+            remedy = "lower optimizer.learning_rate, or the factor of the loss"
+            raise DivergedError(where, expected, f"{got} (diverged)", remedy) from None
+        write_bytes(path, content)
 
     @classmethod
     def load(cls, path: Path, expected: TrialSpec | None = None) -> TrialResult:
@@ -245,26 +233,30 @@ class TrialResult:
 
         Args:
             path: the file.
-            expected: the trial that it should be of; makes reading many of them faster.
+            expected: the trial that it must be of; makes reading many of them faster.
 
         Raises:
-            RunError: unreadable, incomplete, or its key is not that of its spec.
+            RunError: unreadable, incomplete, changed since it was written, or of another trial.
         """
-        remedy = "remove the trial's directory and run the sweep again"
-        values = read_json(path, _Result, remedy)
+        return cls._parse(path, read_bytes(path), expected)
+
+    @classmethod
+    def _parse(cls, path: Path, content: bytes, expected: TrialSpec | None) -> TrialResult:
+        values: ResultShape = parse_json(path, content, ResultShape, _REMEDY)
         for group, name in _NEEDED:
             value = values[group].get(name)  # type: ignore[literal-required]
-            if not isinstance(value, int | float) or not 0 <= value < _MOST:
-                expected_here = f"a number from 0 to {_MOST:.0e}"
-                raise RunError(f"{path}, key {group}.{name}", expected_here, repr(value), remedy)
+            if not isinstance(value, int | float) or not 0 <= value < MOST_COST:
+                expected_here = f"a number from 0 to {MOST_COST:.0e}"
+                raise RunError(f"{path}, key {group}.{name}", expected_here, repr(value), _REMEDY)
         refuse_newer_knobs(path, values["spec"]["candidate"])
         try:
             known = expected is not None and values["spec"] == expected.to_json()
             spec = expected if known and expected else TrialSpec.from_json(values["spec"])
         except (KeyError, TypeError, GitractError) as error:
-            raise RunError(path, "a trial's result", f"{error!s:.200}", remedy) from None
-        if values["key"] != spec.key:
-            raise RunError(path, f"key {spec.key}", values["key"], remedy)
+            raise RunError(path, "a trial's result", f"{error!s:.200}", _REMEDY) from None
+        wanted = expected or spec
+        if {values["key"], spec.key} != {wanted.key}:
+            raise RunError(path, f"key {wanted.key}", values["key"], _REMEDY)
         parts = (values["scores"], values["per_case"], values["history"], values["cost"])
         return cls(
             spec,
@@ -273,23 +265,31 @@ class TrialResult:
             known=values.get("known", {}),
             organs=_organs_of(path, values),
             gray=values.get("gray", FIRST_GRAY),
+            files={name: Stamp(**s) for name, s in values.get("files", {}).items()},
         )
 
 
-def _organs_of(path: Path, values: _Result) -> Organs:
+def _organs_of(path: Path, values: ResultShape) -> Organs:
     """The organs of a result, of each of which every case must have its sums."""
     organs = Organs(tuple(values["organs"])) if "organs" in values else CONTEST
     for case, sums in values["per_case"].items():
         lengths = {len(each) for each in sums.values() if isinstance(each, list)}
         if lengths != {len(organs)}:
             expected, got = f"{len(organs)} sums, one an organ", f"{sorted(lengths)}"
-            remedy = "remove the trial's directory and run the sweep again"
-            raise RunError(f"{path}, key per_case.{case}", expected, got, remedy)
+            raise RunError(f"{path}, key per_case.{case}", expected, got, _REMEDY)
     return organs
 
 
 def write_history(path: Path, records: Iterable[EpochRecord]) -> None:
-    """Write ``history.csv`` atomically."""
+    """Write ``history.csv`` atomically.
+
+    Raises:
+        DivergedError: a number that ``read_history`` would refuse.
+    """
+    records = list(records)
+    if too_large := next(filter(_is_too_large, records), None):
+        where, expected = f"epoch {too_large.epoch}", f"figures up to {_MOST_OF_A_CURVE:.0e}"
+        raise DivergedError(where, expected, "larger ones", "lower optimizer.learning_rate")
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
     writer.writeheader()
@@ -297,26 +297,35 @@ def write_history(path: Path, records: Iterable[EpochRecord]) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def read_history(path: Path) -> list[EpochRecord]:
+def _is_too_large(record: EpochRecord) -> bool:
+    return any(_MOST_OF_A_CURVE < abs(value) < math.inf for value in astuple(record))
+
+
+def read_history(path: Path, stamp: Stamp | None = None) -> list[EpochRecord]:
     """Read ``history.csv``.
 
+    Args:
+        path: the file.
+        stamp: what the trial's result says of it.
+
     Raises:
-        RunError: unreadable, or not such a table.
+        RunError: unreadable, not such a table, or changed since the trial was finished.
     """
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        content = path.read_bytes()
+        if stamp:
+            stamp.check_bytes(path, content, _REMEDY)
+        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
         records = [
             EpochRecord(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()})
             for row in rows
         ]
         if [record.epoch for record in records] != list(range(1, len(records) + 1)):
             raise ValueError("epochs that do not count from 1")
-        if any(_MOST_OF_A_CURVE < abs(v) < math.inf for r in records for v in astuple(r)):
+        if any(map(_is_too_large, records)):
             raise ValueError(f"a number beyond {_MOST_OF_A_CURVE:.0e}")
-    except (OSError, KeyError, ValueError, TypeError, csv.Error, RunError) as error:
-        remedy = "remove the trial's directory and run the sweep again"
-        raise RunError(path, "one row an epoch", error, remedy) from None
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise RunError(path, "one row an epoch", error, _REMEDY) from None
     return records
 
 

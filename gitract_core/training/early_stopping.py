@@ -14,36 +14,43 @@ from gitract_core.results.trial_result import EpochRecord
 
 def is_better(record: EpochRecord, best: EpochRecord, monitor: str) -> bool:
     """Whether an epoch beats the best one so far; equal ones and NaN never do."""
-    return _value(record, monitor) > _value(best, monitor)
+    return monitored(record, monitor) > monitored(best, monitor)
+
+
+def is_kept(record: EpochRecord, best: EpochRecord | None, knobs: TrainingKnobs) -> bool:
+    """Whether an epoch's weights take the place of those kept so far, if there are any."""
+    return best is None or knobs.keep == "last" or is_better(record, best, knobs.monitor)
 
 
 def has_ended(epochs: int, best_epoch: int, knobs: TrainingKnobs) -> bool:
-    """Whether the last epoch is done or patience has run out.
+    """Whether the last epoch is done or patience, if there is any, has run out.
 
     Args:
         epochs: how many are done.
-        best_epoch: of those, counted from 1; 0 before the first.
+        best_epoch: the one kept of those, counted from 1; 0 before the first.
         knobs: the most epochs, and the patience.
     """
-    return epochs >= knobs.epochs or (epochs > 0 and epochs - best_epoch >= knobs.patience)
+    if epochs >= knobs.epochs or knobs.keep == "last":
+        return epochs >= knobs.epochs
+    return epochs > 0 and epochs - best_epoch >= knobs.patience
 
 
 def ending(records: Sequence[EpochRecord], knobs: TrainingKnobs) -> tuple[int, int] | None:
-    """After how many of these epochs a training ends, and which of them is the best.
+    """After how many of these epochs a training ends, and which of them is kept.
 
     Returns:
         None if it goes on beyond them.
     """
     best = 0
     for done, record in enumerate(records, 1):
-        if best == 0 or is_better(record, records[best - 1], knobs.monitor):
+        if is_kept(record, records[best - 1] if best else None, knobs):
             best = done
         if has_ended(done, best, knobs):
             return done, best
     return None
 
 
-def _value(record: EpochRecord, monitor: str) -> float:
-    """What early stopping maximizes."""
+def monitored(record: EpochRecord, monitor: str) -> float:
+    """What early stopping maximizes; minus infinity where there is nothing."""
     value = -record.loss if monitor == "loss" else record.dice
     return value if value == value else float("-inf")

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
 import torch
 from torch import nn
 
 from gitract_core import augment
 from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
-from gitract_core.errors import TrialError
-from gitract_core.knobs import NetworkKnobs, OptimizerKnobs
+from gitract_core.errors import DivergedError, SpaceError
+from gitract_core.files.digests import Stamp
+from gitract_core.knobs import OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
+from gitract_core.networks.normalization import fewest_slices
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
+from gitract_core.results.result_shape import MOST_FIGURE
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.early_stopping import has_ended, is_better
+from gitract_core.training.early_stopping import has_ended, is_kept
+from gitract_core.training.epoch_scorer import EpochScorer, as_bytes
+from gitract_core.training.moving_average import MovingAverage
 from gitract_core.training.step import Trained, TrainingStep
-
-_ANY_ORGANS = 3  # whether a network can be built does not depend on their number
-
-
-class DivergedError(TrialError):
-    """The loss is no longer finite; another attempt would end alike."""
-
-    kind = "diverged"
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,9 @@ class FoldSlices:
 
     Attributes:
         slices: the whole cache on the device.
-        training, validation: rows of it, int64.
+        training: rows of it that are trained on, int64.
+        validation: rows by which epochs are judged: the held-out fold's, or of training cases set
+            aside (``training.keep: inner``).
     """
 
     slices: DeviceSlices
@@ -79,6 +78,7 @@ class Training:
         fuse: let the compiler fuse the network's forward and backward pass in captured steps (see
             ``compiled``).
         split: train a batch that does not fit the device's memory in two parts.
+        scorer: takes what validation predicts, to score every epoch.
 
     Slices are gathered and augmented some batches ahead on a GPU, where that costs as many launches
     as for one batch (``slices_ahead``). During an epoch nothing waits for the device; two figures
@@ -92,6 +92,9 @@ class Training:
     and losses that pool over a batch (dice, say) pool over less. The result's ``environment``
     therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
     it takes (``in_parts``); its loss and its metrics are still those of the whole one.
+
+    Where a single slice cannot be normalized (``fewest_slices``), the last slice of an epoch joins
+    the batch before it, and no part of a split batch is a single slice.
     """
 
     def __init__(
@@ -103,8 +106,10 @@ class Training:
         capture: bool = False,
         fuse: bool = False,
         split: bool = True,
+        scorer: EpochScorer | None = None,
     ) -> None:
-        self.candidate, self.data, self.device = spec.candidate, data, device
+        self.spec, self.data, self.device = spec, data, device
+        self.candidate = spec.candidate
         self.precision = resolve_precision(self.candidate.training.precision, device)
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
@@ -118,12 +123,23 @@ class Training:
             self.network, loss, self.optimizer, self.precision, device, _name(self.candidate)
         )
         size = self.candidate.optimizer.batch_size
-        self.step = TrainingStep(trained, size, capture=capture, fuse=fuse, split=split)
+        self.step = TrainingStep(
+            trained, size, capture=capture, fuse=fuse, split=split, fewest=self.fewest_slices
+        )
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
         self.best_epoch = 0
+        self.best_stamp: Stamp | None = None  # of the file with its weights
         self.in_parts = InParts()
+        self.scorer = scorer
+        decay = self.candidate.training.ema
+        self.average = MovingAverage(self.network, decay) if decay else None
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated and kept: the network, or its moving average."""
+        return self.network if self.average is None else self.average.network
 
     @property
     def finished(self) -> bool:
@@ -137,6 +153,11 @@ class Training:
         done = len(self.records) >= knobs.training.epochs
         return done and knobs.optimizer.schedule == "constant"
 
+    def fewest_slices(self) -> int:
+        """The fewest slices that the network can be trained on at once."""
+        knobs = self.candidate
+        return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size)
+
     def run_epoch(self, after_step: Callable[[], object] | None = None) -> EpochRecord:
         """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
 
@@ -145,7 +166,7 @@ class Training:
                 ``started`` then tells where in the epoch it is.
 
         Raises:
-            DivergedError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite, or larger than a result can hold.
             torch.OutOfMemoryError: half a batch does not fit the device either, or is not tried; or
                 a single slice does not in validation.
         """
@@ -168,12 +189,13 @@ class Training:
             learning_rate=rate,
             seconds=time.perf_counter() - began,
         )
-        if not abs(train_loss) < float("inf"):
+        if not abs(train_loss) <= MOST_FIGURE:
             where, remedy = f"epoch {record.epoch}", "lower optimizer.learning_rate"
-            raise DivergedError(where, "a finite loss", f"{train_loss} (diverged)", remedy)
+            expected = f"a finite loss of at most {MOST_FIGURE:.0e}"
+            raise DivergedError(where, expected, f"{train_loss:.6g} (diverged)", remedy)
         self.records.append(record)
-        monitor, best = self.candidate.training.monitor, self.best_epoch
-        if best == 0 or is_better(record, self.records[best - 1], monitor):
+        best = self.records[self.best_epoch - 1] if self.best_epoch else None
+        if is_kept(record, best, self.candidate.training):
             self.best_epoch = record.epoch
         return record
 
@@ -201,11 +223,15 @@ class Training:
         self.network.train()
         now, size = self._start_epoch(), self.candidate.optimizer.batch_size
         order = sent(now.order, self.device)
-        for prepared in batches(len(order), slices_ahead(self.device, self.candidate), now.done):
+        ahead = slices_ahead(self.device, self.candidate)
+        least = self.fewest_slices() if len(order) % size == 1 else 1
+        for prepared in batches(len(order), ahead, now.done, least):
             rows = order[prepared]
             changed = self._augmented(rows)
-            for span in batches(len(rows), size):
+            for span in batches(len(rows), size, least=least):
                 loss = self.step(*(part[span] for part in changed))
+                if self.average is not None:
+                    self.average.follow(self.network)
                 now.loss_sum += loss * (span.stop - span.start)
             now.done = prepared.stop
             if after_step:
@@ -224,24 +250,38 @@ class Training:
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, EpochMetrics]:
-        self.network.eval()
         slices = self.data.slices
         counts = EpochCounts(self.device, slices.n_organs)
-        rows = sent(self.data.validation, self.device)
         total = torch.zeros((), device=self.device)
+        heard: list[torch.Tensor] = []
         weight: int | torch.Tensor = 0
-        for span in batches(len(rows)):
-            chosen = rows[span]
-            images = slices.batch_images(chosen, self.candidate.input)
+        for chosen, logits in self._judged_batches():
             truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
-            logits = self.in_parts(self.step.trained.logits, images)
             share = truth[1].mean(1).sum() if len(truth) > 1 else len(chosen)
             total += self.step.trained.loss(logits, *truth) * share
             weight = weight + share
             counts.update(logits, *truth)
+            if self.scorer is not None:
+                heard.append(as_bytes(logits))
+        if self.scorer is not None:
+            self.scorer.take(heard)
         slices_known = float(weight)
         mean = float(total) / slices_known if slices_known else math.nan
         return mean, counts.compute()
+
+    @torch.inference_mode()
+    def score_again(self) -> None:
+        """Let the scorer take the last epoch, whose scores ended with an earlier process."""
+        assert self.scorer is not None
+        self.scorer.take([as_bytes(logits) for _, logits in self._judged_batches()])
+
+    def _judged_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Rows of validation batches, and their logits."""
+        forward = partial(self.step.trained.logits, network=self.judged.eval())
+        rows = sent(self.data.validation, self.device)
+        for span in batches(len(rows)):
+            images = self.data.slices.batch_images(rows[span], self.candidate.input)
+            yield rows[span], self.in_parts(forward, images)
 
     def _set_learning_rate(self) -> float:
         knobs = self.candidate
@@ -279,12 +319,13 @@ def check_candidate(candidate: Candidate) -> None:
     """Build a candidate's loss and network once, so that faults show before a sweep.
 
     Raises:
-        SpaceError: an unknown loss, network or width.
+        SpaceError: an unknown loss, network or width; a size or a batch too small for the network.
     """
     build_loss(candidate.loss)
-    _check_network(candidate.network, candidate.input.planes)
-
-
-@lru_cache(maxsize=256)  # a grid has few networks
-def _check_network(knobs: NetworkKnobs, planes: int) -> None:
-    build_network(knobs, planes, _ANY_ORGANS)
+    network, size = candidate.network, candidate.input.size
+    fewest = fewest_slices(network, candidate.input.planes, size)
+    batch = candidate.optimizer.batch_size
+    if batch < fewest:
+        why = f"{network.family} of depth {network.depth} cannot normalize one slice of {size} px"
+        remedy = "raise it or input.size, or lower network.depth"
+        raise SpaceError("knob optimizer.batch_size", f"{fewest} or more: {why}", batch, remedy)

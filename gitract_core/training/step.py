@@ -7,6 +7,7 @@ does not fit the device's memory.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,6 +59,7 @@ class TrainingStep:
         capture: replay the steps of whole batches, see ``captured_step``.
         fuse: let the compiler fuse the network's two passes in captured steps (see ``compiled``).
         split: train a batch that does not fit the device's memory in two parts.
+        fewest: says how many slices a part has at least; asked only when a batch is split.
 
     Attributes:
         micro_batch: slices whose gradients are computed at once; below ``batch_size`` once a
@@ -72,7 +74,9 @@ class TrainingStep:
         capture: bool = False,
         fuse: bool = False,
         split: bool = True,
+        fewest: Callable[[], int] = lambda: 1,
     ) -> None:
+        self.fewest = fewest
         self.trained, self.batch_size, self.micro_batch = trained, batch_size, batch_size
         self.capture, self.fuse, self.split = capture, fuse, split
         self.captured: CapturedStep | None = None
@@ -138,13 +142,19 @@ class TrainingStep:
         """Leave the gradients of a batch in the network; its loss, detached."""
         self.trained.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.trained.device)
-        for span in batches(len(images), self.micro_batch):
+        for span in self._parts(len(images)):
             share = (span.stop - span.start) / len(images)
             logits = self.trained.logits(images[span], network)
             loss = self.trained.loss(logits, *(part[span] for part in truth)) * share
             loss.backward()
             total += loss.detach()
         return total
+
+    def _parts(self, n_slices: int) -> Iterator[slice]:
+        """The parts of a batch whose gradients are computed one after another."""
+        if self.micro_batch == self.batch_size:  # a last slice may have joined it
+            return iter([slice(0, n_slices)])
+        return parts(n_slices, self.micro_batch, least=self.fewest())
 
     def _plain(self, network: nn.Module, *batch: torch.Tensor) -> torch.Tensor:
         loss = self.gradients(*batch, network=network)
@@ -156,12 +166,32 @@ class TrainingStep:
         try:
             return self.gradients(*batch)
         except RuntimeError as error:
-            whole = self.micro_batch == self.batch_size > 1
+            whole = self.micro_batch == self.batch_size > self.fewest()
             if not (is_out_of_memory(error) and self.split and whole):
                 raise
         # Outside of "except": a caught error keeps the memory of its frames.
         self.micro_batch = (self.micro_batch + 1) // 2
         return self.gradients(*batch)
+
+
+def parts(n_slices: int, size: int, *, least: int = 1) -> Iterator[slice]:
+    """Spans of at most ``size`` slices that cover a batch, none of fewer than ``least`` (1 or 2).
+
+    A part that would be too small takes a slice of the one before it, or joins it.
+
+    >>> [span.stop - span.start for span in parts(9, 4, least=2)]
+    [4, 3, 2]
+    >>> [span.stop - span.start for span in parts(5, 2, least=2)]
+    [2, 3]
+    """
+    size = max(size, least)
+    spans = [*batches(n_slices, size)]
+    if len(spans) > 1 and spans[-1].stop - spans[-1].start < least:
+        if size == least:
+            return batches(n_slices, size, least=least)
+        cut = n_slices - least
+        spans[-2:] = [slice(spans[-2].start, cut), slice(cut, n_slices)]
+    return iter(spans)
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:

@@ -29,11 +29,11 @@ from gitract_core.device import (
     start_measuring,
 )
 from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
-from gitract_core.metrics import score_scan
+from gitract_core.metrics.scan_truth import ScanTruth
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
-from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.prediction.postprocess import NativeGrid, organ_mask
 from gitract_core.prediction.probabilities import write_oof
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import Candidate, TrialSpec
@@ -133,6 +133,7 @@ def shape_of(candidate: Candidate) -> Candidate:
             epochs=training.epochs,
             patience=training.patience,
             monitor=training.monitor,
+            keep=training.keep,
         ),
         postprocess=PostprocessKnobs(),
     )
@@ -238,8 +239,8 @@ def measure_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[SampleSca
     for scan in scans:
         probabilities = _soft(scan, size)
         start = time.perf_counter()
-        masks = native_masks(probabilities, NativeGrid.of_scan(scan.rows), rule)
-        score_scan(masks, scan_masks(scan.rows, organs=scan.organs), "diagonal")
+        grid, truth = NativeGrid.of_scan(scan.rows), scan_masks(scan.rows, organs=scan.organs)
+        ScanTruth.of(truth).score(organ_mask(plane, grid, rule) for plane in probabilities)
         seconds += time.perf_counter() - start
     return seconds / sum(scan.native_pixels for scan in scans)
 

@@ -50,8 +50,13 @@ class TrialData:
         got = " and ".join(plan.fingerprint for plan in plans)
         raise RunError(f"trial {spec.key}", expected, got, _OWN_DATA)
 
-    def cache(self, size: int) -> SliceCache:
-        """The node's cache at one size, built or fetched if need be."""
+    def cache(self, size: int, *, checked: bool = False) -> SliceCache:
+        """The node's cache at one size, built or fetched if need be.
+
+        Args:
+            size: side in pixels.
+            checked: compare the digests of all files first; see ``open_cache``.
+        """
         return open_cache(
             self.directory,
             self.fingerprint,
@@ -59,6 +64,7 @@ class TrialData:
             exclude=self.exclude,
             source=self.source,
             gray=self.gray,
+            checked=checked,
         )
 
     def check(self, spec: TrialSpec) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,8 @@ from gitract_core.data.cache import SliceCache
 from gitract_core.device import Runtime, resolve_precision
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import InParts, load_network, predict_scan
-from gitract_core.prediction.probabilities import OofStore, write_oof
-from gitract_core.results.trial_result import TrialFiles
+from gitract_core.prediction.probabilities import OofStore, Origin, write_oof
+from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
 from gitract_core.trial.data import TrialData
 
@@ -66,19 +65,33 @@ def open_oof(
     runtime: Runtime | None = None,
     *,
     flip: bool = False,
+    result: TrialResult | None = None,
 ) -> OofStore:
     """A finished trial's out-of-fold probabilities, predicted anew if they were not kept.
 
     What is predicted anew is kept. With ``flip`` it lies beside the plain ones.
 
+    Args:
+        spec: the trial.
+        files: its files.
+        data: its data.
+        runtime: where to predict.
+        flip: see ``predict_scan``.
+        result: what says how its files must be; by default its own.
+
     Raises:
-        RunError: the weights are missing or damaged.
+        RunError: probabilities or weights are damaged or another trial's, or weights are missing.
     """
-    path = _with_flips(files.oof) if flip else files.oof
+    path = files.oof_flip if flip else files.oof
+    if result is None and files.result.is_file():
+        result = TrialResult.load(files.result, spec)
+    origin = Origin.of(files, result, flip=flip)
     if not path.is_file():
         device = (runtime or Runtime()).torch_device()
-        cache = data.cache(spec.candidate.input.size)
-        network = load_network(spec.candidate, files.best, device, organs=cache.organs)
+        cache = data.cache(spec.candidate.input.size, checked=True)
+        stamp = result.stamp(files.best) if result else None
+        organs = cache.organs
+        network = load_network(spec.candidate, files.best, device, organs=organs, stamp=stamp)
         rows = data.plan_of(spec).rows(
             cache.index.table["case"].to_numpy(), spec.fold, held_out=True
         )
@@ -87,9 +100,5 @@ def open_oof(
             found = predict_held_out(
                 network, spec, cache=cache, slices=slices_on(cache, device), scans=scans, flip=flip
             )
-        write_oof(path, found)
-    return OofStore(path)
-
-
-def _with_flips(path: Path) -> Path:
-    return path.with_name("oof_flip.npz")
+        write_oof(path, found, origin if origin.weights else None)
+    return OofStore(path, origin)

@@ -2,8 +2,8 @@
 
 Trials of one fold and seed train alike if their candidates differ in post-processing, in
 ``training.epochs`` and in ``training.patience`` alone: the weights of the one that ends later pass
-through those of the other. (With the schedule ``cosine`` each epoch's learning rate depends on the
-number of epochs, so that these must then be equal too.)
+through those of the other. (Under a schedule that is not constant each epoch's learning rate
+depends on the number of epochs, which must then be equal too. ``training.keep`` must be equal.)
 
 A finished trial notes its training beside the trials, in ``trials/.trained``. A later trial that
 trains alike looks there, and
@@ -27,6 +27,7 @@ from pathlib import Path
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import replacing, write_bytes
+from gitract_core.prediction.probabilities import OofStore, Origin
 from gitract_core.results.trial_result import (
     EpochRecord,
     TrialFiles,
@@ -36,6 +37,7 @@ from gitract_core.results.trial_result import (
     write_history,
 )
 from gitract_core.spec import TrialSpec
+from gitract_core.training.checkpoint import is_whole
 from gitract_core.training.early_stopping import ending
 
 
@@ -75,35 +77,60 @@ def adopt_training(spec: TrialSpec, files: TrialFiles) -> TrialResult | None:
             continue  # it would go on, or its best weights were replaced by better ones
         own = records[: end[0]]
         try:
+            result.check(other.best)
             _link(other.best, files.best)
             write_history(files.history, own)
-            if other.oof.is_file():
+            files.oof.unlink(missing_ok=True)  # of an attempt of its own
+            if other.oof.is_file() and _is_intact(other.oof, other, result):
                 _link(other.oof, files.oof)
-        except FileNotFoundError:
+            alike = result.spec.candidate.postprocess == spec.candidate.postprocess
+            if alike and other.epochs.is_file() and _is_intact(other.epochs, other, result):
+                _link(other.epochs, files.epochs)
+        except (FileNotFoundError, RunError):
             continue
         cost = {**result.cost, "seconds": sum(r.seconds for r in own)}
         return dataclasses.replace(result, history=summarize_history(own, end[1]), cost=cost)
     return None
 
 
-def go_on_from_another(spec: TrialSpec, files: TrialFiles) -> None:
+def go_on_from_another(spec: TrialSpec, files: TrialFiles) -> str:
     """Make the last state of a shorter training of its kind this trial's checkpoint.
 
     Does nothing if this trial has a checkpoint already, or there is no such training.
+
+    Returns:
+        What was done, one line for the trial's log; empty if nothing.
     """
     if files.checkpoint.is_file():
-        return
+        return ""
     knobs = spec.candidate.training
     shorter = [
         (len(records), other)
-        for other, _, records in _alike(spec, files)
-        if other.last.is_file() and ending(records, knobs) is None
+        for other, result, records in _alike(spec, files)
+        if other.last.is_file()
+        and ending(records, knobs) is None
+        and is_whole(other.last)
+        and _is_intact(other.best, other, result)
     ]
-    if shorter:
-        _, other = max(shorter, key=lambda found: found[0])
-        _link(other.best, files.best)
-        _link(other.history, files.history)
-        _link(other.last, files.checkpoint)  # the last: from now on there is something to resume
+    if not shorter:
+        return ""
+    epochs, other = max(shorter, key=lambda found: found[0])
+    _link(other.best, files.best)
+    _link(other.history, files.history)
+    _link(other.last, files.checkpoint)  # the last: from now on there is something to resume
+    return f"goes on after epoch {epochs} of trial {other.directory.name}, a shorter one"
+
+
+def _is_intact(file: Path, files: TrialFiles, result: TrialResult) -> bool:
+    """Whether a file is the one that its trial left, or was predicted from its weights later."""
+    try:
+        if file == files.oof:
+            OofStore(file, Origin.of(files, result))
+        else:
+            result.check(file)
+    except RunError:
+        return False
+    return True
 
 
 def _alike(
@@ -113,10 +140,11 @@ def _alike(
     for note in sorted(_notes(spec, files).glob("*")):
         try:
             other = TrialFiles(files.directory.parent / note.read_text())
-            result, records = TrialResult.load(other.result), read_history(other.history)
+            result = TrialResult.load(other.result)
+            records = read_history(other.history, result.stamp(other.history))
         except (OSError, UnicodeDecodeError, RunError):
             continue
-        another = result.spec.key != spec.key and _kind(result.spec) == _kind(spec)
+        another = result.spec.key != spec.key and result.spec.training_key == spec.training_key
         if another and len(records) == result.history["epochs"]:
             yield other, result, records
 
@@ -127,13 +155,9 @@ def training_note(spec: TrialSpec, files: TrialFiles) -> Path:
     return _notes(spec, files) / trained.key
 
 
-def _kind(spec: TrialSpec) -> TrialSpec:
-    return dataclasses.replace(spec, candidate=spec.candidate.trajectory)
-
-
 def _notes(spec: TrialSpec, files: TrialFiles) -> Path:
     """One note a training: a file whose content is the name of the trial's directory."""
-    return files.directory.parent / ".trained" / _kind(spec).key
+    return files.directory.parent / ".trained" / spec.training_key
 
 
 def _link(source: Path, target: Path) -> None:

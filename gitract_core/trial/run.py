@@ -11,8 +11,7 @@ import dataclasses
 import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,17 @@ import torch
 from gitract_core.data.cache import SliceCache
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import case_of_scan, known_shares
-from gitract_core.data.volumes import scan_masks
 from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics import ScanScore, pool_scores, score_scan
+from gitract_core.metrics import ScanScore, pool_scores
+from gitract_core.metrics.scan_truth import ScanTruth
 from gitract_core.networks import parameter_count
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
-from gitract_core.prediction.postprocess import NativeGrid, native_masks
-from gitract_core.prediction.probabilities import OofStore, write_oof
+from gitract_core.prediction.postprocess import NativeGrid, organ_mask
+from gitract_core.prediction.probabilities import write_oof
+from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.score_table import per_case_sums, write_scores
 from gitract_core.results.trial_result import (
     EpochRecord,
@@ -39,9 +39,12 @@ from gitract_core.results.trial_result import (
     summarize_history,
 )
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.checkpoint import Checkpoints, restore
+from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
+from gitract_core.training.early_stopping import monitored
+from gitract_core.training.epoch_scorer import EpochScorer, scan_truth
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.trial.data import TrialData
+from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.epoch_clock import EpochClock
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
@@ -75,7 +78,7 @@ def run_trial(
     for record in iterate_trial(spec, data, directory, runtime):
         if report:
             report(record)
-    return TrialResult.load(TrialFiles(directory).result)
+    return TrialResult.load(TrialFiles(directory).result, spec)
 
 
 def iterate_trial(
@@ -88,28 +91,48 @@ def iterate_trial(
     data.check(spec)
     files = TrialFiles(directory)
     with _sole_writer(directory):
-        if files.is_finished():
+        if files.is_finished(spec):
             return
         if files.result.is_file():
             files.result.replace(files.damaged)
         files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
         cache = data.cache(spec.candidate.input.size)
-        twin = adopt_training(spec, files)
+        twin, say = adopt_training(spec, files), (runtime or Runtime()).say
         if twin:
-            _finish_adopted(spec, twin, cache, open_oof(spec, files, data, runtime), files)
+            say(f"takes over the training of trial {twin.spec.key}")
+            oof = open_oof(spec, files, data, runtime, result=twin)
+            scores = _scores(spec.candidate.postprocess, cache, oof)
             if runtime and not runtime.keep_oof:
                 files.oof.unlink(missing_ok=True)
+            _finish_adopted(spec, twin, cache, scores, files)
             return
-        go_on_from_another(spec, files)
-        start, runtime = time.perf_counter(), runtime or Runtime()
-        device = runtime.torch_device()
-        start_measuring(device)
-        slices = slices_on(cache, device)
-        data_of_fold = fold_slices(cache, slices, data.plan_of(spec), spec.fold)
-        how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
-        fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
-        make = partial(Training, spec, data_of_fold, device, fuse=fuse, **how)
-        training = _resumed(make, files.checkpoint)
+        if said := go_on_from_another(spec, files):
+            say(said)
+        yield from _train(spec, data, cache, files, runtime or Runtime())
+        remember_training(spec, files)
+
+
+def _train(
+    spec: TrialSpec, data: TrialData, cache: SliceCache, files: TrialFiles, runtime: Runtime
+) -> Iterator[EpochRecord]:
+    """Train what is left, yielding after each epoch, then score and write the result."""
+    start, device = time.perf_counter(), runtime.torch_device()
+    start_measuring(device)
+    slices, plan = slices_on(cache, device), data.plan_of(spec)
+    data_of_fold = trial_slices(spec, cache, slices, plan)
+    held_out = fold_slices(cache, slices, plan, spec.fold).validation.numpy()
+    how = {"capture": runtime.capture and captures(device), "split": runtime.split_batches}
+    fuse = _steps(spec.candidate, data_of_fold) >= FUSE_FROM_STEPS
+    with ExitStack() as stack:
+
+        def make() -> Training:
+            scorer = None
+            if spec.candidate.training.keep == "held_out":
+                rule = spec.candidate.postprocess
+                scorer = stack.enter_context(EpochScorer(cache, held_out, rule, runtime.threads))
+            return Training(spec, data_of_fold, device, fuse=fuse, scorer=scorer, **how)
+
+        training = _resumed(make, files, runtime.say)
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         clock = EpochClock(device)
         while not training.finished:
@@ -117,8 +140,22 @@ def iterate_trial(
                 record = training.run_epoch(checkpoints.after_step)
             checkpoints.after_epoch()
             yield record
-        _finish(training, spec, cache, files, runtime=runtime, start=start, clock=clock)
-        remember_training(spec, files)
+        _write_epoch_sums(training, files)
+    _finish(
+        training, spec, cache, files, held_out=held_out, runtime=runtime, start=start, clock=clock
+    )
+
+
+def _write_epoch_sums(training: Training, files: TrialFiles) -> None:
+    """Write ``epochs.npz`` if the sums of every epoch are known."""
+    scorer = training.scorer
+    if scorer is None or scorer.lost:
+        files.epochs.unlink(missing_ok=True)
+        return
+    scorer.wait()
+    monitor = training.candidate.training.monitor
+    curve = np.array([monitored(record, monitor) for record in training.records])
+    EpochSums(scorer.cases, curve, np.stack(scorer.sums)).save(files.epochs)
 
 
 def _steps(candidate: Candidate, data: FoldSlices) -> int:
@@ -126,14 +163,23 @@ def _steps(candidate: Candidate, data: FoldSlices) -> int:
     return candidate.training.epochs * len(data.training) // candidate.optimizer.batch_size
 
 
-def _resumed(make: Callable[[], Training], checkpoint: Path) -> Training:
-    """The trial as its checkpoint left it; from the start if there is none or it is damaged."""
+def _resumed(
+    make: Callable[[], Training], files: TrialFiles, say: Callable[[str], object]
+) -> Training:
+    """The trial as its checkpoint left it, with the weights of its best epoch in their file.
+
+    From the start if there is no checkpoint, or what belongs to it is damaged and cannot be mended;
+    the trial's log then says why.
+    """
     training = make()
-    if checkpoint.is_file():
+    if files.checkpoint.is_file():
         try:
-            restore(training, checkpoint)
-        except RunError:
-            checkpoint.unlink()
+            restore(training, files.checkpoint)
+            if mended := mend_best(training, files):
+                say(mended)
+        except RunError as error:
+            say(f"the trial begins anew, for its state is of no use: {error}")
+            files.checkpoint.unlink()
             return make()
     return training
 
@@ -145,19 +191,34 @@ def fold_slices(cache: SliceCache, slices: DeviceSlices, plan: FoldPlan, fold: i
     return FoldSlices(slices, torch.from_numpy(training), torch.from_numpy(validation))
 
 
+def trial_slices(
+    spec: TrialSpec, cache: SliceCache, slices: DeviceSlices, plan: FoldPlan
+) -> FoldSlices:
+    """As ``fold_slices``; under ``training.keep: inner`` training cases judge the epochs."""
+    data = fold_slices(cache, slices, plan, spec.fold)
+    if spec.candidate.training.keep != "inner":
+        return data
+    rows = data.training.numpy()
+    inner = deciding_rows(cache.index, rows, seed=spec.seed, fold=spec.fold)
+    left = np.setdiff1d(rows, inner)
+    return FoldSlices(slices, torch.from_numpy(left), torch.from_numpy(inner))
+
+
 def _finish(
     training: Training,
     spec: TrialSpec,
     cache: SliceCache,
     files: TrialFiles,
     *,
+    held_out: np.ndarray,
     runtime: Runtime,
     start: float,
     clock: EpochClock,
 ) -> None:
-    """Predict and score the held-out fold with the best weights; write the result last."""
-    network = load_network(spec.candidate, files.best, training.device, organs=cache.organs)
-    scans = held_out_scans(cache, training.data.validation.numpy())
+    """Predict and score the held-out fold with the weights kept; write the result last."""
+    best, organs = training.best_stamp, cache.organs
+    network = load_network(spec.candidate, files.best, training.device, organs=organs, stamp=best)
+    scans = held_out_scans(cache, held_out)
     predictions = predict_held_out(
         network,
         spec,
@@ -166,9 +227,12 @@ def _finish(
         scans=scans,
         in_parts=training.in_parts,
     )
+    files.oof_flip.unlink(missing_ok=True)  # of an earlier attempt, as ``oof`` would be
+    files.oof.unlink(missing_ok=True)
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
-    scores = _scores(spec.candidate.postprocess, cache, predictions)
+    truths = training.scorer.truths if training.scorer else {}
+    scores = _scores(spec.candidate.postprocess, cache, predictions, truths)
     write_scores(files.scores, scores, cache.index)
     device = training.device
     TrialResult(
@@ -194,8 +258,9 @@ def _finish(
             "parameters": parameter_count(training.network),
             "training_slices": len(training.data.training),
             "validation_slices": len(training.data.validation),
+            **_deciding(spec, cache, training.data),
         },
-        known=_known_shares(cache, training.data.validation.numpy()),
+        known=_known_shares(cache, held_out),
         organs=cache.organs,
         gray=cache.gray,
     ).save(files.result)
@@ -203,6 +268,14 @@ def _finish(
     if runtime.keep_state and training.may_go_on:
         files.checkpoint.replace(files.last)
     files.checkpoint.unlink(missing_ok=True)
+
+
+def _deciding(spec: TrialSpec, cache: SliceCache, data: FoldSlices) -> dict[str, str]:
+    """The training cases that decided the epoch, where some did."""
+    if spec.candidate.training.keep != "inner":
+        return {}
+    cases = cache.index.table["case"].iloc[data.validation.numpy()]
+    return {"deciding_cases": " ".join(dict.fromkeys(cases))}
 
 
 def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:
@@ -213,10 +286,13 @@ def _known_shares(cache: SliceCache, rows: np.ndarray) -> dict[str, float]:
 
 
 def _finish_adopted(
-    spec: TrialSpec, twin: TrialResult, cache: SliceCache, oof: OofStore, files: TrialFiles
+    spec: TrialSpec,
+    twin: TrialResult,
+    cache: SliceCache,
+    scores: Mapping[str, ScanScore],
+    files: TrialFiles,
 ) -> None:
-    """Score another post-processing of probabilities that are there; costs are the training's."""
-    scores = _scores(spec.candidate.postprocess, cache, oof)
+    """Leave the scores of another post-processing of a twin's; costs are the training's."""
     write_scores(files.scores, scores, cache.index)
     dataclasses.replace(
         twin,
@@ -230,16 +306,18 @@ def _finish_adopted(
 
 
 def _scores(
-    rule: PostprocessKnobs, cache: SliceCache, predictions: Mapping[str, np.ndarray]
+    rule: PostprocessKnobs,
+    cache: SliceCache,
+    predictions: Mapping[str, np.ndarray],
+    truths: Mapping[str, ScanTruth] | None = None,
 ) -> dict[str, ScanScore]:
-    """Scores of each scan at native size."""
+    """Scores of each scan at native size; ``truths`` are those that are at hand."""
     scores = {}
     for scan in predictions:
         rows = cache.index.rows_of_scan(scan)
-        masks = native_masks(predictions[scan], NativeGrid.of_scan(rows), rule)
-        truth = scan_masks(rows, organs=cache.organs)
-        known = cache.index.known_in(rows.index)
-        scores[scan] = score_scan(masks, truth, "diagonal", known=known)
+        truth = (truths or {}).get(scan) or scan_truth(cache.index, scan)
+        grid = NativeGrid.of_scan(rows)
+        scores[scan] = truth.score(organ_mask(p, grid, rule) for p in predictions[scan])
     return scores
 
 

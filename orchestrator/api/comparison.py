@@ -147,7 +147,7 @@ def _compared(names: tuple[str, str], pairs: Sequence[Pair], board: Leaderboard)
 def by_letter(board: Leaderboard) -> dict[str, CandidateScores]:
     """All candidates by letter: ``A``, ``B``, ... in order of first appearance in the run."""
     lines = {line.candidate: line for line in (*board.ranked, *board.unranked)}
-    letters = candidate_letters(board.record.candidates)
+    letters = candidate_letters(board.record.candidates, board.record.removed)
     return {letter: lines[candidate] for candidate, letter in letters.items()}
 
 
@@ -161,7 +161,7 @@ def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
     if name.isdecimal():
         if not 1 <= int(name) <= len(ranked):
             expected = f"a rank from 1 to {len(ranked)}"
-            raise RunError("candidate", expected, name, "see gitract-cv report")
+            raise RunError("candidate", expected, name, "see the run's report")
         return ranked[int(name) - 1]
     by_label = {line.label: line for line in (*ranked, *board.unranked)}
     letters = by_letter(board)
@@ -171,6 +171,8 @@ def ranked_candidate(board: Leaderboard, name: str) -> CandidateScores:
         raise RunError("candidate", "a rank, a letter or a label of the run", repr(name), remedy)
     if line not in ranked:
         got = "; ".join(line.reasons) or "a missing score"
+        if line.complete:
+            raise RunError(f"candidate {name}", "a ranked candidate", got, "see gitract-cv report")
         raise RunError(f"candidate {name}", "a result of every fold", got, "finish the sweep")
     return line
 

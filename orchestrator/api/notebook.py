@@ -20,7 +20,7 @@ _WIDTH, _ROW_HEIGHT, _MARGIN = 320, 26, 6
 
 def run_html(path: Path, board: Leaderboard, verdict: Verdict | None) -> str:
     """A self-contained fragment of HTML: no script, nothing fetched."""
-    letters = candidate_letters(board.record.candidates)
+    letters = candidate_letters(board.record.candidates, board.record.removed)
     lines = board.ranked[:MOST_ROWS]
     head = "".join(f"<th>{name}</th>" for name in ("#", "", "candidate", "score", "95 % interval"))
     rows = [

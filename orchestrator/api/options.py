@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gitract_core.errors import GitractError, SpaceError
+from gitract_core.errors import GitractError, SpaceError, suggestion
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.preparation import SweepRequest
@@ -40,6 +40,8 @@ class SweepOptions:
         keep_state: keep the last state of trials, so that more epochs go on from there.
         race: drop candidates between folds that have no chance of being among the best.
         race_keep: the number of best candidates that the race looks for.
+        race_levels: knobs by dotted name of which the race keeps one candidate a level, or ``all``
+            for every knob that varies: who asks about a knob needs all its levels in the end.
         retries: further attempts of a failed trial.
         tensorboard: write event files to ``RUN/tensorboard``.
         mlflow: also log to the MLflow at this address.
@@ -65,6 +67,7 @@ class SweepOptions:
     keep_state: bool = True
     race: bool = False
     race_keep: int = 3
+    race_levels: tuple[str, ...] = ()
     retries: int = 1
     tensorboard: bool = True
     mlflow: str | None = None
@@ -76,6 +79,7 @@ class SweepOptions:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         object.__setattr__(self, "exclude", tuple(self.exclude))
+        object.__setattr__(self, "race_levels", checked_levels(self.race_levels, race=self.race))
         if self.margin is not None:
             from orchestrator.statistics.questions.margin import checked_margin
 
@@ -128,6 +132,28 @@ class SweepOptions:
             command=command,
             repeats=self.repeats,
         )
+
+
+def checked_levels(given: str | Sequence[str], *, race: bool) -> tuple[str, ...]:
+    """Knobs of which a race keeps every level.
+
+    Args:
+        given: dotted names, or ``all``.
+        race: whether there is a race.
+
+    Raises:
+        SpaceError: no such knob, or no race.
+    """
+    from gitract_core.spec import knob_defaults
+
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if name != "all" and name not in knob_defaults():
+            remedy = suggestion(name, ["all", *knob_defaults()])
+            raise SpaceError("--race-levels", "a knob's dotted name or all", repr(name), remedy)
+    if names and not race:
+        raise SpaceError("--race-levels", "--race too", "none", "pass --race, or leave it out")
+    return names
 
 
 def knobs_of_texts(settings: list[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +15,13 @@ from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOp
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gitract_core.spec import Candidate
+    from orchestrator.capacity.measuring import Measured
     from orchestrator.capacity.sweep_plan import Outlook, Plan
     from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest
 
 _RAY_START_SECONDS = 10.0  # import, an own session, its first workers and its end, on two cores
+_LONG_SECONDS = 10.0  # of measuring: then there is a first answer, and a line so often
 _REPORT_SECONDS = 3.0  # ranking, statistics, tables and page of the demo, on two cores
 
 
@@ -117,22 +120,77 @@ def _outlook(
     from orchestrator.capacity.sweep_plan import Outlook
     from orchestrator.capacity.trial_slots import machine_to_measure
 
+    extra_seconds += 0.0 if options.local else _RAY_START_SECONDS
     with nodes_only(local=options.local, address=options.address) as nodes:
         slots = choose_trial_slots(options, nodes, sweep.pending, sweep.index, say)
         candidates = list(dict.fromkeys(spec.candidate for spec in sweep.specs))
         node = machine_to_measure(nodes, slots.avoid)
-        with say.status("measuring a few steps of each network"):
-            count = trials_side_by_side(node, slots)
-            place = measuring_place(options)(node)
+
+        def outlook(measured: Measured) -> Outlook:
+            keeps_oof, keeps_state = options.oof == "keep", options.keep_state
+            return Outlook(sweep, slots, measured, extra_seconds, keeps_oof, keeps_state)
+
+        count = trials_side_by_side(node, slots)
+        place = measuring_place(options)(node)
+        with _Watching(say, candidates, outlook) as watch:
             measured = measure_costs(
-                candidates, sweep.index, slots, side_by_side=count, place=place
+                candidates, sweep.index, slots, side_by_side=count, place=place, watch=watch
             )
-    extra_seconds += 0.0 if options.local else _RAY_START_SECONDS
-    return Outlook(
-        sweep,
-        slots,
-        measured,
-        extra_seconds,
-        keep_oof=options.oof == "keep",
-        keep_state=options.keep_state,
-    )
+    return outlook(measured)
+
+
+class _Watching:
+    """Says how far measuring is, and gives a first answer where the rest takes long.
+
+    Args:
+        say: takes lines, and draws on one in a terminal.
+        candidates: of the plan.
+        outlook: what plans are made from, of what is measured.
+    """
+
+    def __init__(
+        self,
+        say: Console,
+        candidates: Sequence[Candidate],
+        outlook: Callable[[Measured], Outlook],
+    ) -> None:
+        from gitract_core.trial.cost import shape_of
+
+        self.say, self.candidates, self.outlook = say, candidates, outlook
+        self.shapes = len({shape_of(candidate) for candidate in candidates})
+        self.status = say.status(f"measuring a few steps of {_networks(self.shapes)}")
+        self.start = self.spoke = 0.0
+
+    def __enter__(self) -> _Watching:
+        self.start = self.spoke = time.monotonic()
+        self.status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.status.stop()
+
+    def __call__(self, so_far: Measured) -> None:
+        """Take in what is measured so far."""
+        done, now = len(so_far.steps), time.monotonic()
+        left = (now - self.start - so_far.start_seconds) / done * (self.shapes - done)
+        progress = f"{done} of {_networks(self.shapes)} measured, about {left:.0f} s to go"
+        self.status.update(progress)
+        if done == 1 and left > _LONG_SECONDS:
+            self._answer(so_far)
+        if done < self.shapes and not self.say.is_terminal and now - self.spoke > _LONG_SECONDS:
+            self.say.print(progress)
+            self.spoke = now
+
+    def _answer(self, so_far: Measured) -> None:
+        from orchestrator.capacity.first_sight import at_first_sight
+        from orchestrator.capacity.sweep_plan import make_plan
+        from orchestrator.report.progress_table import format_seconds
+
+        plan = make_plan(self.outlook(at_first_sight(so_far, self.candidates)))
+        took = f"{plan.trials} trials take about {format_seconds(plan.seconds)}"
+        at_once = f"on {plan.slots.count} slots"
+        self.say.print(f"at first sight, from one network: {took} {at_once}", soft_wrap=True)
+
+
+def _networks(count: int) -> str:
+    return "1 network" if count == 1 else f"{count} networks"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,8 @@ from gitract_core.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gitract_core.spec import Candidate
+    from orchestrator.api.comparison import Comparison
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
     from orchestrator.out_of_fold.annotation_audit import Audit
@@ -60,6 +63,8 @@ class Run:
     Attributes:
         directory: its files.
         storage: where it lives.
+        shown: the candidates that ``board`` and all that follows from it is about; those that the
+            last sweep asked for if None. See ``showing``.
         margin: of score, for "no worse than the best by more than"; None for what is registered,
             or .005.
     """
@@ -67,6 +72,28 @@ class Run:
     directory: SweepDirectory
     storage: RunStorage
     margin: float | None = None
+    shown: tuple[Candidate, ...] | None = None
+
+    def showing(
+        self, space: str | Path | Mapping[str, Any] | None = None, *, every: bool = False
+    ) -> Run:
+        """The same run with other candidates on its board.
+
+        >>> open_run("runs/paper").showing(every=True).leaderboard()  # doctest: +SKIP
+
+        Args:
+            space: those of a search space; as in ``sweep``.
+            every: all candidates that were ever asked for.
+
+        Raises:
+            SpaceError: no such space.
+            RunError: the run has no candidate of the space.
+        """
+        from orchestrator.api.shown_candidates import of_space
+
+        if space is not None:
+            return replace(self, shown=of_space(self.directory, space))
+        return replace(self, shown=self.directory.record().candidates if every else None)
 
     @property
     def path(self) -> Path:
@@ -78,7 +105,7 @@ class Run:
         """The candidates with their results, best first."""
         from orchestrator.results.leaderboard import build_leaderboard
 
-        return build_leaderboard(self.directory)
+        return build_leaderboard(self.directory, self.shown)
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -119,15 +146,18 @@ class Run:
         Columns are named as in scikit-learn's ``cv_results_`` where it has a name for them:
         ``rank_test_score``, ``mean_test_score``, ``std_test_score``, ``split0_test_score``, ...,
         ``param_<knob>``; beside them ``letter``, ``candidate``, ``score_low`` and ``score_high``
-        (95 % interval over patients), ``tied_with_first``, Dice and Hausdorff score of each organ,
-        costs, and ``reason`` where a candidate is not ranked.
+        (95 % interval over patients), ``tied_with_first``, ``epoch_rule`` (``training.keep``),
+        ``score_announced``, ``score_cross_fitted`` and ``flattered_by`` (the difference of the two;
+        missing where it is not known), Dice and Hausdorff score of each organ, costs, and
+        ``reason`` where a candidate is not ranked.
         """
         import pandas as pd
 
+        from orchestrator.api.scikit_learn_names import as_scikit_learn
         from orchestrator.report.tables import table_rows
 
         letters = {line.label: name for name, line in self.letters.items()}
-        rows = [_as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
+        rows = [as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
         table = pd.DataFrame(rows)
         table.insert(1, "letter", [letters[label] for label in table["candidate"]])
         table["rank_test_score"] = table["rank_test_score"].astype("Int64")
@@ -151,9 +181,32 @@ class Run:
         """
         import pandas as pd
 
+        return pd.DataFrame([self.comparison(str(a), str(b)).to_json()]).drop(columns="each")
+
+    def comparison(self, a: str, b: str) -> Comparison:
+        """As ``compare``; where the board does not have both, all of the run's candidates count."""
+        from gitract_core.errors import RunError
         from orchestrator.api.comparison import compare
 
-        return pd.DataFrame([compare(self.board, str(a), str(b)).to_json()]).drop(columns="each")
+        try:
+            return compare(self.board, a, b)
+        except RunError:
+            if not self.board.others or a.isdecimal() or b.isdecimal():
+                raise
+        return compare(self.showing(every=True).board, a, b)
+
+    def remove(self, candidate: str | int) -> None:
+        """Remove a candidate and the trials that are its alone; its letter is not given again.
+
+        Args:
+            candidate: as in ``compare``.
+
+        Raises:
+            RunError: no such candidate, the only one, a sweep is at work, or an ensemble uses it.
+        """
+        from orchestrator.api.removal import plan_removal, remove
+
+        remove(self.directory, plan_removal(self.directory, str(candidate)))
 
     def compare_with(self, other: Run, candidate: str | int | None = None) -> pd.DataFrame:
         """The same candidates of this run and of another on the same folds, this one first.
@@ -324,10 +377,16 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """Ranking and statistics as plain values: what ``report --json`` prints."""
         from orchestrator.report.tables import table_rows
+        from orchestrator.results.epoch_words import epochs_in_words
 
+        lines = (*self.board.ranked, *self.board.unranked)
         return {
             "run": str(self.path),
-            "leaderboard": table_rows(self.board, self.verdict),
+            "leaderboard": [
+                {**row, "epoch_choice": line.epoch_choice.to_json()}
+                for row, line in zip(table_rows(self.board, self.verdict), lines, strict=True)
+            ],
+            "epoch_choice": epochs_in_words(self.board),
             "statistics": self.verdict and self.verdict.to_json(),
             "registration": self.registration and self.registration.to_json(),
         }
@@ -336,23 +395,3 @@ class Run:
         from orchestrator.api.notebook import run_html
 
         return run_html(self.path, self.board, self.verdict)
-
-
-_SCIKIT_LEARN_NAMES = {
-    "rank": "rank_test_score",
-    "score": "mean_test_score",
-    "score_sd": "std_test_score",
-}
-
-
-def _as_scikit_learn(row: dict[str, Any]) -> dict[str, Any]:
-    renamed = {}
-    for name, value in row.items():
-        if name.startswith("knob."):
-            new = f"param_{name.removeprefix('knob.')}"
-        elif name.startswith("fold") and name.endswith("_score"):
-            new = f"split{name[len('fold') : -len('_score')]}_test_score"
-        else:
-            new = _SCIKIT_LEARN_NAMES.get(name, name)
-        renamed[new] = value
-    return renamed

@@ -13,6 +13,7 @@ from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOptions
 from orchestrator.api.progress_bar import progress_bar
+from orchestrator.api.sweep_lines import asked_lines, slots_line, watch_line
 from orchestrator.report.progress_table import SweepProgress
 from orchestrator.sweeps.events import Listener, SweepEvent
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from gitract_core.spec import TrialSpec
     from orchestrator.api.run import Run
-    from orchestrator.capacity.trial_slots import Slots
     from orchestrator.execution.executor import Course, TrialEvent
     from orchestrator.steering.race import Race
     from orchestrator.storage.run_storage import RunStorage
@@ -167,7 +167,8 @@ def run_sweep(
             prepared = prepare(request, progress)
         if options.register:
             register_sweep(prepared, options.margin)
-        _say_what_is_asked(prepared, say)
+        for line in asked_lines(prepared):
+            say.print(line, soft_wrap=True)
         failed = _train(prepared, storage, options, _Consoles(say, shown), listeners)
         run = Run(prepared.directory, storage, options.margin)
         return SweepOutcome(run, tuple(failed), _report_fault(run, shown))
@@ -210,14 +211,18 @@ def _train(
         )
         if not prepared.pending and not prepared.record.to_come:
             return []
-        say.print(_watch_line(prepared, options), soft_wrap=True)
+        say.print(watch_line(storage.name, prepared, options), soft_wrap=True)
         where = machines(local=options.local, address=options.address, say=consoles.shown)
         found = stack.enter_context(where)
         trials = [*prepared.pending, *stand_ins(prepared.search, prepared.record)]
         slots = choose_trial_slots(options, found.nodes, trials, prepared.index, say)
-        say.print(_slots_line(slots, options))
+        say.print(slots_line(slots, options))
         progress = SweepProgress(
-            consoles.shown, prepared.directory, prepared.specs, prepared.trials_to_come
+            consoles.shown,
+            prepared.directory,
+            prepared.specs,
+            prepared.trials_to_come,
+            at_once=slots.count,
         )
         stack.enter_context(progress)
         keeper = StoreKeeper(storage)
@@ -283,6 +288,7 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
     Without a race, candidates that an earlier one dropped are to run.
     """
     from orchestrator.execution.executor import Everything
+    from orchestrator.results.epoch_choice import refuse_unlike
     from orchestrator.steering.race import Race
     from orchestrator.steering.race_rule import RacingRule, revive
     from orchestrator.steering.search import Searching, starters
@@ -292,12 +298,15 @@ def _steering(prepared: PreparedSweep, options: SweepOptions, told: list[Listene
         tell(told, event)
 
     race, pending = None, prepared.pending
+    asked = tuple(dict.fromkeys(spec.candidate for spec in prepared.specs))
     if options.race:
+        refuse_unlike(asked, "--race")
         first = starters(prepared)
         labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in prepared.specs)))
-        rule = RacingRule(options.race_keep)
+        rule = RacingRule(options.race_keep, levels=options.race_levels)
         race = Race(prepared.directory, first, rule, labels, tell_all)
-        race.add([spec for spec in prepared.specs if spec not in first])
+        at_start = {spec.key for spec in first}
+        race.add([spec for spec in prepared.specs if spec.key not in at_start])
         pending = race.order(pending)
     else:
         revive(prepared.directory, {spec.candidate for spec in pending})
@@ -322,29 +331,3 @@ def _console(*, quiet: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=True, quiet=quiet, highlight=False, markup=False, emoji=False)
-
-
-def _say_what_is_asked(prepared: PreparedSweep, say: Console) -> None:
-    to_come = prepared.record.to_come
-    n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
-    say.print(
-        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
-        f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
-    )
-    if to_come:
-        say.print(f"candidates yet to be proposed, by the scores of the others: {to_come}")
-    done = len(prepared.specs) - len(prepared.pending)
-    if done:
-        say.print(f"{done} of them are finished already")
-
-
-def _slots_line(slots: Slots, options: SweepOptions) -> str:
-    where = "this machine" if options.local else "Ray"
-    share = f"{slots.gpus:.2g} GPU and " if slots.gpus else ""
-    return f"{slots.count} trials at a time on {where}, each with {share}{slots.cpus} CPU"
-
-
-def _watch_line(prepared: PreparedSweep, options: SweepOptions) -> str:
-    run = prepared.directory.path
-    board = f"; tensorboard --logdir {run / 'tensorboard'}" if options.tensorboard else ""
-    return f"watch it from another terminal: gitract-cv status {run}{board}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from threading import BrokenBarrierError
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
@@ -84,6 +84,14 @@ class Measured:
         return self.scoring_seconds[candidate.input.size, candidate.postprocess]
 
 
+Watch = Callable[[Measured], None]
+"""Told what is measured so far; ``steps`` has one shape more each time."""
+
+
+def unwatched(so_far: Measured) -> None:
+    """For measurements that nobody watches."""
+
+
 @dataclass(frozen=True)
 class _Task:
     """What every measuring process does."""
@@ -101,6 +109,7 @@ def measure_costs(
     *,
     side_by_side: int,
     place: Place = here,
+    watch: Watch = unwatched,
 ) -> Measured:
     """Measure all shapes of some candidates.
 
@@ -111,6 +120,7 @@ def measure_costs(
         side_by_side: trials that will run on a machine, or on one GPU of it, at once; see
             ``trials_side_by_side``.
         place: where trials will run. Caches are built here, and timed here.
+        watch: called after every shape with what is measured so far, where the place is here.
 
     Raises:
         DataError: a scan cannot be read.
@@ -122,13 +132,13 @@ def measure_costs(
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
     task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
-    found = place(_measure_side_by_side, task, side_by_side)
-    return Measured(
-        steps={s: _together([f.steps[i] for f in found]) for i, s in enumerate(shapes)},
-        scoring_seconds={r: mean(f.scoring[i] for f in found) for i, r in enumerate(rules)},
-        cache_seconds=cache,
-        start_seconds=mean(f.start_seconds for f in found),
-    )
+    if place is here:
+        found = _measure_side_by_side(
+            task, side_by_side, lambda so_far: watch(replace(so_far, cache_seconds=cache))
+        )
+    else:
+        found = place(_measure_side_by_side, task, side_by_side)
+    return replace(_measured(task, found), cache_seconds=cache)
 
 
 def trials_side_by_side(node: Node, slots: Slots) -> int:
@@ -151,24 +161,66 @@ class _Found:
     start_seconds: float
 
 
-def _measure_side_by_side(task: _Task, count: int) -> list[_Found]:
+def _measure_side_by_side(task: _Task, count: int, watch: Watch = unwatched) -> list[_Found]:
+    found: list[_Found] = []
     try:
         with ProcessGroup(count) as group:
-            return group.run(_measure, task, time.time())
+            begun = group.run(_begin, task, time.time())
+            found = [_Found([], scoring, start) for start, scoring in begun]
+            for place in range(len(task.shapes)):
+                for one, cost in zip(found, group.run(_measure_shape, place), strict=True):
+                    one.steps.append(cost)
+                watch(_measured(task, found))
     except (BrokenProcessPool, BrokenBarrierError):
         remedy = "lower --trials-per-gpu, optimizer.batch_size or input.size"
         got = "a process that died, for lack of memory perhaps"
         raise TrialError("measuring", "one step of each network", got, remedy) from None
+    return found
 
 
-def _measure(task: _Task, asked: float) -> _Found:
-    """In a process of its own: everything once, beside all other processes."""
+_task: _Task | None = None  # of this process
+
+
+def _begin(task: _Task, asked: float) -> tuple[float, list[float]]:
+    """In a process of its own: its start, and scoring; seconds of both."""
+    global _task
+    _task = task
     begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
     meet()
-    steps = [measure_step(shape, task.runtime, task.scans[0]) for shape in task.shapes]
-    scoring = [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
-    return _Found(steps, scoring, started)
+    return started, [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
+
+
+def _measured(task: _Task, found: Sequence[_Found]) -> Measured:
+    """What is known so far, without the time of caches."""
+    done = task.shapes[: len(found[0].steps)]
+    return Measured(
+        steps={s: _together([f.steps[i] for f in found]) for i, s in enumerate(done)},
+        scoring_seconds={r: mean(f.scoring[i] for f in found) for i, r in enumerate(task.rules)},
+        cache_seconds=0.0,
+        start_seconds=mean(f.start_seconds for f in found),
+    )
+
+
+def _measure_shape(place: int) -> StepCost:
+    """One shape, beside all other processes.
+
+    Raises:
+        TrialError: networks and their libraries raise many kinds of errors.
+    """
+    assert _task
+    shape = _task.shapes[place]
+    meet()
+    try:
+        return measure_step(shape, _task.runtime, _task.scans[0])
+    except GitractError:
+        raise
+    except Exception as error:
+        net, batch = shape.network, shape.optimizer.batch_size
+        where = f"measuring {net.family} {net.widths} of depth {net.depth}, batches of {batch}"
+        got = f"{type(error).__name__}: {error}"
+        remedy = "change the candidate, or lower optimizer.batch_size if memory ran out"
+        raise TrialError(where, "a training step", got, remedy) from None
 
 
 def _together(costs: Sequence[StepCost]) -> StepCost:

@@ -16,6 +16,7 @@ from gitract_core.data.cache import cache_directory
 from gitract_core.errors import GitractError
 from gitract_core.processors import usable_processors
 from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.trial.deciding_cases import PARTS
 from gitract_core.trial.reuse import epochs_ready
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gitract_core.data.slices import SliceIndex
     from orchestrator.capacity.measuring import Measured
 
-_SMALL_FILES_BYTES = 40_000  # result, history and scores of a trial
+_SMALL_FILES_BYTES = 70_000  # result, history, scores and the sums of every epoch of a trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,13 @@ class Outlook:
         if not trains or ready == knobs.epochs:
             return TrialCost(scoring, scoring, trained=False)
         slices = (size.training_slices, size.validation_slices)
+        if knobs.keep == "inner":
+            deciding = size.training_slices // PARTS
+            slices = (size.training_slices - deciding, deciding)
         epoch = step.epoch_seconds(*slices, candidate.optimizer.batch_size)
         ending = size.validation_slices * (step.predict_seconds + step.oof_seconds)
         once = step.setup_seconds + ending + scoring
-        least = max(min(knobs.epochs, knobs.patience + 1) - ready, 1)
+        least = max(knobs.fewest_epochs - ready, 1)
         return TrialCost(once + (knobs.epochs - ready) * epoch, once + least * epoch)
 
     def validation_slices(self, spec: TrialSpec) -> int:
@@ -205,11 +209,13 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
     total = sum(cost.seconds for cost in pending.costs)
     slots = outlook.slots
     caches = _missing_caches(outlook, kept)
+    wanted = set(kept)
+    seconds = dict.fromkeys(kept, 0.0)
+    for spec, cost in pending:
+        seconds[spec.candidate] += cost.seconds
     return Plan(
         candidates=tuple(labels[c] for c in kept),
-        candidate_seconds=tuple(
-            sum(cost.seconds for spec, cost in pending if spec.candidate == c) for c in kept
-        ),
+        candidate_seconds=tuple(seconds.values()),
         folds=outlook.checked.record.n_folds,
         repeats=len(outlook.checked.plans),
         trials=len(kept) * outlook.checked.record.total_folds,
@@ -224,7 +230,7 @@ def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:
         memory_bytes=max((outlook.measured.step(c).peak_memory_bytes for c in kept), default=0),
         disk=_disk(outlook, pending, caches),
         budget_seconds=budget_seconds,
-        left_out=tuple(labels[c] for c in outlook.candidates if c not in kept),
+        left_out=tuple(labels[c] for c in outlook.candidates if c not in wanted),
     )
 
 
@@ -249,7 +255,8 @@ def fitting(outlook: Outlook, budget_seconds: float) -> tuple[Candidate, ...]:
         GitractError: not one does.
     """
     everything = outlook.candidates
-    alone = {c: _alone(outlook, c) for c in everything}
+    first = {spec.candidate: spec for spec in reversed(outlook.checked.specs)}
+    alone = {c: outlook.cost(first[c], trains=True).seconds for c in everything}
     cheapest = sorted(everything, key=lambda c: alone[c])  # stable: of equals, the earlier stay
     low, high = 0, len(cheapest)  # as many as ``low`` fit, more than ``high`` do not
     while low < high:
@@ -270,12 +277,6 @@ def _in_order(outlook: Outlook, chosen: Collection[Candidate]) -> tuple[Candidat
     return tuple(c for c in outlook.candidates if c in wanted)
 
 
-def _alone(outlook: Outlook, candidate: Candidate) -> float:
-    """Seconds of training one fold, whoever does it."""
-    spec = next(s for s in outlook.checked.specs if s.candidate == candidate)
-    return outlook.cost(spec, trains=True).seconds
-
-
 @dataclass(frozen=True)
 class _Pending:
     """What is left to run, in the order of starting, and what each trial takes."""
@@ -292,7 +293,7 @@ def _pending(outlook: Outlook, kept: Collection[Candidate]) -> _Pending:
     checked, wanted = outlook.checked, set(kept)
     specs = [s for s in checked.specs if s.candidate in wanted]
     left = set(checked.pending)
-    pending = start_order(specs, [s for s in specs if s not in left])
+    pending = start_order(specs, {s for s in specs if s not in left})
     again = reusing(specs)
     return _Pending(pending, [outlook.cost(s, trains=s not in again) for s in pending])
 

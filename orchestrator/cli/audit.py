@@ -61,6 +61,8 @@ def _print(audited: Audit, folder: Path, n_files: int) -> None:
     from orchestrator.report.table import to_terminal
 
     out = console()
+    for reason in audited.left_out:
+        out.print(f"left out: {reason}", style="yellow", soft_wrap=True)
     out.print(to_terminal(_scan_table(audited)))
     out.print()
     out.print(to_terminal(_border_table(audited)))

@@ -37,20 +37,21 @@ def compare(
     counts. With --with the first run is compared with the second.
     """
     from gitract_core.errors import RunError
-    from orchestrator.api.comparison import compare as compared
     from orchestrator.api.comparison import compare_runs
 
-    board = open_run(run, bulky=False).board
+    opened = open_run(run, bulky=False)
     if other is not None:
         if b is not None:
             remedy = "leave B out"
             raise RunError("compare", "A or nothing beside --with", f"{a} and {b}", remedy)
-        found = compare_runs(board, open_run(other, bulky=False).board, (str(run), str(other)), a)
+        found = compare_runs(
+            opened.board, open_run(other, bulky=False).board, (str(run), str(other)), a
+        )
     elif a is None or b is None:
         got = "neither" if a is None else f"{a} alone"
         raise RunError("compare", "RUN A B", got, "name both, or pass --with RUN2")
     else:
-        found = compared(board, a, b)
+        found = opened.comparison(a, b)
     if as_json:
         print_json(found.to_json())
     else:

@@ -8,17 +8,17 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.screen import console, print_json
+from orchestrator.cli.screen import console, print_json, progress_bar
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
 @app.command(
-    epilog="Example: gitract-cv verify runs/paper/ensembles/top3-equal/submission.csv "
-    "--images uw-madison/test --scans 2"
+    epilog="Example: gitract-cv verify runs/paper, or "
+    "gitract-cv verify runs/paper/ensembles/top3-equal/submission.csv --images uw-madison/test"
 )
 def verify(
-    submission: Annotated[Path, typer.Argument(help="Its note lies beside it.")],
+    path: Annotated[Path, typer.Argument(help="A run, or a submission; its note lies beside it.")],
     images: Annotated[Path | None, typer.Option(help="The scans that it predicts.")] = None,
     scans: Annotated[
         int, typer.Option(min=0, help="Predict so many scans anew and compare; needs --images.")
@@ -26,18 +26,57 @@ def verify(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Trace a submission back to the weights that made it; exit code 1 where the chain breaks."""
+    """Compare every file of a run with what was noted when it was written, or trace a submission.
+
+    A submission is traced back to the weights that made it. Exit code 1 where something is damaged,
+    missing or exchanged.
+    """
+    from gitract_core.errors import RunError
+    from orchestrator.storage.remote_run import RemoteRun
+
+    if path.is_dir() or RemoteRun.of(path):
+        if images or scans:
+            raise RunError("--images, --scans", "a submission", "a run", "leave them out")
+        _verify_run(path, as_json=as_json)
+        return
+    if scans and images is None:
+        raise RunError("--scans", "--images too", "none", "pass the folder of scans")
+    _verify_submission(path, images, scans, device, as_json=as_json)
+
+
+def _verify_run(path: Path, *, as_json: bool) -> None:
+    from orchestrator.api.run import open_run
+    from orchestrator.results.verification import verify_run
+
+    run = open_run(path)
+    with progress_bar("trials") as progress:
+        found = verify_run(run.directory, progress)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        out = console()
+        for fault in found.faults:
+            out.print(f"!! {fault}", style="bold red", soft_wrap=True)
+        for old in found.unverified:
+            out.print(f"unverified: {old}", style="dim", soft_wrap=True)
+        of_those = f", {found.unverified_trials} of them unverified (of an earlier version)"
+        trials = f"{found.trials} finished trials{of_those if found.unverified_trials else ''}"
+        out.print(f"{path}: {trials}, {len(found.faults)} faults", soft_wrap=True)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _verify_submission(
+    submission: Path, images: Path | None, scans: int, device: str, *, as_json: bool
+) -> None:
     from dataclasses import asdict
 
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
-    from gitract_core.errors import RunError
     from gitract_core.prediction.members import Predictor
     from gitract_core.prediction.provenance import verify as follow
     from gitract_core.processors import usable_processors
 
-    if scans and images is None:
-        raise RunError("--scans", "--images too", "none", "pass the folder of scans")
     runtime = Runtime(device, usable_processors())
     links = follow(
         submission,

@@ -70,6 +70,13 @@ Race = Annotated[
     bool, typer.Option("--race/--no-race", help="Drop hopeless candidates between folds.")
 ]
 RaceKeep = Annotated[int, typer.Option(min=1, help="How many the race shall find.")]
+RaceLevels = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Keep one candidate of each level of this knob in the race (repeatable); 'all' for "
+        "every knob that varies."
+    ),
+]
 Retries = Annotated[int, typer.Option(min=0, help="Further attempts of a failed trial.")]
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard/--no-tensorboard", help="Event files in RUN/tensorboard.")
@@ -111,6 +118,7 @@ _ANNOTATIONS: dict[str, Any] = {
     "keep_state": KeepState,
     "race": Race,
     "race_keep": RaceKeep,
+    "race_levels": RaceLevels,
     "retries": Retries,
     "tensorboard": TensorBoard,
     "mlflow": Mlflow,
@@ -131,7 +139,7 @@ def sweep_options(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(
             field.name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=None if field.name in ("exclude", "knobs") else field.default,
+            default=None if field.name in ("exclude", "knobs", "race_levels") else field.default,
             annotation=_ANNOTATIONS[field.name],
         )
         for field in fields
@@ -139,7 +147,8 @@ def sweep_options(command: Callable[..., None]) -> Callable[..., None]:
 
     def with_options(**given: Any) -> None:
         values = {field.name: given.pop(field.name) for field in fields}
-        values["exclude"] = tuple(values["exclude"] or ())
+        for name in ("exclude", "race_levels"):
+            values[name] = tuple(values[name] or ())
         values["knobs"] = knobs_of_texts(values["knobs"] or [])
         command(SweepOptions(**values), **given)
 

@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.app import app
+from orchestrator.cli.next_steps import export_of
 from orchestrator.cli.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def ensemble(
         _print_submission(submission, index, made.members.organs, faults)
     else:
         said = f"submission  none, for want of scans in {test_images}: "
-        remedy = f"pass --images DIR, or take it to them: gitract-cv export {made.directory}"
+        remedy = f"pass --images DIR, or take it to them: {export_of(made.directory)}"
         console().print(said + remedy, soft_wrap=True)
     if faults:
         raise typer.Exit(1)
@@ -243,6 +244,8 @@ def _print_ensemble(made: Ensemble) -> None:
     out = console()
     models = len(made.members.members)
     out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
+    for reason in made.left_out:
+        out.print(f"  left out: {reason}", style="yellow", soft_wrap=True)
     for line, share in made.chosen:
         out.print(f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}")
     _print_rules(made)

@@ -30,13 +30,23 @@ def report(
     html: Annotated[
         Path | None, typer.Option(help="Write one page with everything; needs no network.")
     ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Only the candidates of this search space, or YAML file.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All candidates, not those of the last sweep alone.")
+    ] = False,
     margin: Margin = None,
     as_json: Json = False,
 ) -> None:
-    """Rank the candidates of a run: mean, standard deviation and every fold."""
+    """Rank the candidates of a run: mean, standard deviation and every fold.
+
+    Where several sweeps went into one run, for example with more epochs, these are the candidates
+    that the last one asked for.
+    """
     from orchestrator.report import leaderboard_view
 
-    found = open_run(run, bulky=html is not None, margin=margin)
+    found = open_run(run, bulky=html is not None, margin=margin).showing(space, every=every)
     with progress_bar("page") as progress:
         written = found.report(csv=csv, markdown=markdown, html=html, progress=progress)
     if as_json:
@@ -174,7 +184,7 @@ def _print_summary(summary: dict[str, dict[str, float]], expected: AnnouncedScor
         area = "" if not figures["masks"] else f", median area {figures['median_area_px']:.0f} px"
         out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}")
     if expected is None or expected["score"] is None:
-        out.print("  no note beside it: what score to expect is not known", style="dim")
+        out.print("  no note of it beside it: what score to expect is not known", style="dim")
         return
     low, high = (float("nan") if end is None else end for end in expected["interval"])
     out.print(

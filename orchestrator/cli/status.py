@@ -93,7 +93,8 @@ def _cell(trial: TrialStatus) -> Text:
         steps = ["alone"] * trial.alone
         steps += [f"parts of {trial.micro_batch}"] * (trial.micro_batch > 0)
         steps += [f"validated by {trial.validation_parts}"] * (trial.validation_parts > 0)
-        text = f"{trial.score:.4f}" + f" ({', '.join(steps)})" * bool(steps)
+        score = f"{trial.score:.4f}" if trial.score == trial.score else "nothing to score"
+        text = score + f" ({', '.join(steps)})" * bool(steps)
     elif trial.state == "running":
         text = f"{'alone, ' * trial.alone}epoch {trial.epoch}/{trial.epochs}"
         if trial.epoch:
@@ -104,20 +105,19 @@ def _cell(trial: TrialStatus) -> Text:
 
 
 def _summary(found: RunStatus) -> list[str]:
-    from orchestrator.report.progress_table import format_seconds
+    from orchestrator.report.progress_table import time_left
 
     counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
-    left = found.seconds_left
     lines = [f"{len(found.trials)} trials: {counts}"]
     if found.to_come:
         lines.append(f"candidates yet to be proposed: {found.to_come}")
     if found.alive:
-        time_left = f"about {format_seconds(left)} left" if left == left else "time left unknown"
-        lines.append(f"a sweep is running; {time_left}")
-    elif not found.to_come and set(found.counts) <= {"finished", "dropped"}:
+        lines.append(f"a sweep is running; {time_left(found.seconds_left)}")
+    elif found.is_done:
         lines.append("all is done")
     else:
-        lines.append("no trial is running; the same sweep command goes on from here")
+        same = f": {found.command}" if found.command else ""
+        lines.append(f"no trial is running; the same sweep command goes on from here{same}")
     alone = sum(trial.alone for trial in found.trials)
     if alone:
         lines.append(f"memory ran out beside others in {alone} trials; each gets a GPU alone")

@@ -9,6 +9,7 @@ import typer
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
+from orchestrator.cli.next_steps import after_sweep
 from orchestrator.cli.screen import console, print_json
 
 
@@ -47,7 +48,8 @@ def sweep(asked: SweepOptions, as_json: options.Json = False) -> None:
         out.print(leaderboard_view(run.board, run.verdict))
         out.print(f"\nrun directory  {run.path}")
         out.print(f"page, tables   {report}")
-        out.print("next           gitract-cv ensemble --top 3", style="dim")
+        if following := after_sweep(run, options.command_line()):
+            out.print(f"next           {following}", style="dim", soft_wrap=True)
     if outcome.failed:
         print(
             f"gitract-cv: {len(outcome.failed)} trials failed for good; the reasons stand above "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gitract_core.files.atomic import write_json
+from gitract_core.files.digests import digest_of
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
@@ -17,9 +18,11 @@ from gitract_core.prediction.members import Members
 from gitract_core.progress import Progress, silent
 from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_grid
 from orchestrator.out_of_fold.average_scores import OofMeter
+from orchestrator.out_of_fold.usable import usable_candidates
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import CaseSums
+from orchestrator.statistics.pooled_folds import folds_to_score
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 Interval = tuple[float, float]
@@ -65,6 +68,7 @@ class Ensemble:
         rules: post-processing of each organ.
         method: how it was chosen.
         flipped: announced score with mirrored slices, if that was tried; kept if it is higher.
+        left_out: candidates with a trial whose files are damaged, and why, one line each.
     """
 
     directory: Path
@@ -74,6 +78,7 @@ class Ensemble:
     rules: tuple[PostprocessKnobs, ...]
     method: Method
     flipped: float | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def make_ensemble(
@@ -88,10 +93,11 @@ def make_ensemble(
         progress: called with (scans done, all scans) in each pass over the scans.
 
     Raises:
-        RunError: fewer candidates than ``method.top`` are complete, or a trial's file is damaged.
+        RunError: fewer candidates than ``method.top`` are complete and undamaged.
     """
     least = method.top if method.weights == "equal" else 1
-    pool = board.pool(least=least, most=max(LARGEST_POOL, least))
+    usable = usable_candidates(run, board, least=least, most=max(LARGEST_POOL, least))
+    pool = usable.lines
     base = pool[0].candidate.postprocess
     grid = rule_grid(base) if method.tune else (base,)
     meter = OofMeter(run, pool, grid, progress)
@@ -109,9 +115,13 @@ def make_ensemble(
     members = Members.of_trials(trials, rules, directory)
     members = replace(members, flip=flip)
     announced = announce(found, single)
-    ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped)
+    left_out = usable.left_out
+    ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped, left_out)
+    scores = directory / "oof_score.json"
+    scores.unlink(missing_ok=True)  # so that it never lies beside other members
     members.save(directory / "members.json")
-    write_json(directory / "oof_score.json", _score_json(ensemble, found))
+    of = digest_of((directory / "members.json").read_bytes())
+    write_json(scores, {**_score_json(ensemble, found), "members": of}, seal=True)
     return ensemble
 
 
@@ -132,7 +142,8 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
     """Score, intervals by redrawing cases, and the comparison with a single candidate."""
     values = np.stack([found.announced, single.announced])
     names = tuple(str(case) for case in found.cases)
-    sums = CaseSums(("ensemble", "single"), names, found.folds, values)
+    folds = folds_to_score(values, found.folds, COMPETITION)
+    sums = CaseSums(("ensemble", "single"), names, folds, values)
     drawn = bootstrap(sums)
     own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
     return Announcement(
@@ -164,6 +175,7 @@ def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
         ],
         "rules": {o: asdict(r) for o, r in zip(organs, ensemble.rules, strict=True)},
         "chosen_without_fold": [asdict(recipe) for recipe in found.by_fold],
+        **({"left_out": list(ensemble.left_out)} if ensemble.left_out else {}),
     }
 
 

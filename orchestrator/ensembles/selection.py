@@ -18,6 +18,7 @@ from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.score import COMPETITION, Score
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter
+from orchestrator.statistics.pooled_folds import folds_to_score
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 WEIGHTS = ("equal", "greedy")
@@ -143,13 +144,14 @@ def recipe_sums(meter: OofMeter, recipe: Recipe) -> np.ndarray:
 
 
 def fold_mean(sums: np.ndarray, folds: np.ndarray, score: Score = COMPETITION) -> float:
-    """Mean over folds of each fold's pooled score.
+    """Mean over folds of each fold's pooled score; folds are counted as in ``pooled_folds``.
 
     Args:
         sums: (cases, organs, columns).
         folds: (cases,).
         score: what the sums are of.
     """
+    folds = folds_to_score(sums[None], folds, score)
     totals = [sums[folds == fold].sum(axis=(0, 1)) for fold in np.unique(folds)]
     return float(score.of(np.array(totals)).mean())
 

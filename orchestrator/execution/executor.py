@@ -255,8 +255,16 @@ class Executor(Protocol):
         """What the work makes of each name, in their order; few are made ahead of the reader."""
 
 
-def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
-    """One attempt at a trial, in the process that runs it: its epochs, then how it ended."""
+def attempt(
+    spec: TrialSpec, jobs: Jobs, say: Callable[[str], object] = lambda line: None
+) -> Generator[TrialEvent, None, None]:
+    """One attempt at a trial, in the process that runs it: its epochs, then how it ended.
+
+    Args:
+        spec: of the trial.
+        jobs: that it is one of.
+        say: takes lines for the trial's log.
+    """
     from gitract_core.device import Runtime  # torch: in the process that trains, not before
     from gitract_core.trial.run import iterate_trial
 
@@ -267,6 +275,7 @@ def attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, None]:
         checkpoint_minutes=jobs.checkpoint_minutes,
         keep_state=jobs.keep_state,
         split_batches=not jobs.slots.shared,
+        say=say,
     )
     stored = jobs.storage.trial(spec)
     try:
@@ -295,5 +304,5 @@ def note_failure(event: TrialEvent, spec: TrialSpec, jobs: Jobs, attempts: int) 
         "detail": event.detail,
     }
     with contextlib.suppress(OSError):
-        write_json(jobs.files(spec.key).failure, values)
+        write_json(jobs.files(spec.key).failure, values, seal=True)
     return dataclasses.replace(event, kind="failed", may_pass=False)

@@ -32,7 +32,7 @@ def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, N
     log = jobs.files(spec.key).directory / NAME
     jobs.storage.fetch_longer(f"trials/{spec.key}/{NAME}")  # after attempts elsewhere
     with captured(log, jobs.slots.device):
-        for event in attempt(spec, jobs):
+        for event in attempt(spec, jobs, _say):
             if event.kind == "epoch":
                 shorten(log)
                 yield event
@@ -94,6 +94,12 @@ def _header(log: Path, device: str) -> str:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     place = f"host {socket.gethostname()}, pid {os.getpid()}, {where}"
     return f"{MARK}attempt {before[-1] + 1} {now}, {place}\n"
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        _flush()
+        os.write(_STREAMS[1], f"{MARK}{line}\n".encode())
 
 
 def _say_how_it_ended(event: TrialEvent) -> None:

@@ -24,6 +24,7 @@ from gitract_core.prediction.postprocess import native_masks
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofScan
+from orchestrator.out_of_fold.usable import usable_candidates
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -41,6 +42,7 @@ class Audit:
             ``class``, ``disagreement_cm2``, ``prediction_cm2``, ``annotation_cm2``.
         borders: how predictions differ, by organ, over all scans.
         known: by organ the share of slices whose annotation is known.
+        left_out: candidates with a trial whose files are damaged, and why, one line each.
     """
 
     candidates: tuple[CandidateScores, ...]
@@ -48,12 +50,14 @@ class Audit:
     slices: pd.DataFrame
     borders: dict[str, BorderCounts]
     known: dict[str, float] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``known`` only where not everything is."""
         return {
             **({"known": self.known} if min(self.known.values(), default=1.0) < 1 else {}),
             "candidates": [line.label for line in self.candidates],
+            **({"left_out": list(self.left_out)} if self.left_out else {}),
             "scans": [asdict(suspect) for suspect in self.scans],
             "slices": self.slices.to_dict("records"),
             "borders": {
@@ -75,9 +79,10 @@ def audit_run(
     Scans and slices are compared at network size, borders at native size.
 
     Raises:
-        RunError: fewer candidates are complete, or a trial's file is damaged.
+        RunError: fewer candidates are complete and undamaged.
     """
-    lines = board.top(top)
+    usable = usable_candidates(run, board, least=top, most=top, weights=False)
+    lines = usable.lines
     average = OofAverage(run, lines)
     evidence: dict[str, ScanEvidence] = {}
     organs = average.organs
@@ -96,7 +101,8 @@ def audit_run(
     slices = slices.sort_values(["disagreement_cm2", "id"], ascending=[False, True])
     scans = rank_scans(evidence, average.size, organs=organs)
     known = known_shares(average.index.states, organs)
-    return Audit(lines, tuple(scans), slices.reset_index(drop=True), borders, known)
+    slices = slices.reset_index(drop=True)
+    return Audit(lines, tuple(scans), slices, borders, known, usable.left_out)
 
 
 def truth_at(average: OofAverage, scan: OofScan) -> np.ndarray:

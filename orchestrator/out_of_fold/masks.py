@@ -17,7 +17,7 @@ from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.processors import usable_processors
-from gitract_core.spec import TrialSpec
+from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.held_out_prediction import open_oof
 from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -103,7 +103,7 @@ class OofAverage:
         self.plan = data.plan
         self.plans = (data.plan, *data.repeats)
         self.size = max(line.candidate.input.size for line in lines)
-        self.cache = data.cache(self.size)
+        self.cache = data.cache(self.size, checked=True)
         self.index: SliceIndex = self.cache.index
 
     @property
@@ -142,18 +142,20 @@ class OofAverage:
         for number, plan in enumerate(self.plans):
             result = line.results[number * plan.n_splits + plan.fold_of_case[case]]
             assert result is not None  # only complete candidates are averaged
-            total = total + np.asarray(self._store(result.spec)[name], np.float32)
+            total = total + np.asarray(self._store(result)[name], np.float32)
         return total / np.float32(len(self.plans))
 
     def predict_missing(self) -> None:
         """Predict what was not kept, trial by trial; ``parts`` does it too when it has to."""
         for line in self.lines:
             for result in line.finished:
-                self._store(result.spec)
+                self._store(result)
 
-    def _store(self, spec: TrialSpec) -> OofStore:
+    def _store(self, result: TrialResult) -> OofStore:
+        spec = result.spec
         if spec.key not in self._stores:
-            runtime = Runtime(threads=usable_processors())
-            files = self.run.trial(spec)
-            self._stores[spec.key] = open_oof(spec, files, self.data, runtime, flip=self.flip)
+            runtime, files = Runtime(threads=usable_processors()), self.run.trial(spec)
+            self._stores[spec.key] = open_oof(
+                spec, files, self.data, runtime, flip=self.flip, result=result
+            )
         return self._stores[spec.key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from gitract_core.data.cache import SliceCache, cache_directory
 from gitract_core.data.images import read_image, scan_to_bytes
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_size
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.run_directory import SweepRecord
@@ -25,7 +26,8 @@ def run_index(record: SweepRecord) -> SliceIndex:
     for size in sorted({candidate.input.size for candidate in record.candidates}):
         directory = cache_directory(record.data_fingerprint, size)
         if directory.is_dir():
-            return SliceCache(directory, record.data_directory, size).index
+            with suppress(RunError):  # damaged: the data has it too
+                return SliceCache(directory, record.data_directory, size).index
     index = SliceIndex.from_directory(record.data_directory).without(record.exclude)
     if index.fingerprint != record.data_fingerprint:
         expected = f"the run's data set {record.data_fingerprint}"

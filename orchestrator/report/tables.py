@@ -8,6 +8,7 @@ from typing import Any
 from gitract_core.files.atomic import write_bytes
 from orchestrator.report.answers import answer_tables
 from orchestrator.report.table import Column, Table, decimal, to_csv, to_markdown
+from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
 
@@ -37,6 +38,8 @@ def table_rows(board: Leaderboard, verdict: Verdict | None) -> list[dict[str, An
 def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = None) -> None:
     """Write the verdict, the ranked table and the tables of knobs as Markdown, atomically."""
     above = f"{verdict.in_words}\n\n" if verdict else ""
+    epochs = epochs_in_words(board)
+    above += f"{epochs}\n\n" if epochs else ""
     tables = [_ranking(board, verdict), *answer_tables(verdict)]
     write_bytes(path, (above + "\n".join(map(to_markdown, tables))).encode())
 

@@ -102,7 +102,8 @@ def read_histories(directory: SweepDirectory) -> RunHistories:
         trials: list[TrialHistory] = []
         for number, result in line.numbered:
             try:
-                records = read_history(directory.trial(result.spec).history)
+                file = directory.trial(result.spec).history
+                records = read_history(file, result.stamp(file))
                 trials.append(TrialHistory(number, tuple(records)))
             except RunError as error:
                 left_out.append(f"{line.label}, fold {number}: {error}")

@@ -2,27 +2,42 @@
 
 A candidate with a missing or failed fold is listed apart, never averaged over. Nothing here loads
 torch or Ray.
+
+Where the fold that is scored chooses the epoch (``training.keep: held_out``), scores are flattered.
+Candidates that are all so are ranked by the scores of the weights that were kept, as the paper
+does, with the cross-fitted score beside. In a run that also has candidates whose epoch was chosen
+without the scored fold, all figures of the former are the cross-fitted ones: ranking, intervals,
+ties and comparisons rest on the same sums. Those for which these are not known are not ranked.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.costs import training_costs
-from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.results.epoch_choice import EpochChoice, cross_fit, unlike
+from orchestrator.statistics import pooled_folds
+from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
+NOT_COMPARABLE = (
+    "the scored patients chose its epochs, and by how much that flatters is not known; others "
+    "chose theirs without, so they are not ranked together"
+)
 PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")
 
 
@@ -35,12 +50,52 @@ class CandidateScores:
         results: one result a fold, None where there is none; the folds of all plans, where they
             are repeated.
         reasons: why folds are missing, one line each.
+        counted_with: for each fold the one that its cases are counted with; empty where each
+            stands for itself (``statistics.pooled_folds``).
+        epoch_files: ``epochs.npz`` of each fold, which need not be there.
+        n_folds: folds of a plan.
+        choice: whose patients chose the epochs, where ``results`` are cross-fitted already.
     """
 
     candidate: Candidate
     label: str
     results: tuple[TrialResult | None, ...]
     reasons: tuple[str, ...] = ()
+    counted_with: tuple[int, ...] = ()
+    epoch_files: tuple[Path, ...] = ()
+    n_folds: int = 0
+    choice: EpochChoice | None = None
+
+    @cached_property
+    def epoch_choice(self) -> EpochChoice:
+        """Whose patients chose the epochs, and by how much that flatters."""
+        if self.choice is not None:
+            return self.choice
+        rule, announced = self.candidate.training.keep, self.mean()
+        if rule != "held_out":
+            return EpochChoice(rule, announced, announced if self.complete else None)
+        fitted = self._cross_fitted
+        mean = float(np.mean([_number(r.scores["score"]) for r in fitted or ()] or [np.nan]))
+        return EpochChoice(rule, announced, mean if np.isfinite(mean) else None)
+
+    @cached_property
+    def _cross_fitted(self) -> tuple[TrialResult, ...] | None:
+        """The results at the epochs that the other folds choose; None where not known."""
+        if not self.complete or not self.epoch_files or self.n_folds < 2:
+            return None
+        return cross_fit(self.finished, self.epoch_files, self.n_folds)
+
+    def unflattered(self) -> CandidateScores:
+        """The line with figures of epochs that were chosen without the scored patients.
+
+        If they are not known, a line without figures and with the reason.
+        """
+        if self.candidate.training.keep != "held_out" or not self.complete:
+            return self
+        choice, fitted = self.epoch_choice, self._cross_fitted
+        if fitted is not None and choice.cross_fitted is not None:
+            return replace(self, results=fitted, choice=choice)
+        return replace(self, reasons=(NOT_COMPARABLE,), choice=choice)
 
     @property
     def finished(self) -> list[TrialResult]:
@@ -81,13 +136,22 @@ class CandidateScores:
         """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
         return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
 
+    def counted(self, metric: str = "score") -> list[float]:
+        """The figures that ``mean`` is of: those of ``folds``, or of folds counted together."""
+        if not self.counted_with or not self.complete:
+            return self.folds(metric)
+        groups: dict[int, list[TrialResult]] = {}
+        for fold, result in zip(self.counted_with, self.finished, strict=True):
+            groups.setdefault(fold, []).append(result)
+        return [_together(results, metric) for results in groups.values()]
+
     def mean(self, metric: str = "score") -> float:
         """Mean over folds; NaN unless every fold has a result."""
-        return float(np.mean(self.folds(metric)))
+        return float(np.mean(self.counted(metric)))
 
     def sd(self, metric: str = "score") -> float:
         """Standard deviation over folds (n - 1)."""
-        values = self.folds(metric)
+        values = self.counted(metric)
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
     def organ_mean(self, organ: str, metric: str) -> float:
@@ -128,11 +192,13 @@ class Leaderboard:
         record: what the run was asked for.
         ranked: complete candidates, best mean score first.
         unranked: the others, with the reasons.
+        others: letters and labels of the run's candidates that are not on this board.
     """
 
     record: SweepRecord
     ranked: tuple[CandidateScores, ...]
     unranked: tuple[CandidateScores, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def organs(self) -> Organs:
@@ -200,13 +266,22 @@ class Leaderboard:
         return ranked + [_row(c, None, self.organs, costs) for c in self.unranked]
 
 
-def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
-    """Read all results of a run and rank its candidates.
+def build_leaderboard(
+    directory: SweepDirectory, shown: Collection[Candidate] | None = None
+) -> Leaderboard:
+    """Read the results of a run and rank its candidates.
+
+    Args:
+        directory: of the run.
+        shown: which candidates; those that the last sweep asked for if left out.
+
+    A trial whose result cannot be read is as good as missing; its file is named in the reasons.
 
     Raises:
-        RunError: the run's record or one of its results is damaged.
+        RunError: the run's record is damaged.
     """
-    record = directory.record()
+    whole = directory.record()
+    record = whole.narrowed(whole.last_asked if shown is None else shown)
     labels = candidate_labels(record.candidates)
     left_out = dropped(directory)
     gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
@@ -215,10 +290,59 @@ def build_leaderboard(directory: SweepDirectory) -> Leaderboard:
     finally:
         gc.freeze()  # nor is it later, in the statistics
         gc.enable()
-    rankable = [c.complete and bool(np.isfinite(c.mean())) for c in lines]
+    return replace(ranked_board(record, lines), others=_others(whole, record))
+
+
+def _others(whole: SweepRecord, shown: SweepRecord) -> tuple[str, ...]:
+    """Letters and labels of the candidates that are not shown."""
+    names, kept = candidate_labels(whole.candidates), set(shown.candidates)
+    letters = candidate_letters(whole.candidates, whole.removed)
+    return tuple(f"{letters[c]} {names[c]}" for c in whole.candidates if c not in kept)
+
+
+def ranked_board(record: SweepRecord, lines: Sequence[CandidateScores]) -> Leaderboard:
+    """Rank candidates by their mean score.
+
+    A fold in which one of them has nothing to score is counted with another, for all of them alike
+    (``statistics.pooled_folds``).
+    """
+    if unlike(record.candidates):
+        lines = [line.unflattered() for line in lines]
+    complete = [line for line in lines if line.complete]
+    counted_with = _counted_with(complete, record.n_folds)
+    if counted_with is None:
+        why = ("no annotation to score against",)
+        lines = [replace(c, reasons=why) if c.complete else c for c in lines]
+        return Leaderboard(record, (), tuple(lines))
+    if counted_with != tuple(range(len(counted_with))):
+        lines = [replace(line, counted_with=counted_with) for line in lines]
+    rankable = [not c.reasons and c.complete and bool(np.isfinite(c.mean())) for c in lines]
     ranked = sorted(compress(lines, rankable), key=lambda c: -c.mean())
     unranked = [c for c, its in zip(lines, rankable, strict=True) if not its]
     return Leaderboard(record, tuple(ranked), tuple(unranked))
+
+
+def _counted_with(complete: Sequence[CandidateScores], n_folds: int) -> tuple[int, ...] | None:
+    """Of each fold of all plans the one that it is counted with; None: there is none in a plan."""
+    scored = np.isfinite([line.folds() for line in complete])  # (candidates, folds of all plans)
+    found: list[int] = []
+    for start in range(0, scored.shape[1] if complete else 0, n_folds):
+        of_plan = pooled_folds(scored[:, start : start + n_folds])
+        if of_plan is None:
+            return None
+        found += [start + fold for fold in of_plan]
+    return tuple(found)
+
+
+def _together(results: Sequence[TrialResult], metric: str) -> float:
+    """A figure of several folds, as if their cases were one fold's."""
+    if len(results) == 1:
+        return _number(results[0].scores[metric])
+    columns = COMPETITION.columns
+    cases = [sums for result in results for sums in result.per_case.values()]
+    totals = np.array([sum(sum(sums[column]) for sums in cases) for column in columns])
+    figures = {**COMPETITION.by_mean(totals), "score": COMPETITION.of(totals)}
+    return float(figures[metric])
 
 
 def _line(
@@ -229,15 +353,29 @@ def _line(
     candidate: Candidate,
 ) -> CandidateScores:
     results: list[TrialResult | None] = []
-    reasons: list[str] = []
+    missing: list[str] = []
+    damaged: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
-        results.append(directory.result(spec))
+        try:
+            results.append(directory.result(spec))
+        except RunError as error:
+            results.append(None)
+            damaged.append(f"fold {number}: {error}")
+            continue
         if results[-1] is None:
             reason = directory.failure(spec)
-            reasons.append(f"fold {number}: {reason or 'not finished'}")
-    if reasons and candidate.key in left_out:
-        reasons = [left_out[candidate.key]]
-    return CandidateScores(candidate, labels[candidate], tuple(results), tuple(reasons))
+            missing.append(f"fold {number}: {reason or 'not finished'}")
+    if missing and candidate.key in left_out:
+        missing = [left_out[candidate.key]]
+    files = tuple(directory.trial(spec).epochs for spec in record.specs([candidate]))
+    return CandidateScores(
+        candidate,
+        labels[candidate],
+        tuple(results),
+        tuple(damaged + missing),
+        epoch_files=files,
+        n_folds=record.n_folds,
+    )
 
 
 def _row(
@@ -254,6 +392,10 @@ def _row(
         "folds": f"{len(line.finished)}/{len(line.results)}",
         "score": line.mean(),
         "score_sd": line.sd(),
+        "epoch_rule": line.epoch_choice.rule,
+        "score_announced": line.epoch_choice.announced,
+        "score_cross_fitted": line.epoch_choice.cross_fitted,
+        "flattered_by": line.epoch_choice.flattered_by,
         "dice": line.mean("dice"),
         "hausdorff": line.mean("hausdorff"),
         **{f"fold{i}_score": value for i, value in enumerate(line.folds())},

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from gitract_core.files.atomic import read_json
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.results.steadiness import found_nothing
+from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
@@ -95,7 +96,9 @@ class RunStatus:
         labels: of the candidates.
         folds: number of each trial's fold through all plans, by its key.
         at: when it was read, seconds since 1970.
+        asked: candidates of the last sweep; trials of others are not waited for.
         to_come: candidates that a search has yet to propose; their trials are not counted.
+        command: of the last sweep, empty where it was not a command.
     """
 
     directory: Path
@@ -103,7 +106,9 @@ class RunStatus:
     labels: Mapping[Candidate, str] = field(repr=False)
     folds: Mapping[str, int] = field(repr=False)
     at: float
+    asked: frozenset[Candidate] = field(repr=False)
     to_come: int = 0
+    command: str = ""
 
     @property
     def counts(self) -> dict[State, int]:
@@ -131,28 +136,26 @@ class RunStatus:
     def seconds_left(self) -> float:
         """Estimated time to the end at the present number of trials at a time; NaN if unknown.
 
-        Epochs to go, times the mean seconds of an epoch of the same candidate (of all where it has
-        none yet). Trials are taken to stop as early as the finished ones did. Trials that share
-        one training are counted once. Candidates to come are taken to be like the others. Scoring
-        and start-up are not counted.
+        As ``sweep`` itself says it (``time_left.seconds_left``), of the last sweep's candidates.
         """
         running = sum(trial.state == "running" for trial in self.trials)
-        seen = [trial for trial in self.trials if trial.epoch and trial.seconds > 0]
-        if not running or not seen:
-            return float("nan")
-        share = _share_of_epochs([t for t in seen if t.state == "finished"])
-        pace = _seconds_an_epoch(seen)
-        done = {_training(t.spec) for t in self.trials if t.state == "finished"}
-        left: dict[object, float] = {}
-        for trial in self.trials:
-            training = _training(trial.spec)
-            if trial.state in TO_RUN and training not in done:
-                epochs = max(share * trial.epochs - trial.epoch, 0)
-                seconds = epochs * pace.get(trial.spec.candidate, pace[None])
-                left[training] = min(seconds, left.get(training, seconds))
-        a_candidate = share * sum(trial.epochs for trial in self.trials) / len(self.labels)
-        later = self.to_come * a_candidate * pace[None]
-        return max((sum(left.values()) + later) / running, max(left.values(), default=0.0))
+        pace = [
+            TrialPace(
+                trial.spec,
+                to_run=trial.state in TO_RUN and trial.spec.candidate in self.asked,
+                finished=trial.state == "finished",
+                epoch=trial.epoch,
+                seconds=trial.seconds,
+            )
+            for trial in self.trials
+        ]
+        return seconds_left(pace, at_once=running, to_come=self.to_come)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is done that the last sweep asked for."""
+        asked = {t.state for t in self.trials if t.spec.candidate in self.asked}
+        return not self.to_come and asked <= {"finished", "dropped"}
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -192,7 +195,17 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         for spec in record.specs()
     )
     labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
-    return RunStatus(directory.path, trials, labels, folds, now, record.to_come)
+    command = record.commands[-1] if record.commands else ""
+    return RunStatus(
+        directory.path,
+        trials,
+        labels,
+        folds,
+        now,
+        asked=frozenset(record.last_asked),
+        to_come=record.to_come,
+        command=command if command.startswith("gitract-cv ") else "",
+    )
 
 
 def _read_trial(
@@ -230,7 +243,7 @@ def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
     if not files.result.is_file():
         return None
     try:
-        result = TrialResult.load(files.result)
+        result = TrialResult.load(files.result, spec)
         age = time.time() - files.result.stat().st_mtime
     except (RunError, OSError) as error:
         return TrialStatus(spec, "damaged", reason=str(error).splitlines()[0])
@@ -264,22 +277,3 @@ def _read_failure(file: Path) -> dict[str, Any] | None:
         return read_json(file)
     except RunError as error:
         return {"message": str(error)} if file.is_file() else None
-
-
-def _training(spec: TrialSpec) -> tuple[Candidate, str, int]:
-    return spec.candidate.trained, spec.folds_fingerprint, spec.fold
-
-
-def _share_of_epochs(finished: Sequence[TrialStatus]) -> float:
-    """How many of its epochs a finished trial ran; 1 where none is finished."""
-    if not finished:
-        return 1.0
-    return sum(t.epoch / t.epochs for t in finished) / len(finished)
-
-
-def _seconds_an_epoch(trials: Sequence[TrialStatus]) -> dict[Candidate | None, float]:
-    """Mean seconds of an epoch of each candidate, and of all under None."""
-    groups: dict[Candidate | None, list[TrialStatus]] = {None: list(trials)}
-    for trial in trials:
-        groups.setdefault(trial.spec.candidate, []).append(trial)
-    return {c: sum(t.seconds for t in g) / sum(t.epoch for t in g) for c, g in groups.items()}

@@ -98,7 +98,7 @@ class Verdict:
 
 
 def judge(board: Leaderboard, margin: float = MARGIN, registered: str = "") -> Verdict | None:
-    """The verdict on a board; None where nothing is ranked.
+    """The verdict on a board; None where nothing is ranked, or a single fold can be scored.
 
     Args:
         board: the ranking.
@@ -106,7 +106,7 @@ def judge(board: Leaderboard, margin: float = MARGIN, registered: str = "") -> V
         registered: what was registered, in words.
     """
     lines = board.ranked[:MOST_COMPARED]
-    if not lines:
+    if not lines or len(lines[0].counted()) < 2:
         return None
     sums = case_sums(lines, board.record.n_folds)
     varying = varying_knobs(tuple(line.candidate for line in lines))
@@ -140,7 +140,11 @@ def case_sums(
     for start in range(0, len(lines[0].results), n_folds):
         of_plan = {line.label: line.results[start : start + n_folds] for line in lines}
         first = of_plan[lines[0].label]
-        of_case = {case: r.spec.fold for r in first if r for case in r.per_case}
+        counted_with = lines[0].counted_with or tuple(range(len(lines[0].results)))
+        numbers = [fold - start for fold in counted_with[start : start + n_folds]]
+        of_case = {
+            case: fold for fold, r in zip(numbers, first, strict=True) if r for case in r.per_case
+        }
         folds = {case: of_case[case] for case in cases if case in of_case}
         given = {name: _by_case(results) for name, results in of_plan.items()}
         plans.append(CaseSums.from_results(given, folds, networks))

@@ -3,9 +3,15 @@
 ``analyse(CaseSums.from_results(...))`` gives everything; the modules hold one idea each::
 
     case_sums     sums and counts by candidate and case: the score of any set of cases
+    pooled_folds  folds in which a candidate has nothing to score
     repeated      the same cases in several fold plans
     components    where the spread comes from; what would settle rank 1 against rank 2
+    influences    what each case does to a score
+    pooling       how far variances are pooled over candidates
+    luck_units    what is known of the luck of training
+    plausible     draws of its plausible sizes
     bootstrap     intervals by redrawing cases and the luck of training
+    simultaneous  how far behind the first, all candidates at once
     corrected_t   the test over folds that knows that training sets overlap
     comparisons   who cannot be told from the first
     signed_rank   Wilcoxon's test, without the weight of scipy.stats
@@ -33,7 +39,8 @@ from orchestrator.statistics.components import (
 from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import KnobEffect, Level, main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
-from orchestrator.statistics.optimism import Optimism, bbc_cv
+from orchestrator.statistics.optimism import Optimism, bbc_cv, winners_score
+from orchestrator.statistics.pooled_folds import pooled_folds
 from orchestrator.statistics.repeated import repeated
 
 __all__ = [
@@ -55,7 +62,9 @@ __all__ = [
     "corrected_t",
     "holm",
     "main_effects",
+    "pooled_folds",
     "repeated",
     "settle",
     "variance_components",
+    "winners_score",
 ]

@@ -7,12 +7,15 @@ by ``benchmarks/studies/leaderboard_statistics.py``):
 
 - a fold of n cases gives n - 1 draws, each counted n / (n - 1) times, since n draws would give
   (n - 1) / n of the variance (Rao and Wu, JASA 83, 1988): a quarter less with four cases a fold;
-- few cases do not tell their own spread well: each draw's distance from the estimate is divided by
-  the root of a chi-square over its degrees of freedom (cases less folds), as in Student's t, so
-  that the draws have its tails (Hesterberg, The American Statistician 69, 2015, stretches the
-  percentiles to the same end);
+- few cases do not tell their own spread well: what candidates share of a draw's distance from the
+  estimate is divided by the root of a chi-square over its degrees of freedom (cases less folds), as
+  in Student's t, so that the draws have its tails (Hesterberg, The American Statistician 69, 2015,
+  stretches the percentiles to the same end). What a case holds for one candidate alone is known
+  better where many candidates tell of it (``pooling``): part of it is drawn from a normal
+  distribution with the variance that all pairs have in common, and its tails are shorter;
 - the luck of each training, shared by all cases of its fold so that no drawing of cases shows it,
-  is drawn from a normal distribution with a variance that ``components`` holds plausible.
+  is drawn from a normal distribution with a plausible variance (``plausible``). A single training
+  shows it only in the spread of its fold scores, which holds easy and hard folds too.
 
 With the third, an interval is about the candidate trained anew; without it, about these very
 networks on new cases.
@@ -20,13 +23,17 @@ networks on new cases.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.components import Components, case_influences
+from orchestrator.statistics.components import Components
+from orchestrator.statistics.influences import case_influences
+from orchestrator.statistics.luck_units import case_pooling
+from orchestrator.statistics.plausible import LuckUnits
+from orchestrator.statistics.pooling import first_of_each
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -40,6 +47,10 @@ class Bootstrap:
         estimate: the scores as observed, (candidates,).
         draws: with the luck of training and the tails of few cases, (draws, candidates).
         case_draws: of the cases alone, without either, (draws, candidates).
+        pooled_draws: of the cases alone, pooled over candidates; without tails.
+        case_factor: of the pooled draws' variance in each draw of ``draws``, (draws,).
+        luck_variance: the luck's part of each score's variance in each draw, (draws, candidates).
+        n_cases: how many cases were drawn from.
         training_variance: what the luck of training adds to each candidate's variance,
             (candidates,).
         training: which candidates share their networks, and so their luck; see ``CaseSums``.
@@ -50,8 +61,12 @@ class Bootstrap:
     estimate: Floats
     draws: Floats
     case_draws: Floats
+    pooled_draws: Floats
+    case_factor: Floats
+    luck_variance: Floats
     training_variance: Floats
     training: NDArray[np.int64]
+    n_cases: int
     possible: bool
 
     def intervals(self, contrasts: Floats | None = None, level: float = LEVEL) -> Floats:
@@ -137,20 +152,67 @@ def bootstrap(
     n_folds, estimate = len(sums.fold_labels), observed.mean(axis=1)
     df = max(sums.n_cases - n_folds, 1)
     tails = np.sqrt(df / rng.chisquare(df, draws))[:, None]
-    luck = np.zeros_like(scores)
-    if components:
-        variances = components.draw_training(draws, rng) / n_folds  # (draws, candidates or 1)
-        luck = np.sqrt(variances) * rng.standard_normal(scores.shape)
-        luck = luck[:, sums.training]
     known = components.known_training if components else np.zeros(1)
-    return Bootstrap(
+    found = Bootstrap(
         estimate=estimate,
-        draws=estimate + (scores - estimate) * tails + luck,
+        draws=estimate + (scores - estimate) * tails,
         case_draws=scores,
+        pooled_draws=scores,
+        case_factor=np.square(tails[:, 0]),
+        luck_variance=np.zeros_like(scores),
         training_variance=np.broadcast_to(known / n_folds, len(observed))[sums.training],
         training=sums.training,
+        n_cases=sums.n_cases,
         possible=min(int(table.fold_sizes.min()) for table in sums.tables) > 1,
     )
+    luck = components.plausible_luck() if components else None
+    return _with_luck(sums, luck, found, rng) if luck else found
+
+
+def _with_luck(
+    sums: CaseSums, luck: LuckUnits, plain: Bootstrap, rng: np.random.Generator
+) -> Bootstrap:
+    """The same with the luck of training, and with what candidates differ by pooled."""
+    draws, places = len(plain.draws), first_of_each(sums.training)
+    factor, variances = luck.draw(draws, rng)
+    group = np.searchsorted(places, sums.training)  # of each candidate
+    variance = np.broadcast_to(variances, (draws, len(places)))[:, group] / len(sums.fold_labels)
+    shift = np.sqrt(variance) * rng.standard_normal((draws, len(places)))[:, group]
+    apart = plain.case_draws - plain.estimate
+    if len(group) == 1:  # nothing to compare with: all of it is this candidate's own
+        drawn = plain.estimate + apart * np.sqrt(factor)[:, None] + shift
+        return replace(plain, draws=drawn, case_factor=factor, luck_variance=variance)
+    shared = apart[:, places].mean(axis=1, keepdims=True)
+    own = _pooled(apart - shared, places, group, case_pooling(sums).share, rng)
+    tails = np.sqrt(plain.case_factor)[:, None]
+    return replace(
+        plain,
+        draws=plain.estimate + shared * tails + own * np.sqrt(factor)[:, None] + shift,
+        pooled_draws=plain.estimate + shared + own,
+        case_factor=factor,
+        luck_variance=variance,
+    )
+
+
+def _pooled(
+    own: Floats,
+    places: NDArray[np.int64],
+    group: NDArray[np.int64],
+    share: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Part of what candidates differ by, drawn anew with the variance that all have in common.
+
+    Candidates of one training keep what they differ by among themselves.
+    """
+    if share == 0 or len(places) < 2:
+        return own
+    of_training = own[:, places]
+    noise = rng.standard_normal(of_training.shape)
+    noise -= noise.mean(axis=1, keepdims=True)
+    variance = float(np.square(of_training).sum(axis=1).mean()) / (len(places) - 1)
+    drawn = np.sqrt(1 - share) * of_training + np.sqrt(share * variance) * noise
+    return np.asarray(drawn[:, group] + own - of_training[:, group])
 
 
 def _drawn_scores(sums: CaseSums, observed: Floats, draws: int, rng: np.random.Generator) -> Floats:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gitract_core.errors import RunError
 from gitract_core.metrics.score import COMPETITION, Score
+from orchestrator.statistics.pooled_folds import folds_to_score
 
 Floats = NDArray[np.float64]
 _REMEDY = "remove the trial's directory and run the sweep again"
@@ -101,6 +102,8 @@ class CaseSums:
     ) -> CaseSums:
         """The table of a run.
 
+        A fold in which a candidate has nothing to score is counted with another (``pooled_folds``).
+
         Args:
             results: candidate -> case -> the sums by organ, as ``per_case`` of every fold's
                 ``result.json`` says it, all folds of a candidate in one mapping.
@@ -122,9 +125,10 @@ class CaseSums:
             rows.append(
                 [organ_rows(f"{name}, case {case}", found[case], score.columns) for case in cases]
             )
-        folds = np.array(list(fold_of_case.values()))
+        values = np.array(rows, np.float64)
+        folds = folds_to_score(values, np.array(list(fold_of_case.values()), np.int64), score)
         training = np.array([trained.index(one) for one in trained], np.int64)
-        return cls(tuple(results), cases, folds, np.array(rows), training, score=score)
+        return cls(tuple(results), cases, folds, values, training, score=score)
 
     @property
     def n_cases(self) -> int:

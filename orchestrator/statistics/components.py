@@ -7,6 +7,7 @@ and McCulloch, Variance Components, 1992, chapter 4), exact for folds of unequal
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
+from orchestrator.statistics.influences import case_influences, within_folds
+from orchestrator.statistics.influences import linearized_scores as linearized_scores
 from orchestrator.statistics.luck import Moderated, moderated_variances
+from orchestrator.statistics.luck_units import luck_units
+from orchestrator.statistics.plausible import LuckUnits
 
 _ROUNDING = 1e-24  # of a sum of squared scores
 
@@ -44,6 +49,7 @@ class Components:
         training_df: degrees of freedom behind ``mean_square``.
         by_candidate: ``mean_square`` and ``sampling`` of each candidate by itself, where they
             differ by more than chance; None where the common ones stand for all.
+        luck: see ``plausible_luck``; found by ``variance_components``.
     """
 
     candidate: float
@@ -55,6 +61,7 @@ class Components:
     sampling: float
     training_df: int
     by_candidate: OwnLuck | None = None
+    luck: LuckUnits | None = None
 
     @property
     def known_training(self) -> Floats:
@@ -64,38 +71,12 @@ class Components:
             return np.maximum(np.subtract(own.mean_square.values, own.sampling.values), 0)
         return np.array([_zero(self.training)])
 
-    def draw_training(self, draws: int, rng: np.random.Generator) -> Floats:
-        """Plausible values of ``training``, (draws, candidates or 1); zeros where it is unknown.
-
-        Few degrees of freedom leave it uncertain, and the estimate is 0 in many a sweep that has
-        such noise. These are draws of the generalized pivotal quantity ``df mean_square /
-        chi-square(df) - sampling``, cut off at 0 (Weerahandi, Exact Statistical Methods for Data
-        Analysis, 1995, chapter 9; Hannig, Iyer and Patterson, JASA 101, 2006).
-        """
-        if math.isnan(self.training):
-            return np.zeros((draws, 1))
-        squares: Floats = np.array([self.mean_square])
-        df, sampling = np.array([self.training_df]), np.array([self.sampling])
-        if self.by_candidate:
-            own = self.by_candidate
-            squares, df = np.array(own.mean_square.values), np.array(own.mean_square.df)
-            sampling = np.array(own.sampling.values)
-        plausible = df * squares / rng.chisquare(df, (draws, len(df)))
-        return np.asarray(np.maximum(plausible - sampling, 0))
-
-
-def linearized_scores(sums: CaseSums) -> Floats:
-    """Each case's share in its fold's pooled score, (candidates, cases).
-
-    The mean over a fold's cases is exactly the fold's score, and their variance over their number
-    estimates its sampling variance (``Score.shares``). A case with more slices and scans weighs
-    more, as in the score itself.
-    """
-    shares = np.empty(sums.pooled.shape[:2])
-    for fold in sums.fold_labels:
-        members = sums.folds == fold
-        shares[:, members] = sums.score.shares(sums.pooled[:, members])
-    return shares
+    def plausible_luck(self) -> LuckUnits | None:
+        """What plausible values of ``training`` are drawn from; None where nothing is known."""
+        if self.luck is not None or math.isnan(self.training):
+            return self.luck
+        df = float(self.training_df)
+        return LuckUnits((self.mean_square,), (df,), (self.sampling,), df)
 
 
 def variance_components(sums: CaseSums) -> Components:
@@ -108,6 +89,11 @@ def variance_components(sums: CaseSums) -> Components:
     Fold plans are estimated one by one and averaged; trainings of different plans are taken to be
     independent, as those of different folds are.
     """
+    found = _of_plans(sums)
+    return dataclasses.replace(found, luck=luck_units(sums, found.mean_square, found.sampling))
+
+
+def _of_plans(sums: CaseSums) -> Components:
     tables = sums.tables
     if len(tables) == 1:
         return _of_one_plan(sums)
@@ -127,6 +113,7 @@ def variance_components(sums: CaseSums) -> Components:
         candidate=max(spread - values["mean_square"] / n_folds, 0.0),
         training_df=sum(one.training_df for one in each),
         by_candidate=_by_candidate(tables),
+        luck=None,
         **values,
     )
 
@@ -135,7 +122,7 @@ def _of_one_plan(sums: CaseSums) -> Components:
     sizes = sums.fold_sizes
     n_candidates, n_folds = len(sums.names), len(sizes)
     fold_scores = sums.fold_scores()
-    within = _within_folds(sums)
+    within = within_folds(sums)
     common = within.mean(axis=0)
     case_df, others = sums.n_cases - n_folds, n_candidates - 1
     interaction = _ratio(np.square(within - common).sum(), others * case_df)
@@ -160,12 +147,6 @@ def _of_one_plan(sums: CaseSums) -> Components:
     )
 
 
-def _within_folds(sums: CaseSums) -> Floats:
-    """Each case's share less its fold's score, (candidates, cases), zero mean in each fold."""
-    of_fold = np.searchsorted(sums.fold_labels, sums.folds)
-    return np.asarray(linearized_scores(sums) - sums.fold_scores()[:, of_fold])
-
-
 def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     """Mean squares of fold scores and the part of them that cases explain, by candidate.
 
@@ -176,7 +157,7 @@ def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     scores = [table.fold_scores() for table in tables]
     centered = np.hstack([s - s.mean(axis=1, keepdims=True) for s in scores])
     squares = moderated_variances(centered, n * (len(first.fold_labels) - 1))
-    within = np.hstack([_within_folds(table) for table in tables]) / math.sqrt(n)
+    within = np.hstack([within_folds(table) for table in tables]) / math.sqrt(n)
     of_cases = moderated_variances(within, first.n_cases - len(first.fold_labels))
     if squares is None or of_cases is None or squares.alike:
         return None
@@ -254,18 +235,6 @@ def settle(
     return Settling(
         difference, math.sqrt(target), math.sqrt(present), needed, cases, with_cases, power
     )
-
-
-def case_influences(sums: CaseSums) -> Floats:
-    """What each case does to the mean score of one fold plan, (candidates, cases).
-
-    Its share less the mean share of the others of its fold, over folds and the fold's cases.
-    Products of two plans' influences, summed over cases, estimate their covariance without bias;
-    squares inside a plan are too large by size / (size - 1).
-    """
-    sizes = dict(zip(sums.fold_labels, sums.fold_sizes.tolist(), strict=True))
-    size = np.array([sizes[fold] for fold in sums.folds.tolist()])
-    return np.asarray(_within_folds(sums) / np.maximum(size - 1, 1) / len(sizes))
 
 
 def _variance_from_cases(two: CaseSums) -> float:

@@ -58,7 +58,22 @@ def moderated_variances(table: Floats, df: int) -> Moderated | None:
         common variance has to do.
     """
     n_rows = len(table)
-    if n_rows < _FEWEST or df < 2:
+    found = own_variances(table, df) if n_rows >= _FEWEST else None
+    return found[1] if found else None
+
+
+def own_variances(table: Floats, df: int) -> tuple[Moderated, Moderated] | None:
+    """Variances of the rows, each by itself and moderated.
+
+    Args:
+        table: as in ``moderated_variances``; 2 rows or more.
+        df: likewise.
+
+    Returns:
+        None where degrees of freedom are too few, or a row does not vary at all.
+    """
+    n_rows = len(table)
+    if df < 2:
         return None
     weights = np.full(n_rows, 1 / n_rows)
     for _ in range(_ROUNDS):
@@ -70,11 +85,13 @@ def moderated_variances(table: Floats, df: int) -> Moderated | None:
         prior, prior_df = _prior(squares, own_df)
         if prior_df > _ALIKE:
             common = float(np.average(squares, weights=own_df))
-            return Moderated((common,) * n_rows, (math.inf,) * n_rows)
+            alike = Moderated((common,) * n_rows, (math.inf,) * n_rows)
+            return Moderated(tuple(squares.tolist()), tuple(own_df.tolist())), alike
         values = (prior_df * prior + own_df * squares) / (prior_df + own_df)
         weights = np.minimum(1 / values, _LARGEST_WEIGHT / np.median(values))
         weights /= weights.sum()
-    return Moderated(tuple(values.tolist()), tuple((prior_df + own_df).tolist()))
+    own = Moderated(tuple(squares.tolist()), tuple(own_df.tolist()))
+    return own, Moderated(tuple(values.tolist()), tuple((prior_df + own_df).tolist()))
 
 
 def _prior(squares: Floats, df: Floats) -> tuple[float, float]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
+from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.steering.race_rule import Decision, RacingRule, decide, table, write_log
+from orchestrator.steering.race_judgement import judge, keep_levels
+from orchestrator.steering.race_rule import Decision, RacingRule, write_log
 from orchestrator.sweeps.events import Listener, SweepEvent
 from orchestrator.sweeps.labels import candidate_labels
+from orchestrator.sweeps.race_log import reason_in_words
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 
@@ -40,7 +44,7 @@ class Race:
         self.candidate_of = {s.key: s.candidate for s in specs}
         self.judged: dict[Candidate, int] = {}  # latecomers: after how many folds
         self.folds = sorted({s.fold for s in specs})
-        self.racing = list(dict.fromkeys(s.candidate for s in specs))
+        self.racing = dict.fromkeys(s.candidate for s in specs)  # in their order
         self.results: dict[str, TrialResult] = {}
         self.failed: set[str] = set()
         self.decided = 0
@@ -63,13 +67,14 @@ class Race:
                 self.first_plan.append(spec)
                 self.specs[spec.candidate, spec.fold] = spec
                 self._read(spec)
-        self.racing += dict.fromkeys(spec.candidate for spec in specs)
+        self.racing |= dict.fromkeys(spec.candidate for spec in specs)
         self.labels = candidate_labels(self._everyone())
         self._judge_latecomers()
 
     def order(self, pending: Sequence[TrialSpec]) -> list[TrialSpec]:
         """Trials fold by fold, plan by plan, in the given order inside a fold."""
-        later = {s.key: s not in self.first_plan for s in pending}
+        first = {s.key for s in self.first_plan}
+        later = {s.key: s.key not in first for s in pending}
         wanted = (s for s in pending if self.wanted(s.key))
         return sorted(wanted, key=lambda s: (later[s.key], s.fold))
 
@@ -95,16 +100,17 @@ class Race:
             self._judge_latecomers()
 
     def _read(self, spec: TrialSpec) -> None:
-        if self.directory.trial(spec).is_finished():
+        with suppress(RunError):  # damaged: the next sweep makes it again
             result = self.directory.result(spec)
-            assert result is not None
-            self.results[spec.key] = result
+            if result is not None:
+                self.results[spec.key] = result
 
     def _advance(self) -> None:
         """Decide after every fold that is through; after the last there is nothing to decide."""
         while self.decided < len(self.folds) - 1 and self._is_through(self.folds[self.decided]):
             self.decided += 1
-            self._take(self._decide(self.folds[: self.decided], self._starters(), self._starters()))
+            starters = self._starters()
+            self._take(self._decide(self.folds[: self.decided], set(starters), starters))
 
     def _everyone(self) -> tuple[Candidate, ...]:
         return tuple(dict.fromkeys(self.candidate_of.values()))
@@ -125,16 +131,18 @@ class Race:
     def _take(self, new: Sequence[Decision]) -> None:
         self.decisions = write_log(self.directory, self.rule, [*self.decisions, *new])
         gone = {d.key for d in new if d.dropped}
-        self.racing = [c for c in self.racing if c.key not in gone]
+        self.racing = {c: None for c in self.racing if c.key not in gone}
         for decision in self.decisions[-len(new) :] if new else ():
             if decision.dropped:
                 self.tell(self._event(decision))
 
     def _event(self, decision: Decision) -> SweepEvent:
-        chance = "" if math.isnan(decision.probability) else f" {decision.probability:.3f}"
-        reason = f"dropped after {decision.after_folds} folds: {decision.reason}{chance}"
+        probability = None if math.isnan(decision.probability) else decision.probability
+        why = reason_in_words(decision.after_folds, decision.reason, probability)
         specs = tuple(s for s in self.specs.values() if s.candidate.key == decision.key)
-        return SweepEvent("dropped", candidate=decision.candidate, reason=reason, specs=specs)
+        return SweepEvent(
+            "dropped", candidate=decision.candidate, reason=f"dropped {why}", specs=specs
+        )
 
     def _is_through(self, fold: int) -> bool:
         return all(self._is_over(c, fold) for c in self._starters())
@@ -147,10 +155,10 @@ class Race:
         return all(self.specs[candidate, fold].key in self.results for fold in folds)
 
     def _decide(
-        self, folds: Sequence[int], judged: Sequence[Candidate], field: Sequence[Candidate]
+        self, folds: Sequence[int], judged: Collection[Candidate], field: Sequence[Candidate]
     ) -> list[Decision]:
         """Decisions on some candidates, by the folds that they and a field have finished."""
-        done, decisions = len(folds), []
+        done, decisions = len(folds), list[Decision]()
         alive: dict[Candidate, list[TrialResult]] = {}
         for candidate in field:
             if self._has(candidate, folds):
@@ -158,12 +166,13 @@ class Race:
             elif candidate in judged:
                 label, why = self.labels[candidate], "a fold failed"
                 decisions.append(Decision(done, candidate.key, label, float("nan"), True, why))
-        if not alive.keys() & judged:
+        if not alive.keys() & set(judged):
             return decisions
-        words = f"probability of being among the best {self.rule.keep}"
-        for c, p in zip(alive, decide(table(alive), self.rule, len(self.folds)), strict=True):
-            if c not in judged:
-                continue
-            dropped = bool(p < self.rule.threshold)
-            decisions.append(Decision(done, c.key, self.labels[c], float(p), dropped, words))
-        return decisions
+        every = judge(alive, self.rule, len(self.folds))
+        failed = {d.key for d in decisions}
+        racing = [c for c in self.racing if c.key not in failed]
+        found = keep_levels({c: j for c, j in every.items() if c in judged}, racing, self.rule)
+        return decisions + [
+            Decision(done, c.key, self.labels[c], j.probability, j.dropped, j.reason)
+            for c, j in found.items()
+        ]

@@ -7,7 +7,9 @@ the next fold may have started on free slots; those of a dropped candidate stop 
 
 All candidates are compared on the *same* folds. A scheduler that compares whatever trials have
 reported compares easy folds with hard ones. Decisions depend on results alone, so a resumed race
-decides the same. A candidate that a search adds later is compared with all candidates that have
+decides the same. Trainings that failed are told apart from candidates that are worse
+(``race_judgement``), and one candidate of each level of a knob can be kept (``RacingRule.levels``).
+A candidate that a search adds later is compared with all candidates that have
 finished the same folds (``Race.add``). Each decision is written to ``racing.json``. A later sweep
 without the race runs the trials that were left out, from the epoch where they stopped.
 """
@@ -40,11 +42,14 @@ class RacingRule:
         keep: how many candidates shall be found; never fewer are kept.
         threshold: least probability of being among them.
         draws: of the bootstrap.
+        levels: dotted names of knobs of which one candidate a level is kept, however bad it is; or
+            ``all``: of every knob that varies.
     """
 
     keep: int = 3
     threshold: float = 0.01
     draws: int = 2000
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -139,7 +144,7 @@ def write_log(
         same = before.pop(_made(asdict(decision)), None)
         dated.append(dataclasses.replace(decision, at=decision.at or (same or {}).get("at") or now))
     values = {"rule": asdict(rule), "decisions": [asdict(d) for d in dated]}
-    write_json(file, {**values, "earlier": [*before.values()]})
+    write_json(file, {**values, "earlier": [*before.values()]}, seal=True)
     return dated
 
 
@@ -157,4 +162,5 @@ def revive(directory: SweepDirectory, candidates: Collection[Candidate]) -> None
     gone = [d for d in log["decisions"] if d["dropped"] and d["key"] in keys]
     if gone:
         left = [d for d in log["decisions"] if d not in gone]
-        write_json(file, {**log, "decisions": left, "earlier": [*log.get("earlier", ()), *gone]})
+        earlier = [*log.get("earlier", ()), *gone]
+        write_json(file, {**log, "decisions": left, "earlier": earlier}, seal=True)

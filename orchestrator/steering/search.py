@@ -69,7 +69,7 @@ class Searching:
         self.to_come = self.to_come - 1 if candidate else 0
         record = self.directory.record()  # another sweep may have added its own
         if candidate:
-            record = dataclasses.replace(record, candidates=(*record.candidates, candidate))
+            record = record.with_proposed(candidate)
         self.directory.write(dataclasses.replace(record, to_come=self.to_come))
         specs = record.specs([candidate] if candidate else [])
         self._enter(specs)
@@ -96,7 +96,7 @@ class Searching:
             self._read(spec)
 
     def _read(self, spec: TrialSpec) -> None:
-        """A trial's score: NaN where its fold has no row that counts."""
+        """A trial's score: NaN where its fold has nothing to score."""
         try:
             result = self.directory.result(spec)
         except RunError:
@@ -106,10 +106,11 @@ class Searching:
             self.scores[spec.key] = float("nan") if score is None else float(score)
 
     def _outcome(self, candidate: Candidate) -> Outcome:
-        """A candidate's score is that of the leaderboard: the mean over all folds, or none."""
+        """A candidate's score is the mean over all folds with something to score, or none."""
         keys = [spec.key for spec in self.trials[candidate]]
         scores = [self.scores[key] for key in keys if key in self.scores]
-        mean = fmean(scores) if scores else float("nan")
+        counted = [score for score in scores if score == score]
+        mean = fmean(counted) if counted else float("nan")
         if len(scores) == len(keys):
             return Outcome("finished" if mean == mean else "failed", mean, len(keys))
         faults = {self.faults[key] for key in keys if key in self.faults}

@@ -26,13 +26,14 @@ from gitract_core.trial.reuse import training_note
 from orchestrator.storage.lease import LEASE, lease
 from orchestrator.storage.object_store import ObjectStore, Stamp, opened, stamp_of
 from orchestrator.storage.run_storage import StoreError
+from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_lock import is_locked
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 _PIECE_BYTES = 8 * 2**20
 _BULKY = re.compile(r"(best\.safetensors|oof.*\.npz)$")
 _OF_WORKERS = re.compile(r"(^|/)(checkpoint\.pt|\.lock|\..*\.part|sweep\.lease\.json(\.clock)?)$")
-_LAST = ("history.csv", "best.safetensors", "checkpoint.pt", "result.json")
+_LAST = ("history.csv", "checkpoint.pt", "best.safetensors", "result.json")  # as they are written
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,10 @@ class RemoteRun(ObjectStore):
 
     def collect_file(self, name: str) -> None:
         """Store a small file that was written here; at the end, if not now."""
+        names = (DIGESTS, name) if (self.directory / DIGESTS).is_file() else (name,)
         with suppress(StoreError, RunError):
-            self.push(name, known={}, patient=False)
+            for each in names if name == "sweep.json" else names[-1:]:  # as they are written
+                self.push(each, known={}, patient=False)
 
     def push(
         self, below: str = "", *, known: Mapping[str, Stamp] | None = None, patient: bool = True
@@ -175,7 +178,8 @@ class RemoteRun(ObjectStore):
     def push_rest(self) -> None:
         """Store what an earlier sweep could not: all but the files of unfinished trials."""
         known = self.listing()
-        for entry in self.directory.iterdir() if self.directory.is_dir() else ():
+        entries = self.directory.iterdir() if self.directory.is_dir() else ()
+        for entry in sorted(entries, key=_order):
             if entry.name != "trials":
                 self.push(entry.name, known=known)
         for trial in (self.directory / "trials").glob("*"):
@@ -232,7 +236,7 @@ class StoredTrial:
         """
         files = TrialFiles(self.run.directory / self.name)
         known = self.run.listing(self.name)
-        if f"{self.name}/result.json" not in known and files.is_finished():
+        if f"{self.name}/result.json" not in known and files.is_finished(self.spec):
             return
         log = f"{self.name}/trial.log"  # open by now: this attempt writes into it
         for file in files.directory.glob("[!.]*"):
@@ -261,6 +265,8 @@ class StoredTrial:
 
 
 def _order(file: Path) -> tuple[int, str]:
+    if file.name == DIGESTS:
+        return -2, ""
     return (_LAST.index(file.name) if file.name in _LAST else -1), str(file)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 
 from gitract_core.spec import Candidate, TrialSpec
 from search_spaces.loader import varying_knobs
@@ -27,18 +28,29 @@ def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     return labels
 
 
-def candidate_letters(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
+def candidate_letters(
+    candidates: Sequence[Candidate], without: Collection[int] = ()
+) -> dict[Candidate, str]:
     """A letter a candidate, in the order in which they came into the run: A, B, ... Z, AA, AB.
 
-    A run adds candidates at the end and keeps their order, so that a letter stays.
+    A run adds candidates at the end and keeps their order, so that a letter stays; that of a
+    candidate that was removed is not given again.
 
     >>> from gitract_core.spec import Candidate
     >>> many = [Candidate.from_knobs({"training.epochs": n}) for n in range(1, 29)]
     >>> letters = list(candidate_letters(many).values())
     >>> letters[0], letters[25], letters[26], letters[27]
     ('A', 'Z', 'AA', 'AB')
+    >>> list(candidate_letters(many[:2], without=[1]).values())
+    ['A', 'C']
+
+    Args:
+        candidates: in the order of the run.
+        without: places in that order, from 0, of candidates that are not among them.
     """
-    return {candidate: _letters(place) for place, candidate in enumerate(candidates)}
+    taken = set(without)
+    places = (place for place in itertools.count() if place not in taken)
+    return {c: _letters(place) for c, place in zip(candidates, places, strict=False)}
 
 
 def _letters(place: int) -> str:

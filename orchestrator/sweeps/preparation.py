@@ -12,17 +12,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gitract_core.data.cache import build_cache
+from gitract_core.data.cache import build_cache, cache_root
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import RunError, SpaceError
+from gitract_core.errors import DataError, RunError, SpaceError
+from gitract_core.files.names import require_utf8
+from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
+from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
 from gitract_core.trial.data import TrialData
+from gitract_core.trial.deciding_cases import check_deciding
 from gitract_core.trial.relative_cost import relative_cost
+from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces import SearchSpace
@@ -55,8 +60,22 @@ class SweepRequest:
     @property
     def search(self) -> Search | None:
         """The space's search with the overrides, if it has one."""
-        found = self.space.search and self.space.search.fixing(dict(self.overrides))
+        found = self.space.search and self.space.search.fixing(self._changes)
         return found and found.respelled("loss", normalize_expression)
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        """The overrides; one that keeps the last epoch also takes a space's patience away.
+
+        Raises:
+            SpaceError: they name a patience themselves.
+        """
+        changes = dict(self.overrides)
+        if changes.get("training.keep") == "last":
+            if "training.patience" in changes:
+                refuse_patience(changes["training.patience"])
+            changes["training.patience"] = NO_PATIENCE
+        return changes
 
     def candidates(self, before: Sequence[Candidate] = ()) -> tuple[Candidate, ...]:
         """The space's candidates with the overrides, each checked down to its network.
@@ -73,10 +92,7 @@ class SweepRequest:
         if self.search:
             return _searched(self.search, before)
         spelled = _spellings(before)
-        changed = (
-            Candidate.from_knobs({**c.knobs(), **dict(self.overrides)})
-            for c in self.space.candidates
-        )
+        changed = (_changed(candidate, self._changes) for candidate in self.space.candidates)
         distinct = tuple(dict.fromkeys(_with_loss(c, spelled) for c in changed))
         for candidate in distinct:
             check_candidate(candidate)
@@ -134,8 +150,9 @@ def check(request: SweepRequest) -> PreparedSweep:
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
     index = SliceIndex.from_directory(request.data).without(request.exclude)
-    if (data := str(request.data.resolve())).encode(errors="replace").decode() != data:
-        raise RunError(data, "a name in UTF-8, for the record", "other bytes", "rename the folder")
+    index.refuse_without_masks()
+    for folder in (request.data, request.out, cache_root()):
+        require_utf8(folder)
     directory = SweepDirectory(request.out)
     if directory.record_file.is_file():
         before = directory.record()
@@ -146,11 +163,13 @@ def check(request: SweepRequest) -> PreparedSweep:
         before = None
         plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
     plans += further_plans(index, plans, _repeats(request, len(plans)))
+    _check_inner(candidates, plans)
     if before:
         candidates = request.candidates(before.candidates)
+    _refuse_single_slices(candidates, index, plans)
     record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
-    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished()})
+    pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished(s)})
     return PreparedSweep(directory, record, specs, pending, index, plans, request.search)
 
 
@@ -168,7 +187,7 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
     directory = sweep.directory
     there = len(directory.record().plans) if directory.record_file.is_file() else 0
     for number, plan in enumerate(sweep.plans[there:], there + 1):
-        plan.save(directory.repeat_file(number), sweep.index)
+        directory.write_plan(number, plan, sweep.index)
     directory.write(sweep.record)
     return sweep
 
@@ -202,6 +221,13 @@ def _trainings_first(specs: Sequence[TrialSpec]) -> list[TrialSpec]:
     return sorted(specs, key=lambda spec: spec in again)
 
 
+def _changed(candidate: Candidate, changes: Mapping[str, Any]) -> Candidate:
+    patience = changes.get("training.patience")
+    if candidate.training.keep == "last" and "training.keep" not in changes and patience:
+        refuse_patience(patience)
+    return Candidate.from_knobs({**candidate.knobs(), **changes})
+
+
 def _spellings(before: Sequence[Candidate]) -> dict[str, str]:
     """How a run writes its losses, by their normalized expressions."""
     found: dict[str, str] = {}
@@ -219,12 +245,30 @@ def _with_loss(candidate: Candidate, spelled: Mapping[str, str]) -> Candidate:
 def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, ...]:
     for corner in search.corners():
         check_candidate(corner)
+    _refuse_unlike_rules(search)
     known = search.inside(before)
     missing = max(search.drawn_first - len(known), 0)
     drawn = tuple(islice(search.draws(without=known), missing))
     for candidate in drawn:
         check_candidate(candidate)
     return (*known, *drawn)
+
+
+def _check_inner(candidates: Sequence[Candidate], plans: Sequence[FoldPlan]) -> None:
+    """Refuse folds that leave too few training cases for some of them to decide the epoch."""
+    if any(candidate.training.keep == "inner" for candidate in candidates):
+        for plan in plans:
+            for fold in range(plan.n_splits):
+                check_deciding(len(plan.fold_of_case) - len(plan.cases(fold)), fold)
+
+
+def _refuse_unlike_rules(search: Search) -> None:
+    """A search proposes by scores, which must be flattered alike, or not at all."""
+    opened = {d.name: d for d in search.dimensions}.get("training.keep")
+    if opened is not None and opened.size > 1 and opened.holds("held_out"):
+        expected = "one value, or inner and last: a search compares scores"
+        remedy = "fix it; held_out flatters, the others do not"
+        raise SpaceError("knob training.keep", expected, "held_out and others", remedy)
 
 
 def _repeats(request: SweepRequest, before: int) -> int:
@@ -262,9 +306,11 @@ def _record(
     )
     if before is None:
         return new
+    merged = tuple(dict.fromkeys((*before.candidates, *candidates)))
     return dataclasses.replace(
         before,
-        candidates=tuple(dict.fromkeys((*before.candidates, *candidates))),
+        candidates=merged,
+        asked=() if set(merged) == set(candidates) else tuple(c.key for c in candidates),
         data_directory=new.data_directory,
         repeats=new.repeats,
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
@@ -285,9 +331,24 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
         raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)
 
 
+def _refuse_single_slices(
+    candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
+) -> None:
+    """A data set may be so small that a fold trains on one slice, which not every network can."""
+    cases = index.table["case"].to_numpy()
+    folds = [(plan, fold) for plan in plans for fold in range(plan.n_splits)]
+    smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
+    for candidate in candidates if smallest < 2 else ():
+        size, planes = candidate.input.size, candidate.input.planes
+        fewest = fewest_slices(candidate.network, planes, size)
+        if smallest < fewest:
+            expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
+            raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
+
+
 def _refuse_foreign(path: Path) -> None:
     # Folds without a record are what a sweep left that ended between the two, on a full disk.
-    ours = re.compile(rf"{re.escape(LOCK)}|folds(-\d+)?\.json")
+    ours = re.compile(rf"{re.escape(LOCK)}|{re.escape(DIGESTS)}|folds(-\d+)?\.json")
     if path.exists() and (
         not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
     ):

@@ -56,7 +56,22 @@ def dropped(directory: SweepDirectory) -> dict[str, str]:
 
 
 def _reason(decision: LoggedDecision) -> str:
-    probability = decision["probability"]
-    shown = "" if probability is None else f" {probability:.3f}"
-    folds = decision["after_folds"]
-    return f"dropped by racing after {folds} folds: {one_line(decision['reason'])}{shown}"
+    reason = one_line(decision["reason"])
+    words = reason_in_words(decision["after_folds"], reason, decision["probability"])
+    return f"dropped by racing {words}"
+
+
+def reason_in_words(after_folds: int, reason: str, probability: float | None) -> str:
+    """When and why somebody is dropped.
+
+    >>> reason_in_words(1, "chance", 0.0001), reason_in_words(2, "segments nothing", None)
+    ('after 1 fold: chance < .001', 'after 2 folds: segments nothing')
+    >>> reason_in_words(2, "chance", 0.0041)
+    'after 2 folds: chance .004'
+    """
+    folds = "1 fold" if after_folds == 1 else f"{after_folds} folds"
+    shown = ""
+    if probability is not None and probability == probability:
+        rounded = f"{probability:.3f}".removeprefix("0")
+        shown = " < .001" if rounded == ".000" else f" {rounded}"
+    return f"after {folds}: {reason}{shown}"

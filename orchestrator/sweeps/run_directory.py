@@ -4,6 +4,7 @@
 
     RUN/sweep.json      candidates, data and fold fingerprints, seed, versions, command
     RUN/folds.json      case -> fold, with the audit; folds-2.json ... of further repeats
+    RUN/digests.json    of those two, see ``run_digests``
     RUN/registration.json  what was decided before anything trained; see registration
     RUN/trials/<key>/   see gitract_core.results.trial_result.TrialFiles
     RUN/report/         tables
@@ -12,8 +13,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +23,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDic
 
 from gitract_core import __version__
 from gitract_core.errors import GitractError, RunError, one_line
-from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.atomic import json_bytes, parse_json, read_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
+from orchestrator.sweeps.run_digests import read_noted, write_noted
 
 if TYPE_CHECKING:
     from gitract_core.data.folds import FoldPlan
+    from gitract_core.data.slices import SliceIndex
     from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
+_LATER_LISTS = ("asked", "removed")
 MOST_REPEATS = 100
 
 
@@ -58,6 +63,8 @@ class _Record(TypedDict):
     to_come: NotRequired[Annotated[int, Meta(ge=0, le=10_000)]]
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
+    asked: NotRequired[list[str]]
+    removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,10 @@ class SweepRecord:
         repeats: further fold plans; their folds are numbered on from those of the first.
         to_come: candidates that a search has yet to propose.
         organs: those of the data set; files that name none are of the contest.
+        asked: keys of the candidates of the last sweep; empty where it asked for all, or for files
+            that do not say it.
+        removed: places, from 0, in the order of first appearance, of candidates that are not among
+            ``candidates`` any more: their letters are not given again.
     """
 
     candidates: tuple[Candidate, ...]
@@ -100,6 +111,36 @@ class SweepRecord:
     to_come: int = 0
     repeats: tuple[Repeat, ...] = ()
     organs: Organs = CONTEST
+    asked: tuple[str, ...] = ()
+    removed: tuple[int, ...] = ()
+
+    @property
+    def last_asked(self) -> tuple[Candidate, ...]:
+        """The candidates of the last sweep, in the order of the run."""
+        keys = set(self.asked)
+        return tuple(c for c in self.candidates if c.key in keys) or self.candidates
+
+    @property
+    def places(self) -> dict[Candidate, int]:
+        """The place of each candidate in the order of first appearance, from 0; its letter."""
+        gone = set(self.removed)
+        places = (place for place in itertools.count() if place not in gone)
+        return dict(zip(self.candidates, places, strict=False))
+
+    def narrowed(self, candidates: Collection[Candidate]) -> SweepRecord:
+        """The record with some of its candidates alone; they keep their places."""
+        kept = set(candidates)
+        others = [place for c, place in self.places.items() if c not in kept]
+        return replace(
+            self,
+            candidates=tuple(c for c in self.candidates if c in kept),
+            removed=tuple(sorted((*self.removed, *others))),
+        )
+
+    def with_proposed(self, candidate: Candidate) -> SweepRecord:
+        """The record with a candidate that a search adds to those that are asked for."""
+        asked = (*self.asked, candidate.key) if self.asked else ()
+        return replace(self, candidates=(*self.candidates, candidate), asked=asked)
 
     @property
     def plans(self) -> tuple[Repeat, ...]:
@@ -144,6 +185,10 @@ class SweepRecord:
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
         lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
+        new = {name: list(getattr(self, name)) for name in _LATER_LISTS}
+        for name in _LATER_LISTS:  # left out where empty: older versions read the file then
+            del values[name]
+        lists |= {name: value for name, value in new.items() if value}
         return {"format": _FORMAT, **values, **lists}
 
     @classmethod
@@ -154,6 +199,8 @@ class SweepRecord:
             values[name] = tuple(values[name])
         values["candidates"] = tuple(Candidate.from_knobs(k) for k in values["candidates"])
         values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
+        for name in _LATER_LISTS:
+            values[name] = tuple(values.get(name, ()))
         values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
@@ -211,7 +258,8 @@ class SweepDirectory:
             RunError: unreadable or not a sweep's record.
         """
         remedy = "restore the file or start a new run directory"
-        values = read_json(self.record_file, _Record, remedy)
+        content = read_noted(self.path, self.record_file.name)
+        values: _Record = parse_json(self.record_file, content, _Record, remedy)
         for knobs in values["candidates"]:
             refuse_newer_knobs(self.record_file, knobs)
         try:
@@ -220,27 +268,34 @@ class SweepDirectory:
             raise RunError(self.record_file, "a sweep's record", error, remedy) from None
 
     def write(self, record: SweepRecord) -> None:
-        """Write ``sweep.json`` atomically."""
-        write_json(self.record_file, record.to_json())
+        """Write ``sweep.json`` atomically, and its digest."""
+        write_noted(self.path, self.record_file.name, json_bytes(record.to_json()))
+
+    def write_plan(self, number: int, plan: FoldPlan, index: SliceIndex) -> None:
+        """Write the fold file of a repeat atomically, and its digest."""
+        write_noted(self.path, self.repeat_file(number).name, plan.to_bytes(index))
 
     def result(self, spec: TrialSpec) -> TrialResult | None:
         """A trial's result, or None if it is not finished.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, or of another trial.
         """
         file = self.trial(spec).result
         return TrialResult.load(file, spec) if file.is_file() else None
 
     def failure(self, spec: TrialSpec) -> str | None:
-        """Why a trial failed, in one line, or None."""
+        """Why a trial failed, in one line, or None; of a damaged file, what is wrong with it."""
         file = self.trial(spec).failure
         try:
-            return one_line(read_json(file).get("message", "unknown"))
-        except RunError:
-            if file.is_file():
-                raise
-            return None  # there is none, or a new attempt removed it just now
+            failure = read_json(file)
+        except RunError as error:
+            # None: there is none, or a new attempt removed it just now.
+            return str(error) if file.is_file() else None
+        if failure.get("key", spec.key) != spec.key:
+            remedy = "run the sweep again"
+            return str(RunError(file, f"key {spec.key}", failure["key"], remedy))
+        return one_line(failure.get("message", "unknown"))
 
     def plans(self, record: SweepRecord) -> list[FoldPlan]:
         """The folds of every repeat, at least one.
@@ -253,12 +308,22 @@ class SweepDirectory:
         plans = []
         for number, repeat in enumerate(record.plans, 1):
             file = self.repeat_file(number)
-            plan = FoldPlan.load(file)
+            plan = FoldPlan.load(file, read_noted(self.path, file.name))
             if plan.fingerprint != repeat.folds_fingerprint:
                 expected, got = f"fold plan {repeat.folds_fingerprint}", plan.fingerprint
                 raise RunError(file, expected, got, "restore the file")
             plans.append(plan)
         return plans
+
+    def plan_values(self, number: int) -> dict[str, Any]:
+        """All that the fold file of a repeat holds.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        file = self.repeat_file(number)
+        values: dict[str, Any] = parse_json(file, read_noted(self.path, file.name))
+        return values
 
     def data(self, record: SweepRecord) -> TrialData:
         """Where this run's trials find their data."""

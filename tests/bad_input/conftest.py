@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input.refusing import run_cli
+from tests.support.refusing import run_cli
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import SPACE
 

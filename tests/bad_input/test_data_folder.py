@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.bad_input.refusing import refused, run_cli
+from tests.support.refusing import refused, run_cli
 
 SWEEP = "sweep --local --data tiny --space space.yaml --out new"
 COMMANDS = (SWEEP, "eda --data tiny", "validate --data tiny", "plan --data tiny --space space.yaml")

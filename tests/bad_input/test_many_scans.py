@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import FileDataset
 
-from tests.bad_input.refusing import refused, run_cli
 from tests.bad_input.test_scans import PREDICT, good, write
 from tests.support.clinic_files import axial_series, block
+from tests.support.refusing import refused, run_cli
 
 Change = Callable[[bytes], bytes]
 

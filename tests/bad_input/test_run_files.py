@@ -8,7 +8,7 @@ import json
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +17,19 @@ import pytest
 import torch
 
 from gitract_core.errors import RunError
-from tests.bad_input.refusing import refused, run_cli, told_or_refused
+from tests.support.damaged_files import (
+    DAMAGED,
+    PREDICT,
+    REPORT,
+    VALUES,
+    Owning,
+    result_file,
+)
+from tests.support.refusing import refused, run_cli, snapshot, told_or_refused
 
-Change = Callable[[bytes], bytes]
-REPORT, PREDICT = "report run", "predict run/ensembles/one --images tiny/train/case7 --out new.csv"
 ENSEMBLE = "ensemble run --top 2 --images tiny/train/case7 --out new.csv"
 CHECK = "check-submission run/ensembles/one/submission.csv --images tiny/train"
 RESUME = "sweep --local --data tiny --space space.yaml --out run --cpus-per-trial 1"
-
-DAMAGED: dict[str, Change] = {
-    "empty": lambda _: b"",
-    "cut short": lambda old: old[: len(old) // 2],
-    "bytes": lambda _: np.random.default_rng(0).bytes(3000),
-    "NUL": lambda _: bytes(100),
-    "a list": lambda _: b"[1, 2]",
-    "a number": lambda _: b"17",
-    "nothing in it": lambda _: b"{}",
-    "UTF-16": lambda old: old.decode().encode("utf-16"),
-    "latin-1": lambda old: old.replace(b'"', b'"\xe9', 1),
-    "nested 100,000 deep": lambda _: b'{"spec": ' + b"[" * 100_000,
-    "NaN": lambda old: old.replace(b": 0", b": NaN", 1).replace(b": 1", b": NaN", 1),
-    "a number of a megabyte": lambda _: b'{"fold": ' + b"9" * 10**6 + b"}",
-}
-VALUES: dict[str, Any] = {
-    "null": None,
-    "text": "x",
-    "huge": 1e308,
-    "of 30 digits": 10**30,
-    "a list": [],
-    "a way out": "../../../x",
-}
-
-
-def result_file(home: Path) -> Path:
-    """Of a member of the ensemble, so that all commands read it."""
-    members = json.loads((home / "run/ensembles/one/members.json").read_text())["members"]
-    return home / "run/trials" / members[0]["trial"] / "result.json"
 
 
 def file_of(home: Path, name: str) -> Path:
@@ -73,7 +50,18 @@ FILES = {
 def test_whole_file(home: Path, name: str, damage: str) -> None:
     file = file_of(home, name)
     file.write_bytes(DAMAGED[damage](file.read_bytes()))
-    refused(home, FILES[name], naming=file.name)
+    if name != "result.json":
+        refused(home, FILES[name], naming=file.name)
+        return
+    before = snapshot(home)
+    ended = run_cli(*REPORT.split(), "--json")
+    assert ended.code == 0, ended.err
+    (row,) = (row for row in json.loads(ended.out)["leaderboard"] if row["rank"] is None)
+    assert str(file.relative_to(home)) in row["reason"]
+    assert snapshot(home) == before
+    refused(home, ENSEMBLE, naming="candidates with all")  # the other one is not enough
+    ensemble = run_cli(*ENSEMBLE.replace("--top 2", "--top 1").split())
+    assert ensemble.out.startswith("1 candidates, 2 models"), ensemble.err
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -106,24 +94,17 @@ def test_every_key(home: Path, name: str) -> None:
     """One key at a time: other types, huge numbers, missing. Refused in one line, or no matter."""
     file = file_of(home, name)
     good = json.loads(file.read_text())
+    good.pop("seal", None)  # as who edits on purpose would
+    (home / "run/digests.json").unlink()
     refusals = 0
     for path in places(good):
         for new in [*VALUES.values(), ...] if path else []:
             file.write_text(json.dumps(changed(good, path, new)))
-            ended = told_or_refused(home, FILES[name], naming="")
-            refusals += ended.code == 2
+            command = FILES[name] + (" --json" if name == "result.json" else "")
+            ended = told_or_refused(home, command, naming="")
+            refusals += ended.code == 2 or '"rank": null' in ended.out
             (home / "new.csv").unlink(missing_ok=True)
     assert refusals > 15
-
-
-class Owning:
-    """Pickled, it writes a file when it is loaded."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.mark,)
 
 
 def array_file(array: np.ndarray) -> bytes:

@@ -16,8 +16,8 @@ import pytest
 from gitract_core.errors import RunError
 from gitract_core.results.score_table import read_scores
 from gitract_core.results.trial_result import TrialResult, read_history
-from tests.bad_input.refusing import refused, run_cli
-from tests.bad_input.test_run_files import DAMAGED, PREDICT, VALUES, Owning, result_file
+from tests.support.damaged_files import DAMAGED, PREDICT, VALUES, Owning, result_file
+from tests.support.refusing import refused, run_cli
 
 Change = Callable[[bytes], bytes]
 MARKUP = "[/red]\x1b[2J[bold\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -184,10 +184,10 @@ def failure_of(home: Path) -> Path:
 def test_failure(home: Path, damage: str) -> None:
     file = failure_of(home)
     file.write_bytes(DAMAGED[damage](file.read_bytes()))
-    refused(home, "report run", naming="failure.json")
-    ended = run_cli("status", "run")
-    assert ended.code == 0
-    assert "failure.json" in ended.out.replace("\n", "")
+    for command in (("report", "run", "--json"), ("status", "run")):
+        ended = run_cli(*command)
+        assert ended.code == 0, ended.err
+        assert "failure.json" in ended.out.replace("\n", "")
 
 
 @pytest.mark.parametrize("new", [None, 10**30, [], MARKUP, "x" * 10**6, {"a": 1}])
@@ -248,12 +248,20 @@ def test_decision_of_a_race(home: Path, name: str, new: Any) -> None:
 LEADING_OUT = ["../../../owned", "/etc/passwd", "..", ".", "", "a/b", "a\0b", MARKUP, "x" * 5000]
 
 
+def own_manifest(home: Path) -> tuple[Path, dict[str, Any]]:
+    """The members, to be edited as by someone who means it: nothing says what they were."""
+    file = home / "run/ensembles/one/members.json"
+    file.with_name("oof_score.json").unlink()
+    manifest = json.loads(file.read_text())
+    del manifest["seal"]
+    return file, manifest
+
+
 @pytest.mark.parametrize("to", LEADING_OUT)
 @pytest.mark.parametrize("key", ["trial", "weights", "sha256"])
 @pytest.mark.parametrize("command", [PREDICT, "export run/ensembles/one --out new"])
 def test_members_that_lead_out(home: Path, command: str, key: str, to: str) -> None:
-    file = home / "run/ensembles/one/members.json"
-    manifest = json.loads(file.read_text())
+    file, manifest = own_manifest(home)
     manifest["members"][0][key] = to
     file.write_text(json.dumps(manifest))
     line = refused(home, command, naming="" if key == "sha256" else "members.json")
@@ -262,8 +270,7 @@ def test_members_that_lead_out(home: Path, command: str, key: str, to: str) -> N
 
 @pytest.mark.parametrize("to", ["/dev/zero", "../../sweep.json", "loop.safetensors"])
 def test_weights_that_are_none(home: Path, to: str) -> None:
-    file = home / "run/ensembles/one/members.json"
-    manifest = json.loads(file.read_text())
+    file, manifest = own_manifest(home)
     link = file.with_name("link.safetensors")
     link.symlink_to(link if to.startswith("loop") else to)
     manifest["members"][0]["weights"] = link.name

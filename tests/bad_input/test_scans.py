@@ -15,8 +15,8 @@ from pydicom.dataset import FileDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
-from tests.bad_input.refusing import refused, run_cli
 from tests.support.clinic_files import axial_series, block, dicom_slice
+from tests.support.refusing import refused, run_cli
 
 Change = Callable[[bytes], bytes]
 PREDICT = "predict run/ensembles/one --out out --images"

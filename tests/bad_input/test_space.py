@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input.refusing import refused
+from tests.support.refusing import refused
 
 GOOD = 'folds: 2\nloss: bce\nnetwork: {widths: "4,8", depth: 1}\ninput: {size: 32, channels: 1}\n'
 _LAUGHS = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))

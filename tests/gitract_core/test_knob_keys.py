@@ -87,8 +87,8 @@ def test_two_later_knobs_do_not_depend_on_each_other() -> None:
 
 
 def test_a_whole_number_for_a_float_makes_no_other_key() -> None:
-    with version_with("training", ema=0.5) as later:
-        keys = {later.from_knobs({"training.ema": value}).key for value in (1, 1.0)}
+    with version_with("training", swa=0.5) as later:
+        keys = {later.from_knobs({"training.swa": value}).key for value in (1, 1.0)}
         assert len(keys) == 1
         assert keys != {later().key}
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib
-import os
 import pkgutil
 import re
 import shlex
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,8 @@ import typer.main
 import yaml
 
 import orchestrator.cli
+from tests.support.deploy_pages import DEPLOY, PAGE, ROOT, ray_parses, shell_lines, tool
 from tests.support.rayjob_schema import RAYJOB
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-DEPLOY = ROOT / "deploy"
-PAGE = ROOT / "docs" / "clusters.md"
-SLURM = DEPLOY / "slurm.sh"
 
 
 def constraint(package: str) -> str:
@@ -37,20 +30,7 @@ def read_yaml(name: str) -> Any:
     return yaml.safe_load((DEPLOY / name).read_text())
 
 
-def tool(name: str) -> str:
-    """A tool from the environment of the tests or from the system; the test is skipped without."""
-    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
 # Commands that a reader copies
-
-
-def shell_lines(text: str) -> list[str]:
-    """The lines of a text, those joined that end with a backslash."""
-    return re.sub(r"\\\n\s*(?:#\s*)?", " ", text).splitlines()
 
 
 def commands(text: str, program: str) -> list[list[str]]:
@@ -105,13 +85,6 @@ def test_ray_commands_parse() -> None:
     for text in (console(PAGE.read_text()), head_comment("ray-cluster.yaml")):
         for arguments in commands(text, "ray"):
             ray_parses(arguments)
-
-
-def ray_parses(arguments: list[str]) -> None:
-    from ray.scripts.scripts import cli  # noqa: TID251 (Ray's own parser is what is asked)
-
-    name, *rest = arguments
-    cli.commands[name].make_context(name, rest)
 
 
 def test_named_options_exist() -> None:

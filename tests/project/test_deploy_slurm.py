@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.test_deploy import SLURM, ray_parses, tool
+from tests.support.deploy_pages import SLURM, ray_parses, tool
 from tests.support.waiting import LONG_SECONDS, wait_until
 
 FAKE = """#!/usr/bin/env bash

@@ -18,9 +18,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from orchestrator.cli.app import app
-from tests.bad_input.refusing import run_cli
 from tests.support.clinic_files import axial_series, block, write_series
 from tests.support.pages import ROOT, commands_of
+from tests.support.refusing import run_cli
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import SPACE
 

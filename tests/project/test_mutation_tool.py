@@ -148,6 +148,32 @@ def test_lines_are_noted_under_the_test_that_runs_them(root: Path) -> None:
     assert [(test, line) for test, _, line in found] == [("a (setup)", 1), ("b (call)", 2)]
 
 
+REGISTRY = """
+KNOWN = set()
+
+def known(f):
+    KNOWN.add(f.__name__)
+    return f
+
+@known
+def one():
+    return len(KNOWN) > 0
+"""
+
+
+def test_lines_that_run_at_import_count_for_every_test_of_their_file(root: Path) -> None:
+    (root / "toy" / "small.py").write_text(REGISTRY)
+    (root / "test_toy.py").write_text(
+        "from toy.small import one\n\ndef test_one():\n    assert one()\n"
+    )
+    words = ["--root", root, "--files", "toy/small.py", "--tests", "test_*.py", "--load"]
+    command = [sys.executable, "-m", "benchmarks.studies.mutants", *map(str, words)]
+    subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    record = (root / "build" / "mutants.jsonl").read_text().splitlines()
+    verdicts = {(r["old"], r["new"]): r["verdict"] for r in map(json.loads, record)}
+    assert verdicts["KNOWN.add(f.__name__)", "pass"] == "caught"
+
+
 SMALL = "def small(a, b):\n    print(a, b)\n    return a > b\n"
 TESTS = """
 import subprocess, sys

@@ -19,7 +19,7 @@ def test_two_rounds_of_kills_lose_and_leave_nothing(
     for name in ("GITRACT_SOAK", "GITRACT_CACHE", "RAY_TMPDIR"):
         monkeypatch.setenv(name, "")
     with cold_children():  # the soak knows processes by their environment
-        tally = soak(tmp_path, seconds=1, seed=3, length=Length(20, 6.0))
+        tally = soak(tmp_path, seconds=1, seed=3, length=Length(12, 4.0))
     assert tally.rounds == 2
     assert sum(tally.kills.values()) > 0
     assert not tally.faults

@@ -17,7 +17,8 @@ from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.ray.executor import RayExecutor, connect, disconnect
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
-from tests.orchestrator.execution.test_faults import half_written, lock_holder
+from tests.support.faulty_sweep import half_written
+from tests.support.faulty_trials import lock_holder
 from tests.support.tiny_sweep import prepare_tiny
 
 pytestmark = [

@@ -13,13 +13,8 @@ from orchestrator.execution.executor import Everything, Jobs, TrialEvent, Waitin
 from orchestrator.execution.ray.executor import RayExecutor, _resources
 from orchestrator.execution.ray.scheduling import InOrder
 from orchestrator.storage.local_folder import LocalRun
-from tests.orchestrator.execution.test_out_of_memory import (
-    check_ladder,
-    is_exact,
-    jobs_of,
-    sweep_beyond_memory,
-)
 from tests.ray_cluster.conftest import Machines
+from tests.support.beyond_memory import check_ladder, is_exact, jobs_of, sweep_beyond_memory
 from tests.support.small_gpus import SmallGpuData
 from tests.support.tiny_sweep import prepare_tiny
 

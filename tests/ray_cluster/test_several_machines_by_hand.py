@@ -18,14 +18,10 @@ from gitract_core.trial.run import run_trial
 from orchestrator.sweeps.preparation import SweepRequest, prepare
 from orchestrator.sweeps.run_lock import is_locked
 from search_spaces import load_space
-from tests.orchestrator.execution.test_faults import (
-    SPACE,
-    half_written,
-    lock_holder,
-    same_but_for_cost,
-)
-from tests.project.test_deploy import PAGE, tool
 from tests.ray_cluster.by_hand import Home, blocks, substituted
+from tests.support.deploy_pages import PAGE, tool
+from tests.support.faulty_sweep import SPACE, half_written
+from tests.support.faulty_trials import lock_holder, same_but_for_cost
 from tests.support.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -69,39 +65,13 @@ def page(home: Home, tiny: Path) -> tuple[str, str, str, str]:
     return password, head, other, sweep
 
 
-def test_the_page_followed_word_by_word(
-    home: Home, page: tuple[str, str, str, str], tiny: Path, tmp_path: Path
-) -> None:
-    password, head, other, sweep = page
-    (home.home / "space.yaml").write_text(SPACE + "training: {epochs: 80, patience: 80}\n")
-    home.run(password)
-    token = home.home / ".ray/auth_token"
-    assert token.stat().st_mode & 0o777 == 0o600
-    home.start_node(head)
-    home.start_node(other)
-    done = home.run(sweep)
-    assert "2 trials at a time on Ray, each with 1 CPU" in done.stdout, "a processor of each node"
-    assert "2 trials: 2 finished" in done.stdout
-    assert "all is done" in done.stdout
-    logs = "".join(log.read_text() for log in home.home.glob("run/trials/*/trial.log"))
-    assert len(set(re.findall(r"pid (\d+)", logs))) == 2, "both machines took part"
-    caches = [home.home / f"cache{place}" for place in (1, 2, 3)]  # of the machines, the command
-    assert all(list(cache.glob("*/images.npy")) for cache in caches), "each has its own"
-    space = load_space(str(home.home / "space.yaml"))
-    here = prepare(SweepRequest(tiny, space, tmp_path / "here", (LEFT_OUT,)))
-    for spec in here.specs:
-        there = TrialResult.load(home.home / "run/trials" / spec.key / "result.json")
-        alone = run_trial(spec, here.data, here.directory.trial(spec).directory)
-        assert same_but_for_cost(there, alone)
-
-
-def check_killed_sweep_goes_on(home: Home, sweep: str, *, own_ray: bool) -> None:
-    """Kill a sweep of four trials, two at a time, when one is finished; give it again."""
+def kill_and_go_on(home: Home, begin: str, again: str, *, own_ray: bool) -> str:
+    """Kill a sweep of four trials, two at a time, when one is finished; what the next one says."""
     (home.home / "space.yaml").write_text(
         SPACE.replace("loss: bce", "loss: [bce, dice]") + "training: {epochs: 20, patience: 20}\n"
     )
     trials = home.home / "run/trials"
-    begun = home.begin(f"exec {sweep}")
+    begun = home.begin(f"exec {begin}")
     wait_until(
         lambda: (
             begun.poll() is not None
@@ -120,7 +90,7 @@ def check_killed_sweep_goes_on(home: Home, sweep: str, *, own_ray: bool) -> None
     finished = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in trials.glob("*/result.json")}
     before = {file: read_history(file) for file in trials.glob("*/history.csv")}
     assert 0 < len(finished) < 4
-    home.run(sweep)
+    said = home.run(again).stdout
     assert len(list(trials.glob("*/result.json"))) == 4
     assert finished == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in finished}
     for file, epochs in before.items():
@@ -130,6 +100,7 @@ def check_killed_sweep_goes_on(home: Home, sweep: str, *, own_ray: bool) -> None
         last = [dataclasses.replace(records[-1], seconds=0) for records in (after, epochs)]
         assert last[0] == last[1]
     assert not half_written(home.home / "run")
+    return said
 
 
 def test_killed_sweep_with_a_ray_of_its_own_leaves_nothing_and_goes_on(
@@ -137,18 +108,34 @@ def test_killed_sweep_with_a_ray_of_its_own_leaves_nothing_and_goes_on(
 ) -> None:
     home.variables["GITRACT_CACHE"] = str(home.home / "cache")
     command = f"gitract-cv sweep --data {tiny} --space space.yaml --out run"
-    check_killed_sweep_goes_on(home, command, own_ray=True)
+    kill_and_go_on(home, command, command, own_ray=True)
     wait_until(lambda: not home.processes())
 
 
-def test_killed_sweep_on_a_cluster_ends_its_trials_and_goes_on(
-    home: Home, page: tuple[str, str, str, str]
+def test_the_page_followed_word_by_word_and_a_sweep_that_is_killed_there(
+    home: Home, page: tuple[str, str, str, str], tiny: Path, tmp_path: Path
 ) -> None:
     password, head, other, sweep = page
     home.run(password)
+    token = home.home / ".ray/auth_token"
+    assert token.stat().st_mode & 0o777 == 0o600
     home.start_node(head)
     home.start_node(other)
     variables, command, _ = sweep.splitlines()
     for name, value in re.findall(r"(\w+)=(\S+)", variables):
         home.variables[name] = value
-    check_killed_sweep_goes_on(home, command, own_ray=False)
+    said = kill_and_go_on(home, command, sweep, own_ray=False)
+    assert "2 trials at a time on Ray, each with 1 CPU" in said, "a processor of each node"
+    assert re.search(r"4 trials: 4 finished", said)
+    assert "all is done" in said
+    logs = "".join(log.read_text() for log in home.home.glob("run/trials/*/trial.log"))
+    assert len(set(re.findall(r"pid (\d+)", logs))) >= 2, "both machines took part"
+    caches = [home.home / f"cache{place}" for place in (1, 2, 3)]  # of the machines, the command
+    assert all(list(cache.glob("*/images.npy")) for cache in caches), "each has its own"
+    space = load_space(str(home.home / "space.yaml"))
+    here = prepare(SweepRequest(tiny, space, tmp_path / "here", (LEFT_OUT,)))
+    assert len(here.specs) == 4
+    for spec in here.specs:
+        there = TrialResult.load(home.home / "run/trials" / spec.key / "result.json")
+        alone = run_trial(spec, here.data, here.directory.trial(spec).directory)
+        assert same_but_for_cost(there, alone)

@@ -12,9 +12,9 @@ from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.run import run_trial
 from orchestrator.storage.remote_run import RemoteRun
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.orchestrator.execution.test_faults import same_but_for_cost
-from tests.orchestrator.storage.test_remote_run import run, started_sweep, sweep, wait_for
+from tests.support.faulty_trials import same_but_for_cost
 from tests.support.s3_server import Server, names, server
+from tests.support.stored_sweeps import run, started_sweep, sweep, wait_for
 from tests.support.waiting import LONG_SECONDS
 
 __all__ = ["server"]  # a fixture

@@ -41,7 +41,7 @@ def curve_values(
         for number, result in line.numbered:
             file = directory.trial(result.spec).history
             try:
-                records = read_history(file)
+                records = read_history(file, result.stamp(file))
                 if not records:
                     raise RunError(file, "at least one epoch", "none", "run the trial again")
             except RunError as error:

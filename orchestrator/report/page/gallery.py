@@ -19,7 +19,7 @@ from gitract_core.data.volumes import scan_masks
 from gitract_core.errors import RunError
 from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
-from gitract_core.prediction.probabilities import read_oof
+from gitract_core.prediction.probabilities import Origin, read_oof
 from gitract_core.results.trial_result import TrialResult
 from orchestrator.report.page.contact_sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.page.slice_positions import ScoreTables, scans_of
@@ -140,7 +140,8 @@ def _scan(
     rows = index.rows_of_scan(chosen.scan)
     result = _result_of(line, chosen.scan, str(rows["case"].iloc[0]))
     grid, truth = NativeGrid.of_scan(rows), scan_masks(rows, organs=index.organs)
-    probabilities = read_oof(directory.trial(result.spec).oof, chosen.scan)
+    files = directory.trial(result.spec)
+    probabilities = read_oof(files.oof, chosen.scan, Origin.of(files, result))
     predicted = native_masks(probabilities, grid, line.candidate.postprocess)
     held = (truth | predicted).any(axis=(0, 2, 3))
     known = index.states[rows.index.to_numpy()].T != State.UNKNOWN  # (organs, slices)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.errors import GitractError
+from gitract_core.errors import GitractError, in_utf8
 from gitract_core.files.atomic import write_bytes
 from gitract_core.prediction.announced_scores import read_announced
 from gitract_core.progress import Progress, silent
@@ -129,7 +129,7 @@ def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
     record = board.record
     lines = (*board.ranked, *board.unranked)
     return {
-        "name": directory.path.resolve().name,
+        "name": in_utf8(directory.path.resolve().name),
         "n_folds": record.total_folds,
         "candidates": len(lines),
         "ranked": len(board.ranked),

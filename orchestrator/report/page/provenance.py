@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gitract_core.files.atomic import read_json
 from orchestrator.report.organ_names import organ_name
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -24,7 +23,7 @@ def fold_values(directory: SweepDirectory, record: SweepRecord) -> dict[str, Any
     folds: list[dict[str, Any]] = []
     leaks: set[Any] = set()
     for number in range(1, len(record.plans) + 1):
-        audit = read_json(directory.repeat_file(number)).get("audit") or {}
+        audit = directory.plan_values(number).get("audit") or {}
         folds += [{**fold, "fold": len(folds) + i} for i, fold in enumerate(audit.get("folds", []))]
         leaks |= set(audit.get("cases_in_two_folds") or ())
     columns = [("fold", "fold"), ("cases", "cases"), ("scans", "scans"), ("slices", "slices")]

@@ -20,6 +20,7 @@ MOST_ORGAN_ROWS = 20
 """Candidates of the tables organ by organ."""
 
 ORGAN_METRICS = ("dice", "hausdorff")
+_BY_OTHERS = "Score had the other folds chosen the epochs: not flattered by that choice."
 
 COSTS = {
     "cost_seconds": "time of all folds, without the noise of the machine",
@@ -85,6 +86,7 @@ def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
         *organs,
         *paper,
         Column("best_epoch", "best epoch", "epoch", "Mean over folds of the epoch kept."),
+        Column("score_cross_fitted", "by others", "score", _BY_OTHERS),
         Column("seconds", "time", "seconds", "Training and validation of all folds."),
         Column("cost_seconds", "cost", "seconds", "Its steps times the usual time of such a step."),
         Column("parameters", "parameters", "count", "Trainable numbers of the network."),

@@ -39,7 +39,8 @@ def score_tables(
         parts = []
         for result in line.finished:
             try:
-                parts.append(read_scores(directory.trial(result.spec).scores, organs=organs))
+                file = directory.trial(result.spec).scores
+                parts.append(read_scores(file, organs=organs, stamp=result.stamp(file)))
             except RunError as error:
                 left_out.append(str(error))
         if parts:

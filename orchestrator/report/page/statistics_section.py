@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.report.answers import answer_tables
+from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
 
@@ -35,8 +36,9 @@ def statistics_section(board: Leaderboard, verdict: Verdict | None) -> dict[str,
                 "no_worse": one.no_worse,
                 "unsteady": line.label in verdict.trainings.unsteady,
             }
+    words = [verdict.after_nothing, epochs_in_words(board)]
     return {
-        "words": [verdict.after_nothing],
+        "words": [text for text in words if text],
         "candidates": candidates,
         "margin": verdict.statistics.margin,
         "knobs": knob_values(verdict),

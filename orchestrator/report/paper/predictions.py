@@ -81,7 +81,8 @@ def draw_predictions(directory: SweepDirectory, line: CandidateScores, index: Sl
     fold_of = {}
     tables = []
     for result in line.finished:
-        table = read_scores(directory.trial(result.spec).scores, organs=index.organs)
+        file = directory.trial(result.spec).scores
+        table = read_scores(file, organs=index.organs, stamp=result.stamp(file))
         fold_of.update(dict.fromkeys(table["id"], result))
         tables.append(table)
     chosen = choose_slices(pd.concat(tables, ignore_index=True))
@@ -120,7 +121,7 @@ def _slices(
     rows = index.rows_of_scan(scan)
     gray = gray_scan(index, scan)[place]
     data = directory.data(directory.record())
-    probabilities = open_oof(result.spec, directory.trial(result.spec), data)[scan]
+    probabilities = open_oof(result.spec, directory.trial(result.spec), data, result=result)[scan]
     rule = result.spec.candidate.postprocess
     predicted = native_masks(probabilities, NativeGrid.of_scan(rows), rule)[:, place]
     truth = scan_masks(rows.iloc[[place]], organs=index.organs)[:, 0]

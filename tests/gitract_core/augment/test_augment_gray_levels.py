@@ -14,7 +14,7 @@ from gitract_core.augment import apply
 from gitract_core.augment.blur import Blur, gaussian_kernels
 from gitract_core.augment.intensity import Intensity
 from gitract_core.augment.noise import Noise
-from tests.gitract_core.augment.test_augment import SIZE, batch, drawn
+from tests.support.augmented_batches import SIZE, batch, drawn
 
 
 @pytest.mark.parametrize("channels", [1, 3])

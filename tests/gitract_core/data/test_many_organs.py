@@ -24,6 +24,7 @@ from gitract_core.data.slices import SliceIndex, known_shares
 from gitract_core.data.validation import data_faults
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError, RunError
+from gitract_core.files.digests import Stamp
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.device_slices import organ_masks, slices_on
 from gitract_core.spec import Candidate, TrialSpec
@@ -210,7 +211,12 @@ def test_cache_says_what_it_holds(tmp_path: Path) -> None:
         "organs": list(organ_names(9)),
         "gray": "percentile99.5-v1",
         "annotated": True,
+        "name": cache.directory.name,
+        "files": {name: stamp.to_json() for name, stamp in cache.stamps.items()},
+        "seal": meta["seal"],
     }
+    files = {file.name: Stamp.of(file) for file in cache.directory.iterdir()}
+    assert cache.stamps == {name: files[name] for name in files.keys() - {"meta.json"}}
     found = open_cache(Path("/nowhere"), index.fingerprint, 16)
     assert found.organs == index.organs
     assert found.images.shape == (len(index.table), 1, 16, 16)

@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitract_core.data.contest.images import in_order
-from gitract_core.data.contest.train_csv import wide_annotations
 from gitract_core.data.slices import SliceIndex
 from gitract_core.eda import Annotations, Coverage, explore
 from gitract_core.eda.counting import SliceCounts
@@ -23,9 +21,8 @@ from gitract_core.eda.inventory import take_inventory
 from gitract_core.eda.positions import position_profile
 from gitract_core.errors import DataError, RleError
 from gitract_core.organs import CONTEST
-from tests.support.tiny_contest import slow_encode
+from tests.support.annotation_rows import ORGANS, annotations_of, rows_of
 
-ORGANS = CONTEST.names
 GROUPS = [*combinations(ORGANS, 2), ORGANS]
 
 
@@ -43,32 +40,6 @@ def decoded(table: pd.DataFrame) -> list[dict[str, Any]]:
         {**row, **{o: slow_decode(row[o], row["height"], row["width"]) for o in ORGANS}}
         for row in table.to_dict("records")
     ]
-
-
-def rows_of(masks: dict[str, np.ndarray]) -> pd.DataFrame:
-    """The table of slices, id -> masks (3, height, width)."""
-    return pd.DataFrame(
-        [
-            {
-                "id": name,
-                "class": organ,
-                "segmentation": slow_encode(mask),
-                "height": mask.shape[0],
-                "width": mask.shape[1],
-            }
-            for name, three in masks.items()
-            for organ, mask in zip(ORGANS, three, strict=True)
-        ]
-    )
-
-
-def annotations_of(rows: pd.DataFrame) -> Annotations:
-    """The masks of such a table, its rows in any order."""
-    masks = wide_annotations(rows, "rows").masks
-    table = masks.join(rows.groupby("id")[["height", "width"]].first()).reset_index()
-    names = table["id"].str.extract(r"(case(\d+)_day\d+)_slice_(\d+)")
-    table = table.assign(scan=names[0], case=names[1], slice=names[2].astype(int))
-    return Annotations(in_order(table))
 
 
 def check_counts(table: pd.DataFrame, result: dict[str, Any]) -> None:

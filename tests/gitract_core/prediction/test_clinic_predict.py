@@ -20,8 +20,8 @@ from gitract_core.errors import DataError, RunError
 from gitract_core.organs import CONTEST
 from gitract_core.prediction.clinical import check_folder
 from gitract_core.trial.run import run_trial
-from tests.orchestrator.cli.test_command_line import cli
 from tests.support.clinic_files import axial_series, block, dicom_slice, write_series
+from tests.support.command_line import cli
 from tests.support.tiny_sweep import prepare_tiny
 
 AFFINE = np.diag([-1.5, -1.5, -3.0, 1.0])

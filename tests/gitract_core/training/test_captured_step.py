@@ -14,59 +14,24 @@ from gitract_core.device import Replayed, slices_ahead
 from gitract_core.errors import RunError, TrialError
 from gitract_core.prediction.device_slices import slices_on
 from gitract_core.results.trial_result import TrialFiles
-from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.spec import Candidate
 from gitract_core.training import loop as training_module
 from gitract_core.training import step as step_module
 from gitract_core.training.captured_step import CapturedStep, unchanged
 from gitract_core.training.checkpoint import Checkpoints, restore
-from gitract_core.training.loop import FoldSlices, Training
+from gitract_core.training.loop import Training
 from gitract_core.trial.run import fold_slices, run_trial
-from orchestrator.sweeps.preparation import PreparedSweep
+from tests.support.rehearsed_steps import Rehearsed, figures, fold_of, make, run
 from tests.support.tiny_sweep import prepare_tiny
 
-CPU = torch.device("cpu")
 CHANGES: tuple[dict[str, object], ...] = (
     {"loss": "bce + dice"},
     {"input.channels": 3, "optimizer.schedule": "cosine"},
     {"input.context": 3, "augmentation.kinds": "none", "optimizer.name": "adamw"},
     {"network.family": "unetpp", "network.widths": "4,8,8", "network.depth": 2},
     {"training.precision": "bf16", "input.channels": 3},
+    {"training.ema": 0.9, "training.keep": "last"},
 )
-
-
-class Rehearsed(Replayed):
-    """As on CUDA: the work is run a few times while it is recorded."""
-
-    def __init__(self, work: Callable[[], torch.Tensor], device: torch.device, name: str) -> None:
-        for _ in range(4):
-            work()
-        super().__init__(work, device, name)
-
-
-def fold_of(sweep: PreparedSweep, spec: TrialSpec) -> FoldSlices:
-    cache = sweep.data.cache(32)
-    return fold_slices(cache, slices_on(cache, CPU), sweep.data.plan, spec.fold)
-
-
-def make(sweep: PreparedSweep, number: int = 0, *, capture: bool = False) -> Training:
-    spec = sweep.specs[number]
-    data = fold_of(sweep, spec)
-    data = replace(data, training=data.training[:11])  # the last batch of 4 is a part
-    return Training(spec, data, CPU, capture=capture)
-
-
-def figures(training: Training) -> list[tuple[object, ...]]:
-    records = [replace(r, seconds=0.0) for r in training.records]
-    state = training.optimizer.state_dict()["state"].values()
-    moments = [tuple(v.flatten().tolist()) for s in state for v in s.values()]
-    weights = [tuple(v.flatten().tolist()) for v in training.network.state_dict().values()]
-    return [tuple(map(repr, records)), *weights, *moments]
-
-
-def run(training: Training, epochs: int) -> Training:
-    for _ in range(epochs):
-        training.run_epoch()
-    return training
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
@@ -151,6 +116,7 @@ def test_what_trains_in_vain_leaves_no_trace(tiny: Path, tmp_path: Path) -> None
         with unchanged(training.network, training.optimizer):
             training._train()
         assert [w.data_ptr() for w in training.network.parameters()] == places
+        assert not [w for w in training.network.parameters() if w.grad is not None]
         training.random.set_state(untouched.random.get_state())
         assert figures(run(training, 1)) == figures(run(untouched, 1))
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,12 +21,12 @@ from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.storage.local_folder import LocalRun
-from tests.gitract_core.training.test_captured_step import Rehearsed, figures, make, run
-from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
-from tests.orchestrator.execution.test_faults import same_but_for_cost
+from tests.support.faulty_trials import same_but_for_cost
+from tests.support.killed_trainings import Killed, Steps, epochs_of
+from tests.support.rehearsed_steps import Rehearsed, figures, make, run
+from tests.support.small_device import SmallDevice, device_of
 from tests.support.tiny_sweep import prepare_tiny
 
-A_STEP_SECONDS = 20.0
 MINUTES = 1.0  # a checkpoint after every third step
 KILLED_AFTER, SAVED_AFTER = 5, 3  # steps of the second epoch
 CHANGES: tuple[dict[str, object], ...] = (
@@ -38,38 +35,6 @@ CHANGES: tuple[dict[str, object], ...] = (
     {"optimizer.schedule": "cosine", "optimizer.name": "adamw"},
     {"training.precision": "bf16", "input.channels": 3},
 )
-
-
-class Killed(BaseException):
-    """As sudden as a kill: nothing in the project catches it."""
-
-
-class Steps:
-    """Counts steps, each of which takes 20 seconds on its clock; may end the process at one."""
-
-    def __init__(self, killed_after: int | None = None) -> None:
-        self.count, self.killed_after = 0, killed_after
-
-    def clock(self) -> float:
-        return A_STEP_SECONDS * self.count
-
-    @contextmanager
-    def counted(self) -> Iterator[Steps]:
-        step = TrainingStep.__call__
-
-        def noted(moved: TrainingStep, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-            loss = step(moved, images, masks)
-            self.count += 1
-            if self.count == self.killed_after:
-                raise Killed
-            return loss
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(TrainingStep, "__call__", noted)
-            patch.setattr(
-                "gitract_core.trial.run.Checkpoints", partial(Checkpoints, clock=self.clock)
-            )
-            yield self
 
 
 @pytest.mark.parametrize("capture", [False, True], ids=["plain", "captured"])
@@ -99,10 +64,6 @@ def test_killed_in_mid_epoch_goes_on_from_there_and_ends_bit_identical(
     assert same_but_for_cost(found, expected)
     assert parts.best.read_bytes() == TrialFiles(whole).best.read_bytes()
     assert epochs_of(parts) == epochs_of(TrialFiles(whole))
-
-
-def epochs_of(files: TrialFiles) -> list[object]:
-    return [dataclasses.replace(record, seconds=0) for record in read_history(files.history)]
 
 
 def test_without_minutes_an_epoch_is_repeated_from_its_start(tiny: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.verdict import judge
 from orchestrator.sweeps.preparation import PreparedSweep
-from tests.gitract_core.training.test_checkpoint import Killed, Steps, epochs_of
-from tests.orchestrator.execution.test_faults import same_but_for_cost
+from tests.support.faulty_trials import same_but_for_cost
+from tests.support.killed_trainings import Killed, Steps, epochs_of
 from tests.support.tiny_sweep import prepare_tiny
 
 RESTLESS: dict[str, object] = {

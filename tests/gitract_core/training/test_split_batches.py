@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -13,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from torch import nn
 
-from gitract_core.networks import build_network
 from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialResult
@@ -25,37 +21,12 @@ from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import attempt
 from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.status import read_status
-from tests.orchestrator.execution.test_faults import same_but_for_cost
 from tests.support.faulty_sweep import half_written, jobs_of
+from tests.support.faulty_trials import same_but_for_cost
+from tests.support.small_device import SmallDevice, device_of
 from tests.support.tiny_sweep import prepare_tiny
 
 pytestmark = pytest.mark.usefixtures("no_orphans")
-
-
-class SmallDevice:
-    """Networks that run out of memory on batches larger than ``holds``, or ``validates``."""
-
-    def __init__(self, holds: int, batch_norm: bool = True, validates: int = 1000) -> None:
-        self.holds, self.batch_norm, self.validates = holds, batch_norm, validates
-        self.refusals = 0
-
-    def __call__(self, *arguments: object) -> nn.Module:
-        network = build_network(*arguments)  # type: ignore[arg-type]
-        if not self.batch_norm:
-            for module in network.modules():
-                for name, child in module.named_children():
-                    if isinstance(child, nn.BatchNorm2d):
-                        setattr(module, name, nn.Identity())
-        network.register_forward_pre_hook(self._refuse)
-        return network
-
-    def _refuse(self, network: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        if len(inputs[0]) > (self.holds if network.training else self.validates):
-            self.refusals += 1
-            self.fail()
-
-    def fail(self) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory, says the test")
 
 
 class SmallProcessor(SmallDevice):
@@ -63,14 +34,6 @@ class SmallProcessor(SmallDevice):
 
     def fail(self) -> None:
         torch.empty(2**60, dtype=torch.uint8)
-
-
-@contextmanager
-def device_of(small: SmallDevice) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gitract_core.training.loop.build_network", small)
-        patch.setattr("gitract_core.prediction.inference.build_network", small)
-        yield
 
 
 def test_split_batches_have_the_gradient_of_whole_ones(tiny: Path, tmp_path: Path) -> None:
@@ -128,6 +91,16 @@ def test_memory_of_processors_runs_out_too(tiny: Path, tmp_path: Path) -> None:
     with device_of(SmallProcessor(1)):
         (last,) = attempt(spent.specs[0], jobs_of(spent))
     assert (last.kind, last.fault) == ("error", "memory")
+
+
+def test_the_smallest_batch_that_can_be_split_is_of_two(tiny: Path, tmp_path: Path) -> None:
+    changes = {"optimizer.batch_size": 2, "training.epochs": 1}
+    sweep = prepare_tiny(tiny, tmp_path / "run", changes)
+    with device_of(SmallDevice(1, batch_norm=False)):
+        *_, last = attempt(sweep.specs[0], jobs_of(sweep))
+    assert last.kind == "finished"
+    result = TrialResult.load(jobs_of(sweep).files(sweep.specs[0].key).result)
+    assert result.environment["micro_batch"] == 1
 
 
 def test_a_device_too_small_for_half_a_batch_ends_the_attempt(tiny: Path, tmp_path: Path) -> None:

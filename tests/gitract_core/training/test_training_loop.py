@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from gitract_core import augment
+from gitract_core.errors import DivergedError
 from gitract_core.losses import build_loss
 from gitract_core.metrics.epoch import EpochCounts
-from gitract_core.training.loop import DivergedError, Training
+from gitract_core.training.loop import Training
 from tests.support.tiny_training import (
     KNOBS,
     SIZE,
@@ -181,8 +182,8 @@ def test_a_pixel_of_even_chances_is_not_predicted() -> None:
     assert counts.compute().dice == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_not_finite_ends_the_training(bad: float) -> None:
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e13, -1e13])
+def test_a_loss_that_no_result_can_hold_ends_the_training(bad: float) -> None:
     training = made_up_training()
     plain = training.step.trained
     training.step.trained = dataclasses.replace(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +16,7 @@ from gitract_core.device import Runtime
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
+from gitract_core.trial import cost
 from gitract_core.trial.cost import SampleScan, StepCost, measure_scoring, measure_step, shape_of
 from gitract_core.trial.relative_cost import relative_cost
 from orchestrator.capacity import measuring
@@ -94,7 +98,8 @@ def test_measuring_sees_what_grows_with_the_work(tiny: Path, kind: str) -> None:
 def test_what_a_process_does_once_is_no_part_of_its_first_shape(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started, pause = [], 0.5
+    started: list[None] = []
+    pause = 0.5
 
     def first_slow(*arguments: object) -> torch.nn.Module:
         if not started:
@@ -106,8 +111,8 @@ def test_what_a_process_does_once_is_no_part_of_its_first_shape(
     monkeypatch.setattr(measuring, "meet", lambda: None)
     shape = shape_of(tiny_candidate())
     task = measuring._Task((shape,), (), Runtime("cpu", 1), (scan_of(tiny),))
-    found = measuring._measure(task, time.time())
-    assert found.steps[0].setup_seconds < pause <= found.start_seconds
+    start_seconds, _ = measuring._begin(task, time.time())
+    assert measuring._measure_shape(0).setup_seconds < pause <= start_seconds
 
 
 def test_measuring_leaves_the_order_of_chance_alone(tiny: Path) -> None:
@@ -121,3 +126,84 @@ def test_scoring_is_timed_for_each_native_pixel(tiny: Path) -> None:
     scan = scan_of(tiny)
     assert scan.native_pixels == 6 * 40 * 48
     assert 0 < measure_scoring(PostprocessKnobs(), 32, [scan, scan]) < 1e-2
+
+
+class ClockedTraining:
+    """Stands in for a training: epochs take so many seconds of a clock that it moves itself."""
+
+    def __init__(self, step_seconds: float, validation_seconds: float, batch_size: int) -> None:
+        self.seconds = step_seconds, validation_seconds
+        self.batch_size, self.now, self.steps = batch_size, 0.0, []
+        self.network = torch.nn.Identity()
+        self.data = SimpleNamespace(training=())
+
+    def run_epoch(self) -> None:
+        steps = len(self.data.training) // self.batch_size
+        late = 0 if self.steps else 30.0  # what only the first epoch waits for
+        self.steps.append(steps)
+        self.network.train()
+        self.network(torch.zeros(1))
+        self.now += late + steps * self.seconds[0]
+        self.network.eval()
+        self.network(torch.zeros(1))
+        self.now += self.seconds[1]
+        self.network(torch.zeros(1))  # the rest of a batch that went in parts
+
+
+@pytest.mark.parametrize(
+    ("step", "validation", "steps"),
+    [
+        (0.01, 0.02, [1, 1, *[4] * 7]),  # as many rounds as are ever made
+        (0.0625, 0.125, [1, 1, 4, 4]),  # two and a half of .375 seconds fit in one second
+        (0.125, 0.25, [1, 1, 4]),
+        (0.5, 0.25, [1, 1, 1]),  # slow steps are taken one by one
+    ],
+)
+def test_rounds_are_timed_after_a_warm_up_and_fill_a_second(
+    step: float, validation: float, steps: list[int], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = ClockedTraining(step, validation, batch_size=4)
+    monkeypatch.setattr(time, "perf_counter", lambda: training.now)
+    slices = cost._small_scan(scan_of(tiny), 32, torch.device("cpu"))
+    rounds = cost._timed_rounds(training, slices, 4)  # type: ignore[arg-type]
+    assert training.steps == steps
+    assert np.array(rounds) == pytest.approx(np.array([(step, validation)] * len(steps[2:])))
+
+
+def test_the_rate_is_of_the_slices_of_whole_epochs_beside_others(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ClockedTraining] = []
+
+    def training(shape: Candidate, *_: object) -> ClockedTraining:
+        made.append(ClockedTraining(0.5, 1.0, shape.optimizer.batch_size))
+        return made[0]
+
+    def others_take_a_minute() -> None:
+        made[0].now += 60
+
+    monkeypatch.setattr(cost, "_training", training)
+    monkeypatch.setattr(time, "perf_counter", lambda: made[0].now if made else 0.0)
+    rate = cost.measure_rate(
+        tiny_candidate(),
+        Runtime("cpu", 1),
+        scan_of(tiny),
+        cache_bytes=8,
+        meet=others_take_a_minute,
+        seconds=9.0,
+    )
+    assert made[0].steps == [8, 8, 8], "8 steps a validation batch; two epochs of 5 s fill 9 s"
+    assert rate == pytest.approx(2 * 8 * 4 / 10)
+
+
+def test_typical_probabilities_are_masks_with_soft_borders(tiny: Path) -> None:
+    """Their borders are as wide at every size, as a share of the image."""
+    scan = scan_of(tiny)
+    shares = {}
+    for size in (32, 128):
+        soft = cost._soft(scan, size)
+        assert soft.shape == (3, 6, size, size)
+        assert soft.max() > 128
+        shares[size] = ((soft > 2) & (soft < 253)).mean()
+    assert math.isclose(shares[32], shares[128], rel_tol=0.3)
+    assert 0.05 < shares[128] < 0.6

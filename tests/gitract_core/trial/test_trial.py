@@ -34,7 +34,7 @@ def _weights(directory: Path) -> dict[str, np.ndarray]:
 
 def _without_times(directory: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(TrialFiles(directory).result.read_text())
-    values.pop("cost")
+    del values["cost"], values["seal"], values["files"]["history.csv"]  # with its seconds
     return values
 
 
@@ -166,7 +166,13 @@ def test_damaged_result_is_refused(tiny: Path, tmp_path: Path) -> None:
     file = TrialFiles(tmp_path / "trial").result
     text = file.read_text()
     assert TrialResult.load(file).spec == sweep.specs[0]
-    file.write_text(text.replace('"fold": 0', '"fold": 1'))
+    other = text.replace('"fold": 0', '"fold": 1')
+    file.write_text(other)
+    with pytest.raises(RunError, match="expected digest"):
+        TrialResult.load(file)
+    values = json.loads(other)
+    del values["seal"]
+    file.write_text(json.dumps(values))
     with pytest.raises(RunError, match="expected key"):
         TrialResult.load(file)
     file.write_text(text[:200])

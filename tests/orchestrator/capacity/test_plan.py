@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gitract_core.errors import GitractError
 from gitract_core.prediction.inference import BATCH_SLICES
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.trial.cost import StepCost, shape_of
+from gitract_core.trial.relative_cost import relative_cost
 from gitract_core.trial.run import run_trial
+from orchestrator.api import planning
+from orchestrator.capacity.first_sight import at_first_sight
 from orchestrator.capacity.measuring import Measured
 from orchestrator.capacity.sweep_plan import Outlook, fitting, fold_sizes, make_plan, makespan
 from orchestrator.capacity.time_budget import parse_budget, write_space
 from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
 from orchestrator.sweeps.preparation import SweepRequest, check, prepare, start_order
 from search_spaces import load_space
-from tests.orchestrator.cli.test_command_line import cli
+from tests.support.command_line import cli
 from tests.support.tiny_sweep import SPACE, prepare_tiny, tiny_space
 
 BATCH = 4  # of the tiny space
@@ -265,3 +271,65 @@ def test_a_bad_budget_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("gitract-cv: --budget: expected")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_planning_many_candidates_takes_time_in_proportion(tiny: Path, tmp_path: Path) -> None:
+    """Four times the candidates take about four times the processor's time, not sixteen times."""
+    taken = []
+    for count in (400, 1600):
+        changes: list[dict[str, object]] = [
+            {"optimizer.learning_rate": 1e-5 * (n + 1)} for n in range(count)
+        ]
+        view = outlook(tiny, tmp_path / "run", *changes)
+        start = time.process_time()
+        plan = make_plan(view)
+        fitting(view, 0.6 * plan.seconds)
+        taken.append(time.process_time() - start)
+        assert len(plan.candidates) == len(plan.candidate_seconds) == count
+    assert taken[1] < 8 * taken[0]
+
+
+def test_first_sight_scales_steps_by_operations(tiny: Path, tmp_path: Path) -> None:
+    view = outlook(tiny, tmp_path / "run", {"network.widths": "4,8"}, {"network.widths": "8,16"})
+    small, wide = view.candidates
+    known = replace(view.measured, steps={shape_of(small): STEP})
+    guess = at_first_sight(known, view.candidates)
+    factor = relative_cost(wide) / relative_cost(small)
+    assert 2 < factor < 4.5
+    assert guess.step(small) == STEP
+    assert guess.step(wide).step_seconds == pytest.approx(factor * STEP.step_seconds)
+    assert guess.step(wide).setup_seconds == STEP.setup_seconds
+
+
+def test_long_measuring_gives_a_first_answer_and_says_how_far_it_is(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, *range(20, 1000, 20)])
+    monkeypatch.setattr("orchestrator.api.planning.time.monotonic", lambda: next(now))
+    changes: list[dict[str, object]] = [
+        {"network.widths": widths} for widths in ("4,8", "8,16", "6,8", "4,6")
+    ]
+    view = outlook(tiny, tmp_path / "run", *changes)
+    text = io.StringIO()
+    say = Console(file=text, width=200)
+    with planning._Watching(say, view.candidates, lambda m: replace(view, measured=m)) as watch:
+        for done in range(1, 5):
+            steps = {shape_of(c): STEP for c in view.candidates[:done]}
+            watch(replace(view.measured, steps=steps))
+    lines = text.getvalue().splitlines()
+    assert re.fullmatch(
+        r"at first sight, from one network: 8 trials take about .* on 2 slots", lines[0]
+    )
+    assert lines[1:] == [
+        "1 of 4 networks measured, about 60 s to go",
+        "2 of 4 networks measured, about 40 s to go",
+        "3 of 4 networks measured, about 20 s to go",
+    ]
+
+
+def test_a_space_of_many_candidates_that_is_written_can_be_read(tmp_path: Path) -> None:
+    values = [1e-5 * (n + 1) for n in range(5000)]
+    space = load_space({"loss": "bce", "optimizer.learning_rate": values})
+    write_space(tmp_path / "many.yaml", space, space.candidates)
+    assert (tmp_path / "many.yaml").stat().st_size > 200_000
+    assert load_space(tmp_path / "many.yaml").candidates == space.candidates

@@ -15,29 +15,12 @@ import pytest
 
 from gitract_core.results.trial_result import read_history
 from orchestrator.api.machines import dashboard_lines
+from tests.support.command_line import ROOT, cli
 from tests.support.tiny_sweep import SPACE
 from tests.support.waiting import wait_until
-from tests.support.warm import WarmPopen, run_warm
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.warm import WarmPopen
 
 _SPACE = SPACE + "training: {epochs: 2}\n"
-
-
-def cli(cwd: Path, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    code = "from orchestrator.cli import main; main()"
-    done = run_warm(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=cwd,
-        env={
-            **os.environ,
-            "COLUMNS": "100",
-            "PYTHONPATH": str(ROOT),
-        },
-        timeout=400,
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from gitract_core.eda.positions import PositionProfile, Spread
 from gitract_core.organs import CONTEST
 from orchestrator.report.eda.slices import overlapping_pictures, typical_pictures
 from orchestrator.report.eda.terminal import eda_view
-from tests.gitract_core.eda.test_eda import annotations_of, rows_of
-from tests.orchestrator.cli.test_command_line import cli
+from tests.support.annotation_rows import annotations_of, rows_of
+from tests.support.command_line import cli
 
 FIGURES = [f"figure_{n}.png" for n in (3, 4, 5, 6, 12)]
 

@@ -14,7 +14,7 @@ from gitract_core.organs import Organs
 from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.orchestrator.cli.test_command_line import cli
+from tests.support.command_line import cli
 from tests.support.many_organs import organ_names, write_many_organs
 from tests.support.tiny_report import Page
 

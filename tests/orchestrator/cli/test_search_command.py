@@ -18,7 +18,7 @@ from orchestrator.report.progress_table import SweepProgress
 from orchestrator.sweeps.events import SweepEvent
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.start import Trackers
-from tests.orchestrator.storage import test_remote_run as remote
+from tests.support import s3_server, stored_sweeps
 from tests.support.s3_server import Server, server  # noqa: F401 (a fixture)
 from tests.support.tiny_sweep import KNOBS, prepare_tiny
 from tests.support.waiting import LONG_SECONDS, wait_until
@@ -120,8 +120,8 @@ def test_a_search_in_a_store_goes_on_from_another_machine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(remote, "SPACE", SPACE)
-    begun = remote.started_sweep(remote.sweep(tiny, tmp_path), tmp_path / "first")
+    monkeypatch.setattr(stored_sweeps, "SPACE", SPACE)
+    begun = stored_sweeps.started_sweep(stored_sweeps.sweep(tiny, tmp_path), tmp_path / "first")
 
     def three_are_stored() -> bool:
         assert begun.poll() is None
@@ -131,7 +131,7 @@ def test_a_search_in_a_store_goes_on_from_another_machine(
     candidates = stored(server)
     begun.kill()
     begun.wait()
-    again = remote.run(*remote.sweep(tiny, tmp_path), cache=tmp_path / "second")
+    again = stored_sweeps.run(*stored_sweeps.sweep(tiny, tmp_path), cache=tmp_path / "second")
     assert again.returncode == 0, again.stderr
     assert stored(server)[: len(candidates)] == candidates
     assert len(stored(server)) == 5
@@ -141,7 +141,7 @@ def test_a_search_in_a_store_goes_on_from_another_machine(
 def stored(server: Server) -> list[Any]:  # noqa: F811
     """The candidates of ``sweep.json`` in the store."""
     try:
-        with remote.system(server).open_input_stream("bucket/runs/a/sweep.json") as stream:
+        with s3_server.system(server).open_input_stream("bucket/runs/a/sweep.json") as stream:
             return list(json.loads(stream.read())["candidates"])
     except (FileNotFoundError, ValueError):  # not there, or replaced while it was read
         return []

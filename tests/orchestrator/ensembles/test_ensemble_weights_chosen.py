@@ -280,7 +280,7 @@ def average_of(weights: list[float] | None, plans: int = 1, n: int = 2) -> OofAv
     rows = {f"case{c}_day0": {"case": SimpleNamespace(iloc=[str(c)])} for c in (1, 2, 3)}
     index = SimpleNamespace(rows_of_scan=rows.__getitem__, scans=list(rows))
     data = SimpleNamespace(
-        plan=plan, repeats=tuple(repeats), cache=lambda size: SimpleNamespace(index=index)
+        plan=plan, repeats=tuple(repeats), cache=lambda size, checked: SimpleNamespace(index=index)
     )
     run = SimpleNamespace(record=lambda: None, data=lambda record: data)
     made = OofAverage(cast(Any, run), cast(Any, lines), weights)

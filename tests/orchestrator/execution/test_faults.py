@@ -32,6 +32,7 @@ from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
 from orchestrator.sweeps.run_lock import is_locked
 from tests.support.faulty_sweep import SPACE, ended, half_written, jobs_of, sweep_command
+from tests.support.faulty_trials import lock_holder, same_but_for_cost
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import wait_until
 
@@ -39,20 +40,6 @@ pytestmark = pytest.mark.usefixtures("no_orphans")
 
 
 ROOT = Path(__file__).parent.parent.parent.parent
-
-
-def lock_holder(lock: Path) -> int | None:
-    """The process that holds a lock, as the kernel tells; Linux."""
-    inode = lock.stat().st_ino
-    for line in Path("/proc/locks").read_text().splitlines():
-        found = re.search(r"FLOCK\s+ADVISORY\s+WRITE (\d+) \S+:(\d+) ", line)
-        if found and int(found[2]) == inode:
-            return int(found[1])
-    return None
-
-
-def same_but_for_cost(one: TrialResult, other: TrialResult) -> bool:
-    return dataclasses.replace(one, cost={}) == dataclasses.replace(other, cost={})
 
 
 # --- processes that end -------------------------------------------------------------------------

@@ -82,3 +82,25 @@ def test_a_failing_trial_shows_its_last_lines(
     other = (sweep.directory.trial(healthy).directory / NAME).read_text()
     assert other.splitlines()[-1] == "=== finished"
     assert "Traceback" not in other, "a log is one trial's"
+
+
+def test_the_log_says_whose_training_a_trial_takes_over_or_goes_on_from(
+    tiny: Path, tmp_path: Path
+) -> None:
+    changes: list[dict[str, object]] = [
+        {"training.epochs": 1},
+        {"training.epochs": 1, "postprocess.threshold": 0.4},
+        {"training.epochs": 2},
+    ]
+    sweep = prepare_tiny(tiny, tmp_path / "run", *changes)
+    specs = [spec for spec in sweep.record.specs() if spec.fold == 0]
+    jobs = Jobs(
+        specs=specs, data=sweep.data, storage=LocalRun(sweep.directory.path), slots=Slots(1)
+    )
+    LocalExecutor().run(jobs, lambda event: None)
+    logs = [sweep.directory.trial(spec).directory / NAME for spec in specs]
+    text = [log.read_text() for log in logs]
+    assert "goes on" not in text[0]
+    assert f"=== takes over the training of trial {specs[0].key}\n" in text[1]
+    assert f"=== goes on after epoch 1 of trial {specs[0].key}, a shorter one\n" in text[2]
+    assert last_lines(logs[2]) == ()

@@ -122,6 +122,7 @@ def test_a_scan_without_organs_on_either_side_is_not_suspected() -> None:
     nothing = np.zeros((3, 4, 8, 8))
     evidence = {str(i): examine_scan(blob(i).astype(float), blob(i)) for i in range(5)}
     evidence["empty"] = examine_scan(nothing, nothing > 0)
+    assert evidence["empty"].shift_px == ((0, 0), 0.0)
     assert rank_scans(evidence, 8, organs=CONTEST)[-1].suspicion == 0
     with pytest.raises(DataError, match="audit"):
         examine_scan(nothing, nothing[:2] > 0)

@@ -16,7 +16,7 @@ from orchestrator.report.paper.correlation import (
     jump,
     relations,
 )
-from tests.orchestrator.report.test_paper_tables import candidate, history
+from tests.support.made_up_histories import candidate, history
 
 
 def test_correlations_against_scipy() -> None:

@@ -27,7 +27,7 @@ from orchestrator.report.run_slices import fullest_slice, gray_scan, run_index
 from orchestrator.results.histories import METRICS, read_histories
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.orchestrator.report.test_paper_tables import candidate, history
+from tests.support.made_up_histories import candidate, history
 from tests.support.tiny_sweep import prepare_tiny
 
 FILES = [

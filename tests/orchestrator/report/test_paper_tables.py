@@ -17,7 +17,6 @@ from torch import nn
 from gitract_core.errors import RunError
 from gitract_core.networks import UNet, UNetPlusPlus, build_network, receptive_field_exact
 from gitract_core.networks.gradient_field import measured_receptive_field
-from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, NetworkKnobs
 from orchestrator.report.paper.tables import (
     HONEST_METRICS,
@@ -31,26 +30,8 @@ from orchestrator.report.paper.tables import (
     trial_best,
 )
 from orchestrator.report.table import Table, to_csv, to_markdown
-from orchestrator.results.histories import CandidateHistories, TrialHistory, finite_mean
-from orchestrator.results.leaderboard import CandidateScores
-
-
-def record(epoch: int, loss: float, **metrics: float) -> EpochRecord:
-    names = "dice iou row_dice accuracy balanced_accuracy paper_dice paper_iou paper_accuracy"
-    values = dict.fromkeys(names.split(), 0.1) | metrics
-    return EpochRecord(epoch, 1.0, loss, **values, learning_rate=1e-3, seconds=1.0)
-
-
-def history(fold: int, losses: Sequence[float], **metrics: Sequence[float]) -> TrialHistory:
-    rows = [
-        record(i + 1, loss, **{name: values[i] for name, values in metrics.items()})
-        for i, loss in enumerate(losses)
-    ]
-    return TrialHistory(fold, tuple(rows))
-
-
-def candidate(label: str, *trials: TrialHistory) -> CandidateHistories:
-    return CandidateHistories(CandidateScores(Candidate(), label, ()), trials)
+from orchestrator.results.histories import TrialHistory, finite_mean
+from tests.support.made_up_histories import candidate, history
 
 
 def test_best_values_and_those_at_the_least_loss_against_a_loop() -> None:

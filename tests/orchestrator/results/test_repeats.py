@@ -23,7 +23,7 @@ from orchestrator.results.status import read_status
 from orchestrator.results.verdict import judge
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.orchestrator.cli.test_command_line import cli
+from tests.support.command_line import cli
 from tests.support.tiny_sweep import tiny_space
 
 LOSSES = ({"loss": "bce"}, {"loss": "bce + dice"})
@@ -162,6 +162,9 @@ def test_a_plan_that_was_changed_is_refused(tiny: Path, tmp_path: Path) -> None:
     values = json.loads(file.read_text())
     values["fold_of_case"] = {c: 1 - f for c, f in values["fold_of_case"].items()}
     file.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"folds-2\.json: expected digest"):
+        sweep_of(tiny, tmp_path / "run", None)
+    (tmp_path / "run" / "digests.json").unlink()
     with pytest.raises(RunError, match=r"folds-2\.json: expected fingerprint"):
         sweep_of(tiny, tmp_path / "run", None)
     file.unlink()

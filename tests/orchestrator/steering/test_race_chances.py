@@ -96,7 +96,7 @@ def test_who_is_at_the_threshold_goes_on_and_who_is_below_is_dropped(
         seen.append((len(sums.fold_labels), n_folds))
         return np.array([1.0, 0.01, np.nextafter(0.01, 0), np.nan][: len(sums.names)])
 
-    monkeypatch.setattr("orchestrator.steering.race.decide", chances)
+    monkeypatch.setattr("orchestrator.steering.race_judgement.decide", chances)
     race = started(sweep)
     finish_fold(sweep, race, 0)
     assert [c.loss for c in race.racing] == ["bce", "dice", "focal"]
@@ -114,7 +114,7 @@ def test_every_decision_that_drops_is_told_once_and_no_other(
     def last_is_hopeless(sums: CaseSums, rule: RacingRule, n_folds: int) -> np.ndarray:
         return np.array([*[0.5] * (len(sums.names) - 1), 0.0])
 
-    monkeypatch.setattr("orchestrator.steering.race.decide", last_is_hopeless)
+    monkeypatch.setattr("orchestrator.steering.race_judgement.decide", last_is_hopeless)
     told: list[SweepEvent] = []
     labels = candidate_labels(sweep.record.candidates)
     race = Race(sweep.directory, sweep.specs, RacingRule(1), labels, told.append)
@@ -122,7 +122,7 @@ def test_every_decision_that_drops_is_told_once_and_no_other(
         finish_fold(sweep, race, fold)
     assert [event.kind for event in told] == ["dropped", "dropped"]
     assert [event.candidate for event in told] == ["focal", "bce + dice"]
-    for event, folds in zip(told, ("1 folds", "2 folds"), strict=True):
+    for event, folds in zip(told, ("1 fold", "2 folds"), strict=True):
         assert event.reason.startswith(f"dropped after {folds}: ")
         assert {spec.candidate.loss for spec in event.specs} == {event.candidate}
         assert len(event.specs) == 3
@@ -151,7 +151,7 @@ def order_of(race: Race, sweep: PreparedSweep) -> Sequence[tuple[str, int]]:
 def test_trials_are_ordered_fold_by_fold_and_without_the_dropped(sweep: PreparedSweep) -> None:
     race = started(sweep)
     assert order_of(race, sweep) == [(loss, fold) for fold in range(3) for loss in LOSSES]
-    race.racing = race.racing[1:]
+    race.racing = dict.fromkeys(list(race.racing)[1:])
     assert order_of(race, sweep) == [(loss, fold) for fold in range(3) for loss in LOSSES[1:]]
 
 

@@ -132,6 +132,7 @@ def test_records_without_a_search_are_read(tiny: Path, tmp_path: Path) -> None:
     values = json.loads(sweep.directory.record_file.read_text())
     del values["to_come"]
     sweep.directory.record_file.write_text(json.dumps(values))
+    (sweep.directory.path / "digests.json").unlink()  # which those records lack
     assert sweep.directory.record().to_come == 0
 
 

@@ -42,7 +42,7 @@ def test_starters_race_among_themselves_and_a_latecomer_against_all_who_are_that
         tables.append(sums.names)
         return decide(sums, rule, n_folds)
 
-    monkeypatch.setattr("orchestrator.steering.race.decide", spy)
+    monkeypatch.setattr("orchestrator.steering.race_judgement.decide", spy)
     sweep = prepared(tiny, tmp_path / "run", search(20))
     first = {spec.candidate.key for spec in sweep.specs}
     _, race = raced(sweep, slots=24)  # more than the starters need

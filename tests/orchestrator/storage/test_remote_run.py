@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from gitract_core.errors import RunError
+from gitract_core.results.trial_result import TrialResult
+from gitract_core.trial.run import run_trial
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, attempt
 from orchestrator.execution.out_of_memory import ToRunAlone
@@ -29,34 +31,23 @@ from orchestrator.storage.remote_run import RemoteRun
 from orchestrator.storage.run_storage import StoreError
 from orchestrator.storage.stored_members import local_members, split_members
 from orchestrator.sweeps.run_directory import SweepDirectory
-from tests.gitract_core.training.test_split_batches import SmallDevice, device_of
-from tests.support import impatient_store, tiny_sweep
+from tests.support import impatient_store
+from tests.support.faulty_trials import same_but_for_cost
 from tests.support.s3_server import Server, names, system
+from tests.support.small_device import SmallDevice, device_of
+from tests.support.stored_sweeps import (
+    ROOT,
+    command,
+    run,
+    started_sweep,
+    stored,
+    sweep,
+    text,
+    wait_for,
+)
 from tests.support.tiny_sweep import prepare_tiny
-from tests.support.waiting import free_port, wait_until
-from tests.support.warm import PRELUDE, WarmPopen, run_warm
-
-SPACE = tiny_sweep.SPACE + "training: {epochs: 3}\n"
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
-
-
-def command(*arguments: str) -> list[str]:
-    code = "from orchestrator.cli import main; main()"
-    return [sys.executable, "-c", code, *arguments]
-
-
-def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    if cache:
-        environment["GITRACT_CACHE"] = str(cache)
-    return run_warm(command(*arguments), env=environment)
-
-
-def sweep(data: Path, tmp_path: Path, *more: str, out: str = "s3://bucket/runs/a") -> list[str]:
-    space = tmp_path / "space.yaml"
-    space.write_text(SPACE)
-    flags = ["--data", str(data), "--space", str(space), "--out", out, "--local", "--json"]
-    return ["sweep", *flags, *more]
+from tests.support.waiting import free_port
+from tests.support.warm import PRELUDE, WarmPopen
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -140,30 +131,11 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert out.read_bytes() == submission.read_bytes()
 
 
-def started_sweep(arguments: list[str], cache: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GITRACT_CACHE": str(cache)}
-    quiet = subprocess.DEVNULL
-    return WarmPopen(command(*arguments), env=environment, stdout=quiet, stderr=quiet)
-
-
-def wait_for(server: Server, ending: str, process: subprocess.Popen[Any], count: int = 1) -> None:
-    def stored() -> bool:
-        assert process.poll() is None, f"no {ending}"
-        try:
-            return sum(name.endswith(ending) for name in names(server, "runs/a")) >= count
-        except FileNotFoundError:
-            return False
-
-    wait_until(stored)
-
-
 @pytest.mark.slow
 def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     server: Server, tiny: Path, tmp_path: Path
 ) -> None:
     epochs = ("--set", "training.epochs=40", "--set", "loss=bce", "--cpus-per-trial", "1")
-    whole = run(*sweep(tiny, tmp_path, *epochs, out="s3://bucket/runs/whole"))
-    assert whole.returncode == 0, whole.stderr
     begun = started_sweep(sweep(tiny, tmp_path, *epochs), tmp_path / "first")
     wait_for(server, "checkpoint.pt", begun)
     second = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
@@ -173,34 +145,18 @@ def test_killed_sweep_goes_on_elsewhere_and_ends_alike(
     begun.wait()
     done = run(*sweep(tiny, tmp_path, *epochs), cache=tmp_path / "second")
     assert done.returncode == 0, done.stderr
-    results = {}
-    for out in ("whole", "a"):
-        values = [name for name in names(server, f"runs/{out}") if name.endswith("result.json")]
-        for name in values:
-            with system(server).open_input_stream(f"bucket/runs/{out}/{name}") as stream:
-                result = json.loads(stream.read())
-            cost = result.pop("cost")
-            results[out, result["key"]] = result
-            assert cost["threads"] == 1, "sums of other threads differ in the last bits"
-    keys = {key for _, key in results}
-    assert len(keys) == 2
     logs = [text(server, name) for name in names(server, "runs/a") if name.endswith("trial.log")]
     ends = [re.findall(r"^=== (attempt \d|finished)", log, re.M) for log in logs]
     assert ["attempt 1", "attempt 2", "finished"] in ends, "one killed here, gone on with there"
-    for key in keys:
-        assert results["whole", key] == results["a", key], "as if never interrupted"
-
-
-def text(server: Server, name: str) -> str:
-    """A file of the run ``a``, as the store has it."""
-    with system(server).open_input_stream(f"bucket/runs/a/{name}") as stream:
-        return bytes(stream.read()).decode()
-
-
-def stored(server: Server, name: str) -> dict[str, Any]:
-    """A JSON file of the run ``a``, as the store has it."""
-    found: dict[str, Any] = json.loads(text(server, name))
-    return found
+    directory = SweepDirectory(RemoteRun("s3://bucket/runs/a").pull())
+    record = directory.record()
+    specs = record.specs()
+    assert len(specs) == 2
+    for spec in specs:
+        found = TrialResult.load(directory.trial(spec).result)
+        assert found.cost["threads"] == 1, "sums of other threads differ in the last bits"
+        alone = run_trial(spec, directory.data(record), tmp_path / spec.key)
+        assert same_but_for_cost(found, alone), "as if never interrupted"
 
 
 @pytest.mark.slow

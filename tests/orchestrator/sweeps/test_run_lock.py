@@ -21,7 +21,7 @@ from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import RunStatus, read_status
 from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.run_lock import LOCK, sole_sweep
-from tests.bad_input.refusing import run_cli, snapshot
+from tests.support.refusing import run_cli, snapshot
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.warm import WarmPopen
 

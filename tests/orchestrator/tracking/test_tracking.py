@@ -23,7 +23,7 @@ from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.tracking import Background, TrackedRun
 from orchestrator.tracking.tensorboard import TensorBoardFiles
-from tests.orchestrator.results.test_status import finish
+from tests.support.finished_trials import finish
 from tests.support.tiny_sweep import prepare_tiny
 from tests.support.waiting import free_port, wait_until
 

@@ -1,0 +1,48 @@
+"""What a sweep says before it trains, line by line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from orchestrator.api.options import SweepOptions
+
+if TYPE_CHECKING:
+    from orchestrator.capacity.trial_slots import Slots
+    from orchestrator.sweeps.preparation import PreparedSweep
+
+
+def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
+    """How much is asked for, and what of it is special."""
+    from gitract_core.data.folds import folds_without_masks
+
+    to_come = prepared.record.to_come
+    n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
+    yield (
+        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
+        f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
+    )
+    if to_come:
+        yield f"candidates yet to be proposed, by the scores of the others: {to_come}"
+    done = len(prepared.specs) - len(prepared.pending)
+    if done:
+        yield f"{done} of them are finished already"
+    for number, plan in enumerate(prepared.plans):
+        for fold in folds_without_masks(prepared.index, plan):
+            text = "no slice has a mask; networks are scored there by their false positives alone"
+            yield f"fold {number * plan.n_splits + fold}: {text}"
+
+
+def slots_line(slots: Slots, options: SweepOptions) -> str:
+    """How many trials run at a time, and where."""
+    where = "this machine" if options.local else "Ray"
+    share = f"{slots.gpus:.2g} GPU and " if slots.gpus else ""
+    return f"{slots.count} trials at a time on {where}, each with {share}{slots.cpus} CPU"
+
+
+def watch_line(name: str, prepared: PreparedSweep, options: SweepOptions) -> str:
+    """The commands that watch the run of this name."""
+    folder = shlex.quote(str(prepared.directory.path / "tensorboard"))
+    board = f"; tensorboard --logdir {folder}" if options.tensorboard else ""
+    return f"watch it from another terminal: gitract-cv status {shlex.quote(name)}{board}"
