@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from orchestrator.report import leaderboard_view
 from orchestrator.report.answers import answer_tables, margin_notes
 from orchestrator.report.table import to_terminal
+from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.steadiness import Trainings
-from orchestrator.results.verdict import Verdict
+from orchestrator.results.verdict import Verdict, judge
 from orchestrator.statistics import analyse
+from orchestrator.sweeps.preparation import SweepRequest, prepare
 from tests.support.simulated_sweeps import World, simulate
+from tests.support.stub_results import write_result
+from tests.support.tiny_sweep import tiny_space
 
 LOSSES, DEPTHS = ("bce", "dice", "soft"), (4, 5)
 GRID = [(loss, depth) for loss in LOSSES for depth in DEPTHS]
@@ -93,3 +99,22 @@ def test_the_paragraph_begins_with_who_segments_nothing_and_ends_with_who_is_uns
     assert marked.in_words.endswith("so that its score says little: d.")
     assert "1 candidate is unsteady" in marked.after_nothing
     assert "nothing" not in marked.after_nothing
+
+
+def test_unsteady_candidates_are_marked_in_the_tables(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failing on one fold of four, beside three that do not."""
+    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "cache"))
+    changes: list[dict[str, object]] = [{"loss": loss} for loss in ("bce", "dice", "iou", "focal")]
+    sweep = prepare(SweepRequest(tiny, tiny_space(*changes, folds=4), tmp_path / "run"))
+    for spec in sweep.specs:
+        failed = spec.candidate.loss == "focal" and spec.fold == 2
+        write_result(sweep, spec, 0.1 if failed else 0.6)
+    board = build_leaderboard(sweep.directory)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(leaderboard_view(board, judge(board)))
+    text = console.export_text()
+    assert "focal ~" in text
+    assert "~ unsteady: some of its trainings failed and others did not" in text
+    assert "dice ~" not in text
