@@ -163,23 +163,25 @@ def cross_fitted(line: CandidateScores) -> float:
 
 def _table(board: Leaderboard, columns: list[Figure], verdict: Verdict | None) -> RenderableType:
     shown = (Column(name, wrap=False) for name, _ in columns)
+    unsteady = verdict.trainings.unsteady if verdict else ()
+    names = {line.label: f"{line.label} ~" for line in board.ranked if line.label in unsteady}
     rows = tuple(
-        (f"{rank}{_mark(line, verdict)}", line.label, *(value(line) for _, value in columns))
+        (
+            f"{rank}{_mark(line, verdict)}",
+            names.get(line.label, line.label),
+            *(value(line) for _, value in columns),
+        )
         for rank, line in enumerate(board.ranked[:MOST_ROWS], 1)
     )
-    first = Column("#"), Column("candidate", "left", min_width=16)
+    first = Column("#"), Column("candidate", "left", min_width=15)
     return to_terminal(Table("", (*first, *shown), rows))
 
 
 def _mark(line: CandidateScores, verdict: Verdict | None) -> str:
-    if verdict is None:
+    one = verdict.of(line) if verdict else None
+    if verdict is None or one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
         return " "
-    unsteady = verdict.trainings.unsteady
-    second = ("~" if line.label in unsteady else " ") if unsteady else ""
-    one = verdict.of(line)
-    if one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
-        return f" {second}"
-    return f"{'$' if one.name == verdict.statistics.cheapest else '='}{second}"
+    return "$" if one.name == verdict.statistics.cheapest else "="
 
 
 def _percent(share: float) -> str:
