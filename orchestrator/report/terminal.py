@@ -55,7 +55,9 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text(line, style="bold") for line in fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
-        parts += [Text("by others: score had the other folds chosen the epochs", style="dim")]
+        parts += [
+            Text("other folds: score with the epochs that the other folds choose", style="dim")
+        ]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
         parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]
         parts += [
@@ -149,7 +151,7 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
     return [
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
-        ("by others", lambda c: decimal(cross_fitted(c))),
+        ("other folds", lambda c: decimal(cross_fitted(c))),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
         ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]
