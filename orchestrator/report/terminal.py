@@ -56,7 +56,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
         parts += [
-            Text("other folds: score with the epochs that the other folds choose", style="dim")
+            Text("other folds: score at the epochs that the other folds choose", style="dim")
         ]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
         parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]

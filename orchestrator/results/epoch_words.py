@@ -20,9 +20,9 @@ def epochs_in_words(board: Leaderboard) -> str:
 
 def _mixed(board: Leaderboard) -> str:
     text = (
-        "Some candidates chose their epochs on the scored patients (training.keep held_out), others "
-        "did not. All figures of the former are those of the epochs that the other folds choose. "
-        "Ranking, intervals and ties rest on them."
+        "Some candidates chose their epochs on the scored patients (training.keep held_out), "
+        "others did not. All figures of the former are those of the epochs that the other folds "
+        "choose. Ranking, intervals and ties rest on them."
     )
     known = _known([line.epoch_choice for line in board.ranked])
     if known:
