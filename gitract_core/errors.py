@@ -61,8 +61,20 @@ def one_line(part: object) -> str:
 
 def printable(text: str) -> str:
     """A line of a file of someone else's, for a terminal: not too long, without escapes."""
-    text = text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
+    text = in_utf8(text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}...")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def in_utf8(text: str) -> str:
+    r"""A text with the bytes of a name that are not UTF-8 as escapes, so that it can be written.
+
+    >>> in_utf8("gr\udcf6\udcdfe")
+    'gr\\xf6\\xdfe'
+    """
+    if text.isascii():
+        return text
+    known = (f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in text)
+    return "".join(known).encode(errors="backslashreplace").decode()
 
 
 class DataError(GitractError):

@@ -66,10 +66,20 @@ __all__ = [
 
 
 def cache_root() -> Path:
-    """Where caches live: ``GITRACT_CACHE``, or the user's own cache folder."""
-    named = os.environ.get("GITRACT_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(named) if named else Path(home) / "gitract-cv"
+    """Where caches live: ``GITRACT_CACHE``, or the user's own cache folder.
+
+    Raises:
+        RunError: neither is known, as for a user whom the system does not know.
+    """
+    if named := os.environ.get("GITRACT_CACHE"):
+        return Path(named)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "gitract-cv"
+    try:
+        return Path.home() / ".cache" / "gitract-cv"
+    except RuntimeError:
+        expected, got = "a folder for caches", "none, as this user has no home"
+        raise RunError("GITRACT_CACHE", expected, got, "set it to a folder") from None
 
 
 def cache_directory(

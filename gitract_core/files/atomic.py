@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, TypeVar, overload
 from gitract_core.errors import RunError
 from gitract_core.files.digests import check_seal, sealed
 from gitract_core.files.json_shapes import DecodeError, ValidationError, decode
+from gitract_core.files.leftovers import new_part, remove_leftovers
 
 T = TypeVar("T")
 REMEDY = "remove the file and run again"
@@ -21,19 +21,18 @@ REMEDY = "remove the file and run again"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without error."""
+    """A temporary path beside ``path`` that takes its place when the block ends without error.
+
+    What writers of the same file left behind when they were killed is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
+    remove_leftovers(path.parent, path.name)
+    with new_part(path) as part:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -55,8 +54,17 @@ def write_json(path: Path, value: object, *, seal: bool = False) -> None:
 
 def json_bytes(value: object, *, seal: bool = False) -> bytes:
     """What ``write_json`` writes."""
-    text = json.dumps(finite_or_none(value), indent=1, allow_nan=False)
+    text = json_text(value)
     return sealed(text) if seal else f"{text}\n".encode()
+
+
+def json_text(value: object) -> str:
+    """JSON that every reader takes: NaN and infinity are ``null``, bytes not in UTF-8 ``?``."""
+    clean = finite_or_none(value)
+    text = json.dumps(clean, indent=1, allow_nan=False)
+    if "\\ud" in text:  # perhaps half of a pair: bytes of a name
+        text = json.dumps(clean, indent=1, ensure_ascii=False).encode(errors="replace").decode()
+    return text
 
 
 @overload
@@ -144,7 +152,8 @@ def written_once(
 ) -> None:
     """Fill a directory by ``build`` unless it is there; concurrent callers wait for the first.
 
-    What ``build`` leaves behind when it fails is removed.
+    What ``build`` leaves behind when it fails is removed. Nothing is written beside a directory
+    that is whole: it may be one that can only be read.
 
     Args:
         directory: complete or not there.
@@ -154,6 +163,8 @@ def written_once(
     import fcntl
     import shutil
 
+    if directory.is_dir() and is_whole():
+        return
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f".{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

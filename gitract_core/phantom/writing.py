@@ -29,6 +29,7 @@ import numpy as np
 from gitract_core.data.rle import encode
 from gitract_core.errors import DataError, GitractError
 from gitract_core.files.atomic import read_json, replacing, write_bytes, write_json
+from gitract_core.files.names import require_utf8
 from gitract_core.organs import CONTEST
 from gitract_core.phantom.phantom_spec import PhantomSpec
 from gitract_core.phantom.planning.drawing import make_plan
@@ -105,6 +106,7 @@ def write_phantom_of(
     if workers is not None and workers < 1:
         raise DataError("phantom workers", "1 or more", workers, "pass another number")
     root = Path(directory)
+    require_utf8(root)  # OpenCV ends the process at others
     plan = make_plan(spec)
     _claim(root, spec)
     jobs = [_Job(root, "train", scan, spec.seed) for scan in plan.train]

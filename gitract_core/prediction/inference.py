@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import nn
 
 from gitract_core.device import is_out_of_memory
 from gitract_core.errors import RunError
 from gitract_core.files.digests import Stamp
+from gitract_core.files.names import is_utf8
 from gitract_core.networks import build_network
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
@@ -50,7 +51,8 @@ def load_network(
         stamp.check(weights, "remove the trial's directory and run the sweep again")
     network = build_network(candidate.network, candidate.input.planes, len(organs))
     try:
-        network.load_state_dict(load_file(weights))
+        known = is_utf8(weights)  # the library opens no others
+        network.load_state_dict(load_file(weights) if known else load(weights.read_bytes()))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         got = str(error).splitlines()[0]
         remedy = "remove the trial's directory and run the sweep again"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitract_core.errors import RunError
 from gitract_core.processors import usable_processors
 
 _PACKAGES = ("torch", "ray", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "scipy")
@@ -73,7 +74,13 @@ def _memory() -> Finding:
 def _disk() -> Iterator[Finding]:
     from gitract_core.data.cache import cache_root
 
-    for what, path in (("disk", Path.cwd()), ("cache", cache_root())):
+    places = {"disk": Path.cwd()}
+    try:
+        places["cache"] = cache_root()
+    except RunError:
+        remedy = "set GITRACT_CACHE to a folder, as this user has no home"
+        yield Finding("cache", "no folder", ok=False, remedy=remedy)
+    for what, path in places.items():
         there = next(p for p in (path, *path.parents) if p.exists())
         free = shutil.disk_usage(there).free / 2**30
         ok = free >= _LEAST_DISK_GIB and os.access(there, os.W_OK)

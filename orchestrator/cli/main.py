@@ -18,36 +18,53 @@ from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     sweep,
 )
 from orchestrator.cli.app import app
+from orchestrator.cli.interrupts import interrupted_once
 from orchestrator.cli.screen import AT_END
+from orchestrator.cli.streams import settle_width, tolerant_streams
 
 
 def main() -> None:
     """Run the command line: exit 0 on success, 1 on a failed job, 2 on wrong use."""
+    settle_width()
+    with tolerant_streams() as outlets:
+        code = _run()
+    lost = any(outlet.fault for outlet in outlets)
+    sys.exit(code or int(lost))
+
+
+def _run() -> int:
+    """Run a command, and say what went wrong; its exit code."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    if debug:
-        with AT_END:
-            app()
-        return
     from gitract_core.errors import GitractError, TrialError
 
     try:
-        with AT_END:
+        with interrupted_once(), AT_END:
             app()
-    except GitractError as error:
-        _print_error(error)
-        sys.exit(1 if isinstance(error, TrialError) else 2)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; nothing is wrong
-        sys.exit(0)
-    except OSError as error:
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:  # while a run was stored; commands handle theirs
+        if debug:
+            raise
+        _print_error("interrupted; the same command goes on")
+        return 130
+    except (GitractError, OSError) as error:
+        if debug:
+            raise
+        if isinstance(error, GitractError):
+            _print_error(error)
+            return 1 if isinstance(error, TrialError) else 2
         said = error.strerror or error
         _print_error(f"{error.filename or 'system'}: {said}; check disk and permissions")
-        sys.exit(1)
-    except KeyboardInterrupt:  # while a run was stored; commands handle theirs
-        _print_error("interrupted; the same command goes on")
-        sys.exit(130)
+        return 1
+    except UnicodeEncodeError as error:  # a name whose bytes are not UTF-8, in a file's text
+        if debug:
+            raise
+        got = repr(error.object[max(error.start - 20, 0) : error.end])
+        _print_error(f"names: expected names in UTF-8, got {got}; rename the file or folder")
+        return 2
+    return 0
 
 
 def _print_error(error: object) -> None:

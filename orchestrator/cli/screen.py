@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +25,9 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: object) -> None:
     """Machine-readable output, alone on stdout."""
-    from gitract_core.files.atomic import finite_or_none
+    from gitract_core.files.atomic import json_text
 
-    print(json.dumps(finite_or_none(value), indent=1))
+    print(json_text(value))
 
 
 def progress_bar(what: str) -> AbstractContextManager[Callable[[int, int], None]]:

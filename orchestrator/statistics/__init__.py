@@ -6,12 +6,18 @@
     pooled_folds  folds in which a candidate has nothing to score
     repeated      the same cases in several fold plans
     components    where the spread comes from; what would settle rank 1 against rank 2
+    influences    what each case does to a score
+    pooling       how far variances are pooled over candidates
+    luck_units    what is known of the luck of training
+    plausible     draws of its plausible sizes
     bootstrap     intervals by redrawing cases and the luck of training
+    simultaneous  how far behind the first, all candidates at once
     corrected_t   the test over folds that knows that training sets overlap
     comparisons   who cannot be told from the first
     signed_rank   Wilcoxon's test, without the weight of scipy.stats
     optimism      the winner's score without the luck of its choice
     effects       which knob matters
+    questions/    what people ask: the cheapest, a margin, interactions, patients needed
     findings      all of it as frozen values
     plain_words   all of it in one paragraph
 
@@ -33,7 +39,7 @@ from orchestrator.statistics.components import (
 from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import KnobEffect, Level, main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
-from orchestrator.statistics.optimism import Optimism, bbc_cv
+from orchestrator.statistics.optimism import Optimism, bbc_cv, winners_score
 from orchestrator.statistics.pooled_folds import pooled_folds
 from orchestrator.statistics.repeated import repeated
 
@@ -60,4 +66,5 @@ __all__ = [
     "repeated",
     "settle",
     "variance_components",
+    "winners_score",
 ]

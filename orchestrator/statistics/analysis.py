@@ -16,7 +16,7 @@ from orchestrator.statistics.components import settle, variance_components
 from orchestrator.statistics.corrected_t import corrected_t
 from orchestrator.statistics.effects import main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
-from orchestrator.statistics.optimism import bbc_cv
+from orchestrator.statistics.optimism import winners_score
 from orchestrator.statistics.questions.cheapest import chance_within, cheapest_within
 from orchestrator.statistics.questions.drivers import drivers
 from orchestrator.statistics.questions.interaction import interaction
@@ -66,7 +66,7 @@ def analyse(
         n_plans=len(sums.tables),
         smallest_fold=min(int(table.fold_sizes.min()) for table in sums.tables),
         cheapest=None if best is None else sums.names[best],
-        winner=bbc_cv(sums, components, draws, seed),
+        winner=winners_score(drawn, seed),
         components=components,
         settling=plan,
         effects=effects,
@@ -101,7 +101,7 @@ def _candidates(
     first, folds = comparisons.first, sums.fold_scores()
     test_to_train = 1 / max(len(sums.fold_labels) - 1, 1)
     own = np.clip(drawn.intervals(), 0, 1)  # a score has these bounds, a stretched quantile not
-    behind = drawn.differences(first)
+    behind = comparisons.behind
     chances = [drawn.probability_among_best(count) for count in (1, BEST)]
     if not drawn.possible:
         chances = [np.full(len(own), np.nan)] * 2
@@ -116,14 +116,14 @@ def _candidates(
             probability_first=float(chances[0][i]),
             probability_among_best=float(chances[1][i]),
             behind=float(drawn.estimate[first] - drawn.estimate[i]),
-            behind_low=float(behind[i, 0]),
-            behind_high=float(behind[i, 1]),
+            behind_low=float(behind.low[i]),
+            behind_high=float(behind.high[i]),
             corrected_t=corrected_t(
                 folds[i] if i == first else folds[first] - folds[i], test_to_train
             ),
             wilcoxon_p=float(comparisons.wilcoxon_p[i]),
             holm_p=float(comparisons.holm_p[i]),
-            simultaneous_p=float(comparisons.simultaneous_p[i]),
+            simultaneous_p=float(behind.p[i]),
             tied=bool(comparisons.tied[i]),
             cost=float(cost[i]),
         )

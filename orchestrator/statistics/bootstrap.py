@@ -29,7 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.components import Components, case_influences, case_pooling
+from orchestrator.statistics.components import Components
+from orchestrator.statistics.influences import case_influences
+from orchestrator.statistics.luck_units import case_pooling
+from orchestrator.statistics.plausible import LuckUnits
 from orchestrator.statistics.pooling import first_of_each
 
 DRAWS = 2000
@@ -162,29 +165,29 @@ def bootstrap(
         n_cases=sums.n_cases,
         possible=min(int(table.fold_sizes.min()) for table in sums.tables) > 1,
     )
-    return _with_luck(sums, components, found, rng) if components and components.luck else found
+    luck = components.plausible_luck() if components else None
+    return _with_luck(sums, luck, found, rng) if luck else found
 
 
 def _with_luck(
-    sums: CaseSums, components: Components, plain: Bootstrap, rng: np.random.Generator
+    sums: CaseSums, luck: LuckUnits, plain: Bootstrap, rng: np.random.Generator
 ) -> Bootstrap:
     """The same with the luck of training, and with what candidates differ by pooled."""
-    assert components.luck
     draws, places = len(plain.draws), first_of_each(sums.training)
-    factor, variances = components.luck.draw(draws, rng)
+    factor, variances = luck.draw(draws, rng)
     group = np.searchsorted(places, sums.training)  # of each candidate
     variance = np.broadcast_to(variances, (draws, len(places)))[:, group] / len(sums.fold_labels)
-    luck = np.sqrt(variance) * rng.standard_normal((draws, len(places)))[:, group]
+    shift = np.sqrt(variance) * rng.standard_normal((draws, len(places)))[:, group]
     apart = plain.case_draws - plain.estimate
     if len(group) == 1:  # nothing to compare with: all of it is this candidate's own
-        drawn = plain.estimate + apart * np.sqrt(factor)[:, None] + luck
+        drawn = plain.estimate + apart * np.sqrt(factor)[:, None] + shift
         return replace(plain, draws=drawn, case_factor=factor, luck_variance=variance)
     shared = apart[:, places].mean(axis=1, keepdims=True)
     own = _pooled(apart - shared, places, group, case_pooling(sums).share, rng)
     tails = np.sqrt(plain.case_factor)[:, None]
     return replace(
         plain,
-        draws=plain.estimate + shared * tails + own * np.sqrt(factor)[:, None] + luck,
+        draws=plain.estimate + shared * tails + own * np.sqrt(factor)[:, None] + shift,
         pooled_draws=plain.estimate + shared + own,
         case_factor=factor,
         luck_variance=variance,

@@ -16,9 +16,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.luck import Moderated, moderated_variances, own_variances
+from orchestrator.statistics.influences import case_influences, within_folds
+from orchestrator.statistics.influences import linearized_scores as linearized_scores
+from orchestrator.statistics.luck import Moderated, moderated_variances
+from orchestrator.statistics.luck_units import luck_units
 from orchestrator.statistics.plausible import LuckUnits
-from orchestrator.statistics.pooling import Pooling, first_of_each, independent_rows, pooling
 
 _ROUNDING = 1e-24  # of a sum of squared scores
 
@@ -47,7 +49,7 @@ class Components:
         training_df: degrees of freedom behind ``mean_square``.
         by_candidate: ``mean_square`` and ``sampling`` of each candidate by itself, where they
             differ by more than chance; None where the common ones stand for all.
-        luck: what plausible values of ``training`` are drawn from; None where nothing is known.
+        luck: see ``plausible_luck``; found by ``variance_components``.
     """
 
     candidate: float
@@ -69,19 +71,12 @@ class Components:
             return np.maximum(np.subtract(own.mean_square.values, own.sampling.values), 0)
         return np.array([_zero(self.training)])
 
-
-def linearized_scores(sums: CaseSums) -> Floats:
-    """Each case's share in its fold's pooled score, (candidates, cases).
-
-    The mean over a fold's cases is exactly the fold's score, and their variance over their number
-    estimates its sampling variance (``Score.shares``). A case with more slices and scans weighs
-    more, as in the score itself.
-    """
-    shares = np.empty(sums.pooled.shape[:2])
-    for fold in sums.fold_labels:
-        members = sums.folds == fold
-        shares[:, members] = sums.score.shares(sums.pooled[:, members])
-    return shares
+    def plausible_luck(self) -> LuckUnits | None:
+        """What plausible values of ``training`` are drawn from; None where nothing is known."""
+        if self.luck is not None or math.isnan(self.training):
+            return self.luck
+        df = float(self.training_df)
+        return LuckUnits((self.mean_square,), (df,), (self.sampling,), df)
 
 
 def variance_components(sums: CaseSums) -> Components:
@@ -95,7 +90,7 @@ def variance_components(sums: CaseSums) -> Components:
     independent, as those of different folds are.
     """
     found = _of_plans(sums)
-    return dataclasses.replace(found, luck=_luck_units(sums, found))
+    return dataclasses.replace(found, luck=luck_units(sums, found.mean_square, found.sampling))
 
 
 def _of_plans(sums: CaseSums) -> Components:
@@ -118,6 +113,7 @@ def _of_plans(sums: CaseSums) -> Components:
         candidate=max(spread - values["mean_square"] / n_folds, 0.0),
         training_df=sum(one.training_df for one in each),
         by_candidate=_by_candidate(tables),
+        luck=None,
         **values,
     )
 
@@ -126,7 +122,7 @@ def _of_one_plan(sums: CaseSums) -> Components:
     sizes = sums.fold_sizes
     n_candidates, n_folds = len(sums.names), len(sizes)
     fold_scores = sums.fold_scores()
-    within = _within_folds(sums)
+    within = within_folds(sums)
     common = within.mean(axis=0)
     case_df, others = sums.n_cases - n_folds, n_candidates - 1
     interaction = _ratio(np.square(within - common).sum(), others * case_df)
@@ -151,12 +147,6 @@ def _of_one_plan(sums: CaseSums) -> Components:
     )
 
 
-def _within_folds(sums: CaseSums) -> Floats:
-    """Each case's share less its fold's score, (candidates, cases), zero mean in each fold."""
-    of_fold = np.searchsorted(sums.fold_labels, sums.folds)
-    return np.asarray(linearized_scores(sums) - sums.fold_scores()[:, of_fold])
-
-
 def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     """Mean squares of fold scores and the part of them that cases explain, by candidate.
 
@@ -167,7 +157,7 @@ def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     scores = [table.fold_scores() for table in tables]
     centered = np.hstack([s - s.mean(axis=1, keepdims=True) for s in scores])
     squares = moderated_variances(centered, n * (len(first.fold_labels) - 1))
-    within = np.hstack([_within_folds(table) for table in tables]) / math.sqrt(n)
+    within = np.hstack([within_folds(table) for table in tables]) / math.sqrt(n)
     of_cases = moderated_variances(within, first.n_cases - len(first.fold_labels))
     if squares is None or of_cases is None or squares.alike:
         return None
@@ -175,62 +165,6 @@ def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
     values = tuple(value / n for value in squares.values)
     sampling = tuple(value * inverse / n for value in of_cases.values)
     return OwnLuck(Moderated(values, squares.df), Moderated(sampling, of_cases.df))
-
-
-def case_pooling(sums: CaseSums) -> Pooling:
-    """How far the cases' part of differences may be pooled over the trainings of a table."""
-    places, tables = first_of_each(sums.training), sums.tables
-    own_df = sums.n_cases - len(sums.fold_labels)
-    if len(tables) == 1:
-        return pooling(_within_folds(sums)[places], own_df)
-    influence = np.mean([case_influences(table)[places] for table in tables], axis=0)
-    return pooling(influence, own_df)
-
-
-def _luck_units(sums: CaseSums, found: Components) -> LuckUnits | None:
-    """Luck of each candidate by itself where there are enough of them, else of all."""
-    places, n = first_of_each(sums.training), len(sums.tables)
-    if len(places) == 1:
-        return _luck_of_one(sums)
-    if math.isnan(found.mean_square) or math.isnan(found.sampling):
-        return None
-    pooled = case_pooling(sums)
-    tables = [table.take(places.tolist()) for table in sums.tables]
-    scores = [table.fold_scores() for table in tables]
-    centered = np.hstack([s - s.mean(axis=1, keepdims=True) for s in scores])
-    own_df = n * (len(sums.fold_labels) - 1)
-    own = own_variances(centered, own_df) if len(places) > 2 else None
-    if own is None:
-        one = (found.mean_square,), (float(found.training_df),), (found.sampling,)
-        return LuckUnits(*one, pooled.df)
-    within = np.hstack([_within_folds(table) for table in tables]) / math.sqrt(n)
-    case_df = sums.n_cases - len(sums.fold_labels)
-    of_cases = moderated_variances(within, case_df)
-    inverse = float(np.mean(np.concatenate([1 / t.fold_sizes for t in tables]))) / n
-    square = np.array(own[0].values) / n
-    left = (within - within.mean(axis=0)) * math.sqrt(inverse / case_df)
-    sampling = np.full(len(places), found.sampling)
-    if of_cases is not None:
-        sampling = np.array(of_cases.values) * inverse
-    luck = max(float(np.mean(square - sampling)), 0.0)
-    rows = independent_rows(left @ left.T, math.sqrt(pooled.share), luck)
-    df = np.array(own[0].df) * min(1.0, rows / (len(places) - 1))
-    values = (tuple(v.tolist()) for v in (square, df, sampling))
-    return LuckUnits(*values, pooled.df)
-
-
-def _luck_of_one(sums: CaseSums) -> LuckUnits | None:
-    """Of a single training: the spread of its own fold scores, easy and hard folds included."""
-    n, df = len(sums.tables), len(sums.fold_labels) - 1
-    case_df = sums.n_cases - len(sums.fold_labels)
-    if df < 1 or case_df < 1:
-        return None
-    scores = [table.fold_scores()[0] for table in sums.tables]
-    square = float(np.mean([np.var(one, ddof=1) for one in scores])) / n
-    within = [np.square(_within_folds(table)[0]).sum() / case_df for table in sums.tables]
-    inverse = float(np.mean(np.concatenate([1 / t.fold_sizes for t in sums.tables])))
-    sampling = float(np.mean(within)) * inverse / n
-    return LuckUnits((square,), (float(n * df),), (sampling,), float(case_df))
 
 
 @dataclass(frozen=True)
@@ -301,18 +235,6 @@ def settle(
     return Settling(
         difference, math.sqrt(target), math.sqrt(present), needed, cases, with_cases, power
     )
-
-
-def case_influences(sums: CaseSums) -> Floats:
-    """What each case does to the mean score of one fold plan, (candidates, cases).
-
-    Its share less the mean share of the others of its fold, over folds and the fold's cases.
-    Products of two plans' influences, summed over cases, estimate their covariance without bias;
-    squares inside a plan are too large by size / (size - 1).
-    """
-    sizes = dict(zip(sums.fold_labels, sums.fold_sizes.tolist(), strict=True))
-    size = np.array([sizes[fold] for fold in sums.folds.tolist()])
-    return np.asarray(_within_folds(sums) / np.maximum(size - 1, 1) / len(sizes))
 
 
 def _variance_from_cases(two: CaseSums) -> float:

@@ -105,6 +105,7 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what cannot be said, and what is infinite, is None."""
         values = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        values["components"].pop("luck")  # what draws are made from, not a finding
         tied = [c.name for c in self.tie_group]
         return {**values, "tie_group": tied}
 

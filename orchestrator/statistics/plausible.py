@@ -29,14 +29,15 @@ import numpy as np
 from orchestrator.statistics.case_sums import Floats
 
 _LUCK = np.linspace(-4.0, 6.0, 81)  # log of luck's sd over the sd that cases give
-_LEVELS = np.linspace(-2.5, 5.0, 29)
-_TWO_LEVELS = np.linspace(-2.5, 5.0, 13)
-_SPREADS = {0.0: 2.0, 0.3: 1.0, 0.6: 1.0, 0.9: 0.5}  # of log sd about its level -> weight
-_NARROW, _WEIGHT_OF_TWO = 0.15, 10.0
+_STEP = float(_LUCK[1] - _LUCK[0])
+_LARGEST = 5.0  # level of luck
+_WEIGHT_OF_ONE = 2.0
+_SPREADS = {0.3: 1.0, 0.6: 1.0, 0.9: 0.5}  # of log sd about its level -> weight
+_NARROW, _WEIGHT_OF_TWO = 0.15, 40.0
 _UNSTEADY_SHARES = (0.25, 0.5, 0.75)
 _FEWEST_FOR_TWO = 4
-_DECAY = 0.1  # of the weight, by unit of the level
-_FACTORS = np.exp(np.linspace(-1.6, 1.6, 17))  # of ``sampling``
+_DECAY = 0.05  # of the log weight, by unit of the level
+_FACTORS = np.exp(np.linspace(-1.1, 1.1, 17))  # of ``sampling``
 _NOTHING = 1e-24
 
 
@@ -49,12 +50,16 @@ class LuckUnits:
         df: degrees of freedom of each.
         sampling: the part of ``mean_square`` that cases explain.
         sampling_df: degrees of freedom behind all of ``sampling``.
+        least: the smallest level of luck held possible, as log of its sd over the sd that cases
+            give. The lower it is, the more a sweep without much luck gains, and the more often
+            intervals of a sweep with some luck are too short.
     """
 
     mean_square: tuple[float, ...]
     df: tuple[float, ...]
     sampling: tuple[float, ...]
     sampling_df: float
+    least: float = -2.5
 
     def draw(self, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Draws from the posterior distribution.
@@ -63,10 +68,10 @@ class LuckUnits:
             the factor on ``sampling``, (draws,), and the luck's variance, (draws, units).
         """
         square, own = np.array(self.mean_square), np.array(self.sampling)
-        unit = max(float(own.mean()), 1e-6 * float(square.mean()))
+        unit = max(float(own.mean()), 1e-4 * float(square.mean()))
         if unit <= _NOTHING:
             return np.ones(draws), np.zeros((draws, len(own)))
-        prior, weight = _prior(len(own) >= _FEWEST_FOR_TWO, len(own) > 1)
+        prior, weight = _prior(len(own), self.least)
         variance = unit * np.exp(2 * _LUCK)
         of_fold = own[:, None] * _FACTORS[:, None, None] + variance  # (factors, units, luck)
         df = np.array(self.df)[:, None]
@@ -83,6 +88,8 @@ class LuckUnits:
             part = slice(start, start := start + counts[place])
             factors[part] = _FACTORS[factor]
             luck[part] = variance[_places(likelihood[factor] * prior[row], counts[place], rng)]
+        width = 2 * _STEP  # of a cell of the grid, in log variance
+        luck *= np.exp(width * (rng.random(luck.shape) - 0.5))
         order = rng.permutation(draws)
         return factors[order], luck[order]
 
@@ -95,17 +102,21 @@ def _places(weights: Floats, draws: int, rng: np.random.Generator) -> np.ndarray
 
 
 @cache
-def _prior(two_levels: bool, spread: bool) -> tuple[Floats, Floats]:
+def _prior(units: int, least: float) -> tuple[Floats, Floats]:
     """Distributions of log luck, (rows, luck), and the log weight of each, (rows,)."""
     rows, weights = [], []
-    for width, weight in list(_SPREADS.items())[: None if spread else 1]:
-        for level in _LEVELS:
+    for place in np.flatnonzero((least <= _LUCK) & (_LUCK <= _LARGEST)):  # one level for all
+        rows.append(np.eye(len(_LUCK))[place])
+        weights.append(math.log(_WEIGHT_OF_ONE * _STEP) - _DECAY * _LUCK[place])
+    levels = np.linspace(least, _LARGEST, 29)
+    step = levels[1] - levels[0]
+    for width, weight in _SPREADS.items() if units > 1 else ():
+        for level in levels:
             rows.append(_bell(level, width))
-            weights.append(math.log(weight) - _DECAY * level)
-    if two_levels:
-        pairs = list(itertools.combinations(_TWO_LEVELS, 2))
-        each = _WEIGHT_OF_TWO * len(_LEVELS) * len(_SPREADS)
-        each /= len(pairs) * len(_UNSTEADY_SHARES)
+            weights.append(math.log(weight * step) - _DECAY * level)
+    if units >= _FEWEST_FOR_TWO:
+        pairs = list(itertools.combinations(np.linspace(least, _LARGEST, 13), 2))
+        each = _WEIGHT_OF_TWO * (_LARGEST - least) / (len(pairs) * len(_UNSTEADY_SHARES))
         for (low, high), share in itertools.product(pairs, _UNSTEADY_SHARES):
             rows.append((1 - share) * _bell(low, _NARROW) + share * _bell(high, _NARROW))
             weights.append(math.log(each) - _DECAY * ((1 - share) * low + share * high))
@@ -113,7 +124,5 @@ def _prior(two_levels: bool, spread: bool) -> tuple[Floats, Floats]:
 
 
 def _bell(level: float, width: float) -> Floats:
-    if width == 0:
-        return np.asarray(np.arange(len(_LUCK)) == np.abs(_LUCK - level).argmin(), np.float64)
     density = np.exp(-np.square((_LUCK - level) / width) / 2)
     return np.asarray(density / density.sum())

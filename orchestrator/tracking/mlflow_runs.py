@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitract_core.errors import in_utf8
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.tracking.tracker import FINAL_SCORES, TrackedRun
@@ -55,7 +56,7 @@ class MlflowRuns:
         if uri.startswith("sqlite:"):
             _make_whole(uri)
         self.client = MlflowClient(uri if ":" in uri else str(Path(uri).resolve()))
-        self.experiment = self._experiment(run.directory.path.resolve().name)
+        self.experiment = self._experiment(in_utf8(run.directory.path.resolve().name))
         self.runs = dict(self._existing())  # key of candidate or trial -> run
         self.told: dict[str, int] = {}  # key of a trial -> epochs that stand there
         self.states: dict[str, str] = {}  # run -> status

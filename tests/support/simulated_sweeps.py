@@ -117,7 +117,7 @@ def _drawn(world: World, rng: np.random.Generator, size: tuple[int, ...]) -> Flo
     if world.tails == "skewed":
         return 1 - rng.exponential(size=size)
     if world.tails == "heavy":
-        return rng.standard_t(3, size) / np.sqrt(3)
+        return _float(rng.standard_t(3, size) / np.sqrt(3))
     return rng.standard_normal(size)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from gitract_core.errors import GitractError
 from gitract_core.processors import usable_processors
 from orchestrator.capacity.gpu_memory import driver_memory_sizes
 from orchestrator.capacity.trial_slots import Node
+from orchestrator.execution.ray.session_folder import remove_session_folders, session_folder
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # of an own session: its one machine has the data
 _PATIENCE_SECONDS = 60.0  # for nodes to say how large their GPUs are
@@ -35,7 +38,7 @@ def connect(address: str | None = None) -> list[Node]:
             machines offers a processor; machines without any are left out.
     """
     global _dashboard
-    own = address is None
+    own, on_sigterm = address is None, signal.getsignal(signal.SIGTERM)
     try:
         session = ray.init(
             address="local" if own else address,
@@ -44,6 +47,7 @@ def connect(address: str | None = None) -> list[Node]:
             object_store_memory=_OBJECT_STORE_BYTES if own else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            _temp_dir=session_folder() if own else None,
         )
     except AuthenticationError as error:
         got = str(error).partition(". ")[0]
@@ -53,6 +57,13 @@ def connect(address: str | None = None) -> list[Node]:
         got = str(error).partition("\n")[0] or type(error).__name__
         remedy = "start the cluster (ray start --head) or leave --address out"
         raise GitractError("--address", "a Ray cluster", got, remedy) from None
+    except OSError as error:
+        where, remedy = error.filename or "TMPDIR", "set TMPDIR to a folder with room, or --local"
+        got = error.strerror or str(error)
+        raise GitractError(where, "a folder for Ray's session", got, remedy) from None
+    if callable(on_sigterm):  # Ray has put its own in its place
+        with contextlib.suppress(ValueError):  # in another thread than the main one
+            signal.signal(signal.SIGTERM, on_sigterm)
     _dashboard = session.dashboard_url or ""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes = _nodes([node for node in alive if node["Resources"].get("CPU", 0) >= 1])
@@ -99,3 +110,4 @@ def dashboard() -> str:
 def disconnect() -> None:
     """Leave the cluster; an own session ends with all its processes."""
     ray.shutdown()
+    remove_session_folders()

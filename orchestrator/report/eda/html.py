@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitract_core.errors import in_utf8
 from gitract_core.files.atomic import write_bytes
 from orchestrator.report.eda.charts import (
     combination_figure,
@@ -66,7 +67,7 @@ def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> P
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     inventory = exploration.inventory
     page = template.render(
-        name=index.root.resolve().name,
+        name=in_utf8(index.root.resolve().name),
         inventory=inventory,
         cases=frequencies(inventory.scans_per_case, "scan", "scans"),
         scans=frequencies(inventory.slices_per_scan, "slice", "slices"),

@@ -161,7 +161,7 @@ def test_candidates_of_one_rule_are_ranked_as_the_paper_does_with_the_figure_bes
         assert line.mean() == pytest.approx(0.605)
         assert line.epoch_choice.cross_fitted == pytest.approx(0.505)
     words = epochs_in_words(board)
-    assert "chosen by the other folds, the first scores 0.5050, 0.1000 less" in words
+    assert "the other folds choose, the first scores 0.5050 instead of 0.6050" in words
     row = board.to_rows()[0]
     assert row["score"] == row["score_announced"] == pytest.approx(0.605)
     assert row["flattered_by"] == pytest.approx(0.1)
@@ -226,7 +226,7 @@ def test_a_damaged_file_makes_the_figure_unknown_and_nothing_else(
     assert len(board.ranked) == 2
     known = [line.epoch_choice.flattered_by is not None for line in board.ranked]
     assert sorted(known) == [False, True]
-    assert "not known of 1 of 2 candidates" in epochs_in_words(board)
+    assert "For 1 of 2 candidates it is not known" in epochs_in_words(board)
 
 
 def test_the_file_of_another_trial_is_as_good_as_none(tiny: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
-"""How far each candidate may be behind the best of the others: multiple comparisons with the best.
+"""How far each candidate is behind the first: intervals that hold together, whichever is first.
 
-The quantity is, for each candidate, the true score of the best of all others less its own: above 0
-it is behind, below 0 it is the best. True scores are those of training anew on other cases like
-these. The intervals of all candidates hold together in 95 % of sweeps, however many candidates
-there are and whichever looks best (Hsu, Annals of Statistics 12, 1984, "unconstrained" form): all
-pairs get simultaneous intervals, and a candidate's interval runs from the largest low end of
-"other less own" to the largest high end.
+The quantity is the true score of the candidate that ranks first less that of another; true scores
+are those of training anew on other cases like these. The first was chosen on the same data, and
+there are many others, so an interval that is right for two candidates named beforehand is too
+short. Here all pairs of candidates get simultaneous intervals (Tukey's method, which Hsu, Annals of
+Statistics 12, 1984, builds multiple comparisons with the best upon): in 95 % of sweeps they all
+hold, so those of the pairs with the first hold whichever it is. A candidate whose low end is above
+0 is therefore not the best.
 
 Pairs differ in how well they are known, and get critical values of their own: in each draw of the
 bootstrap the distance of a pair from its estimate is turned into a normal deviate by the pair's own
@@ -13,7 +14,7 @@ t distribution (Wallace, Annals of Mathematical Statistics 30, 1959), so that al
 often (balanced as in Beran, JASA 83, 1988); the 95 % quantile of the largest deviate of any pair
 is what all intervals have in common.
 
-Under ``FEWEST_CASES`` cases nothing is said: the data cannot show how far from normal they are.
+Under ``FEWEST_CASES`` cases nothing is said: too few to know their own spread.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ _SURE = 1e4  # degrees of freedom that are as good as infinite
 
 
 @dataclass(frozen=True, eq=False)
-class BehindBest:
-    """Distances to the best of the others; NaN with too few cases, or a single candidate.
+class Behind:
+    """Distances to the first; NaN with too few cases, 0 (and p 1) for the first itself.
 
     Attributes:
-        low, high: simultaneous intervals, (candidates,), -1 to 1.
-        p: the smallest share of sweeps allowed to err at which the candidate is still shown to be
-            behind one of the others; 1 for the first.
+        low, high: simultaneous intervals of the first's true score less this one's,
+            (candidates,), -1 to 1.
+        p: the smallest share of sweeps allowed to err at which the interval excludes 0.
     """
 
     low: Floats
@@ -51,8 +52,8 @@ class BehindBest:
 class _Pairs:
     """Every pair of candidates: places of both, and the t distribution of their difference."""
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
     scale: Floats
     df: Floats
 
@@ -70,45 +71,45 @@ class _Pairs:
         return np.asarray(np.where(self.scale > _NOTHING, half, 0.0))
 
 
-def behind_best(drawn: Bootstrap, level: float = LEVEL) -> BehindBest:
-    """Simultaneous intervals of how far each candidate is behind the best of the others.
+def behind_first(drawn: Bootstrap, first: int, level: float = LEVEL) -> Behind:
+    """Simultaneous intervals of how far each candidate is behind the first.
 
     Args:
         drawn: ``bootstrap`` of the candidates' table.
-        level: nominal chance that all intervals hold.
+        first: place of the candidate to compare with, chosen in any way.
+        level: nominal chance that the intervals of all pairs hold.
     """
     n = len(drawn.estimate)
-    if n < 2 or not drawn.possible or drawn.n_cases < FEWEST_CASES:
-        nothing = np.full(n, np.nan)
-        return BehindBest(nothing, nothing, nothing)
-    pairs = _pairs(drawn)
-    errors = drawn.draws - drawn.estimate
-    largest = pairs.deviates(errors[:, pairs.first] - errors[:, pairs.second]).max(axis=1)
-    half = pairs.distances(float(np.quantile(largest, level)))
-    ahead = drawn.estimate[pairs.first] - drawn.estimate[pairs.second]
-    low, high = np.full((2, n, n), -np.inf)  # of one less the other, (one, other)
-    for one, other, sign in ((pairs.first, pairs.second, 1), (pairs.second, pairs.first, -1)):
-        low[one, other], high[one, other] = sign * ahead - half, sign * ahead + half
-    seen = np.zeros((n, n))
-    seen[pairs.first, pairs.second] = seen[pairs.second, pairs.first] = pairs.deviates(ahead)
-    seen = np.where(drawn.estimate[:, None] > drawn.estimate, seen, -1.0)  # better than the other
-    beyond = np.searchsorted(np.sort(largest), seen.max(axis=0)) / len(largest)
-    ends = np.clip([low.max(axis=0), high.max(axis=0)], -1, 1)
-    return BehindBest(ends[0], ends[1], 1 - beyond)
+    if not drawn.possible or (n > 1 and drawn.n_cases < FEWEST_CASES):
+        return Behind(*np.full((3, n), np.nan))
+    low, high, p = np.zeros(n), np.zeros(n), np.ones(n)
+    if n > 1:
+        pairs = _pairs(drawn)
+        errors = drawn.draws - drawn.estimate
+        largest = pairs.deviates(errors[:, pairs.one] - errors[:, pairs.other]).max(axis=1)
+        mine = (pairs.one == first) | (pairs.other == first)
+        others = np.where(pairs.one == first, pairs.other, pairs.one)[mine]
+        ahead = np.zeros(len(mine))
+        ahead[mine] = drawn.estimate[first] - drawn.estimate[others]
+        half = pairs.distances(float(np.quantile(largest, level)))[mine]
+        low[others], high[others] = ahead[mine] - half, ahead[mine] + half
+        seen = pairs.deviates(ahead)[mine]
+        p[others] = 1 - np.searchsorted(np.sort(largest), seen) / len(largest)
+    return Behind(np.clip(low, -1, 1), np.clip(high, -1, 1), p)
 
 
 def _pairs(drawn: Bootstrap) -> _Pairs:
     """The t distribution of every difference, from the mean and spread of its log variance."""
-    first, second = np.triu_indices(len(drawn.estimate), 1)
+    one, other = np.triu_indices(len(drawn.estimate), 1)
     own = drawn.pooled_draws - drawn.estimate
-    of_cases = np.mean(np.square(own[:, first] - own[:, second]), axis=0)
-    luck = drawn.luck_variance[:, first] + drawn.luck_variance[:, second]
-    luck = np.where(drawn.training[first] == drawn.training[second], 0.0, luck)
+    of_cases = np.mean(np.square(own[:, one] - own[:, other]), axis=0)
+    luck = drawn.luck_variance[:, one] + drawn.luck_variance[:, other]
+    luck = np.where(drawn.training[one] == drawn.training[other], 0.0, luck)
     variance = np.maximum(drawn.case_factor[:, None] * of_cases + luck, _NOTHING**2)
     logs = np.log(variance)
     df = 2 * _inverse_trigamma(np.maximum(logs.var(axis=0), 2 / _SURE))
     scale = np.exp((logs.mean(axis=0) - np.log(df / 2) + digamma(df / 2)) / 2)
-    return _Pairs(first, second, scale, df)
+    return _Pairs(one, other, scale, df)
 
 
 def _inverse_trigamma(values: Floats) -> Floats:
