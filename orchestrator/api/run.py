@@ -387,6 +387,7 @@ class Run:
                 {**row, "epoch_choice": line.epoch_choice.to_json()}
                 for row, line in zip(table_rows(self.board, self.verdict), lines, strict=True)
             ],
+            "not_shown": list(self.board.others),
             "epoch_choice": epochs_in_words(self.board),
             "statistics": self.verdict and self.verdict.to_json(),
             "registration": self.registration and self.registration.to_json(),

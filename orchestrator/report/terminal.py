@@ -12,6 +12,7 @@ from orchestrator.report.answers import answer_tables, margin_notes
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
 from orchestrator.report.table import Column, Table, decimal, span, to_terminal
+from orchestrator.results.board_words import fold_notes, others_in_words
 from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
@@ -21,8 +22,6 @@ from orchestrator.statistics import CandidateStatistics
 
 MOST_ROWS = 50
 """Candidates shown, ranked and not ranked; files have them all."""
-MOST_OTHERS = 12
-"""Candidates named that are not shown."""
 MOST_ORGANS = 6
 """Organs shown of each candidate; where there are more, the three worst and the three best."""
 _ORGANS_BESIDE_BOTH = 3  # more take a table for Dice and another for the Hausdorff score
@@ -53,10 +52,12 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
             parts += [_table(board, figures, verdict), Text("")]
         if verdict:
             parts += [Text(line, style="dim") for line in margin_notes(verdict)]
-        parts += [Text(line, style="bold") for line in _fold_notes(board)]
+        parts += [Text(line, style="bold") for line in fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
-        parts += [Text("by others: score had the other folds chosen the epochs", style="dim")]
+        parts += [
+            Text("other folds: score at the epochs that the other folds choose", style="dim")
+        ]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
         parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]
         parts += [
@@ -64,8 +65,8 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         ]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
-    if board.others:
-        parts += [Text(""), Text(_others(board), style="dim")]
+    if others := others_in_words(board):
+        parts += [Text(""), Text(others, style="dim")]
     more = [max(len(lines) - MOST_ROWS, 0) for lines in (board.ranked, board.unranked)]
     if any(more):
         text = f"{more[0]} more ranked and {more[1]} more not ranked: --csv FILE writes them all"
@@ -79,27 +80,6 @@ def _heading(board: Leaderboard) -> str:
         f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
         f"({COMPETITION.formula}, native size, empty slices skipped)"
     )
-
-
-def _others(board: Leaderboard) -> str:
-    """A line on the candidates that other sweeps into the run asked for."""
-    named = "; ".join(board.others[:MOST_OTHERS])
-    more = len(board.others) - MOST_OTHERS
-    named += f"; and {more} more" if more > 0 else ""
-    return f"not shown, of other sweeps into this run (report --all): {named}"
-
-
-def _fold_notes(board: Leaderboard) -> list[str]:
-    """Lines on folds that do not stand for themselves."""
-    counted_with = board.ranked[0].counted_with
-    notes = [
-        f"fold {fold} has nothing to score for some candidates: its scans count with fold {other}"
-        for fold, other in enumerate(counted_with)
-        if fold != other
-    ]
-    if notes and len(set(counted_with)) < 2:
-        notes.append("no intervals: fewer than two folds have something to score")
-    return notes
 
 
 def _score_columns() -> list[Figure]:
@@ -171,7 +151,7 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
     return [
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
-        ("by others", lambda c: decimal(cross_fitted(c))),
+        ("other folds", lambda c: decimal(cross_fitted(c))),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
         ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]

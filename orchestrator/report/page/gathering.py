@@ -21,6 +21,7 @@ from orchestrator.report.page.provenance import fold_values, origin_values
 from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.slice_positions import place_values, score_tables
 from orchestrator.report.page.statistics_section import statistics_section
+from orchestrator.results.board_words import fold_notes, others_in_words
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.results.steadiness import Trainings
 from orchestrator.results.verdict import Verdict
@@ -140,4 +141,5 @@ def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
         "telling": [board.organs.place(organ) for organ in board.telling_organs(MOST_DRAWN)],
         "nothing": Trainings.of(lines).nothing_in_words,
         "known": known_in_words(board.known, len(board.organs)),
+        "notes": [note for note in (*fold_notes(board), others_in_words(board)) if note],
     }

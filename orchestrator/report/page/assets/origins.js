@@ -23,6 +23,7 @@ function showFolds() {
     ? plainTable(caption, names, rows)
     : plainTable(caption, ["", ...rows.map((row) => `fold ${row[0]}`)], turned));
   if (DATA.run.known) host.append(element("p", { class: "note" }, `${DATA.run.known}.`));
+  for (const note of DATA.run.notes) host.append(element("p", { class: "note" }, `${note}.`));
 }
 
 function facts(pairs) {
