@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, TypeVar, overload
 from gitract_core.errors import RunError
 from gitract_core.files.digests import check_seal, sealed
 from gitract_core.files.json_shapes import DecodeError, ValidationError, decode
+from gitract_core.files.leftovers import new_part, remove_leftovers
 
 T = TypeVar("T")
 REMEDY = "remove the file and run again"
@@ -21,19 +21,18 @@ REMEDY = "remove the file and run again"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without error."""
+    """A temporary path beside ``path`` that takes its place when the block ends without error.
+
+    What writers of the same file left behind when they were killed is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
+    remove_leftovers(path.parent, path.name)
+    with new_part(path) as part:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ the curves of the other folds say (``orchestrator.results.epoch_choice``).
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from gitract_core.errors import RunError
-from gitract_core.files.atomic import replacing
+from gitract_core.files.atomic import read_bytes, replacing
+from gitract_core.files.digests import Stamp
 from gitract_core.metrics.score import COMPETITION
 
+_REMEDY = "remove the file; the cross-fitted score is then not known"
 _MOST_BYTES = 2**28  # of an array: 10,000 epochs of 85 cases and 40 organs
 
 
@@ -62,14 +65,21 @@ class EpochSums:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> EpochSums:
+    def load(cls, path: Path, stamp: Stamp | None = None) -> EpochSums:
         """Read ``epochs.npz``.
 
+        Args:
+            path: the file.
+            stamp: what the trial's result says of it.
+
         Raises:
-            RunError: missing, unreadable, or not such arrays.
+            RunError: missing, unreadable, not such arrays, or not the file that the trial left.
         """
+        content = read_bytes(path)
+        if stamp:
+            stamp.check_bytes(path, content, _REMEDY)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as store:
+            with np.load(io.BytesIO(content), allow_pickle=False) as store:
                 if any(member.file_size > _MOST_BYTES for member in store.zip.infolist()):
                     raise ValueError(f"an array of more than {_MOST_BYTES} bytes")
                 cases, monitored, sums = (store[n] for n in ("cases", "monitored", "sums"))
@@ -79,7 +89,6 @@ class EpochSums:
                 raise ValueError("arrays of another shape")
             return cls(tuple(cases.tolist()), monitored, sums)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            remedy = "remove the file; the cross-fitted score is then not known"
-            raise RunError(path, "sums of every epoch", error, remedy) from None
+            raise RunError(path, "sums of every epoch", error, _REMEDY) from None
         except RunError as error:
             raise error.within(path) from None

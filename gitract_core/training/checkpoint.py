@@ -25,13 +25,12 @@ from safetensors.torch import save
 
 from gitract_core.errors import RunError, one_line
 from gitract_core.files.atomic import write_bytes
-from gitract_core.files.digests import CHECKED, Stamp, changed, digest_of
+from gitract_core.files.digests import Stamp
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, write_history
+from gitract_core.training.checkpoint_file import mark_of, unmarked
 from gitract_core.training.early_stopping import ending
 from gitract_core.training.loop import StartedEpoch, Training
-
-_MARK = b"\nxxh3_128 "  # then 32 hexadecimal digits, of all before it
-_MARKED_BYTES = len(_MARK) + 32
+from gitract_core.training.stopping import Stopped, stop_asked
 
 
 class Checkpoints:
@@ -40,8 +39,8 @@ class Checkpoints:
     Args:
         training: what is saved.
         files: where to.
-        minutes: how long to go without one inside an epoch; 0 saves after epochs alone. Validation
-            is not interrupted: it is far shorter than training.
+        minutes: how long to go without one inside an epoch; 0 saves after epochs alone. In
+            validation none is due: it is far shorter than training.
         clock: seconds from any start.
     """
 
@@ -58,9 +57,24 @@ class Checkpoints:
         self.last = clock()
 
     def after_step(self) -> None:
-        """Save the state if it is time; else nothing but a look at the clock."""
+        """Save the state if it is time; else nothing but a look at the clock.
+
+        Raises:
+            Stopped: the process was asked to end; the state is saved.
+        """
+        self.if_asked()
         if self.clock() - self.last >= self.every_seconds:
             self._save_state()
+
+    def if_asked(self) -> None:
+        """Save the state and end if the process was asked to end; between batches of validation.
+
+        Raises:
+            Stopped: it was.
+        """
+        if stop_asked():
+            self._save_state()
+            raise Stopped(0)
 
     def after_epoch(self) -> None:
         """Save the history, the state, and the weights if they are the best."""
@@ -76,7 +90,7 @@ class Checkpoints:
     def _save_state(self) -> None:
         content = io.BytesIO()  # torch's own writer hides why a disk refuses
         torch.save(_state(self.training), content)
-        content.write(_MARK + digest_of(content.getbuffer()).encode())
+        content.write(mark_of(content.getbuffer()))
         write_bytes(self.files.checkpoint, content.getvalue())
         self.last = self.clock()
 
@@ -88,7 +102,7 @@ def restore(training: Training, checkpoint: Path) -> None:
         RunError: unreadable, or of another training; this one is then of no further use.
     """
     try:
-        content = _unmarked(checkpoint)
+        content = io.BytesIO(unmarked(checkpoint))
         # Nothing in the file can run code.
         state = torch.load(content, map_location=training.device, weights_only=True)
         _load(training, state)
@@ -96,27 +110,6 @@ def restore(training: Training, checkpoint: Path) -> None:
         got = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.120}"
         remedy = "remove the file; the trial then starts anew"
         raise RunError(checkpoint, "a checkpoint of this trial", got, remedy) from None
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint is as it was written; older ones have no digest, and are taken to be."""
-    try:
-        check_whole(checkpoint)
-    except RunError:
-        return False
-    return True
-
-
-def check_whole(checkpoint: Path) -> None:
-    """Compare a checkpoint with its own digest.
-
-    Raises:
-        RunError: unreadable, or not what was written.
-    """
-    try:
-        _unmarked(checkpoint)
-    except OSError as error:
-        raise RunError(checkpoint, "a checkpoint", error.strerror, "remove the file") from None
 
 
 def mend_best(training: Training, files: TrialFiles) -> str:
@@ -161,22 +154,6 @@ def _weights(training: Training) -> bytes:
     """What ``best.safetensors`` holds of a training as it is now."""
     weights = training.judged.state_dict()
     return save({k: v.contiguous() for k, v in weights.items()})
-
-
-def _unmarked(checkpoint: Path) -> io.BytesIO:
-    """What torch wrote.
-
-    Raises:
-        RunError: not what was written.
-    """
-    content = checkpoint.read_bytes()
-    found, mark, noted = content[-_MARKED_BYTES:].partition(_MARK)
-    if not mark or found or not CHECKED:
-        return io.BytesIO(content)
-    state = memoryview(content)[:-_MARKED_BYTES]
-    if (digest := digest_of(state)) != noted.decode("ascii", "replace"):
-        raise changed(checkpoint, noted.decode("ascii", "replace"), digest, "remove the file")
-    return io.BytesIO(state)
 
 
 def _state(training: Training) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class FoldSlices:
 
 @dataclass
 class StartedEpoch:
-    """The training half of an epoch, as far as it is done.
+    """The training half of an epoch, as far as it is done; kept until the epoch is validated.
 
     Attributes:
         order: rows of the cache in the order in which they are trained on, int64, on the host.
@@ -158,12 +158,18 @@ class Training:
         knobs = self.candidate
         return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size)
 
-    def run_epoch(self, after_step: Callable[[], object] | None = None) -> EpochRecord:
+    def run_epoch(
+        self,
+        after_step: Callable[[], object] | None = None,
+        in_validation: Callable[[], object] | None = None,
+    ) -> EpochRecord:
         """Train one epoch, or what is left of it, validate, and note whether it is the best so far.
 
         Args:
             after_step: called after each step, or after the steps that were prepared together;
                 ``started`` then tells where in the epoch it is.
+            in_validation: called after each batch of validation; ``started`` then tells that all
+                steps are done.
 
         Raises:
             DivergedError: the loss is no longer finite, or larger than a result can hold.
@@ -173,7 +179,8 @@ class Training:
         self.prepare()
         began, rate = self._start_epoch().began, self._set_learning_rate()
         train_loss = self._train(after_step)
-        loss, metrics = self._validate()
+        loss, metrics = self._validate(in_validation)
+        self.started = None
         record = EpochRecord(
             epoch=len(self.records) + 1,
             train_loss=train_loss,
@@ -236,7 +243,6 @@ class Training:
             now.done = prepared.stop
             if after_step:
                 after_step()
-        self.started = None
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
 
     def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -249,7 +255,9 @@ class Training:
         return (*changed, *self.data.slices.batch_known(rows))
 
     @torch.inference_mode()
-    def _validate(self) -> tuple[float, EpochMetrics]:
+    def _validate(
+        self, after_batch: Callable[[], object] | None = None
+    ) -> tuple[float, EpochMetrics]:
         slices = self.data.slices
         counts = EpochCounts(self.device, slices.n_organs)
         total = torch.zeros((), device=self.device)
@@ -263,6 +271,8 @@ class Training:
             counts.update(logits, *truth)
             if self.scorer is not None:
                 heard.append(as_bytes(logits))
+            if after_batch:
+                after_batch()
         if self.scorer is not None:
             self.scorer.take(heard)
         slices_known = float(weight)

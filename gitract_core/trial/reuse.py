@@ -37,7 +37,7 @@ from gitract_core.results.trial_result import (
     write_history,
 )
 from gitract_core.spec import TrialSpec
-from gitract_core.training.checkpoint import is_whole
+from gitract_core.training.checkpoint_file import is_whole
 from gitract_core.training.early_stopping import ending
 
 

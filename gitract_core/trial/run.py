@@ -43,6 +43,7 @@ from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
 from gitract_core.training.early_stopping import monitored
 from gitract_core.training.epoch_scorer import EpochScorer, scan_truth
 from gitract_core.training.loop import FoldSlices, Training
+from gitract_core.training.stopping import saving_first
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.epoch_clock import EpochClock
@@ -136,9 +137,10 @@ def _train(
         checkpoints = Checkpoints(training, files, runtime.checkpoint_minutes)
         clock = EpochClock(device)
         while not training.finished:
-            with clock:
-                record = training.run_epoch(checkpoints.after_step)
-            checkpoints.after_epoch()
+            with saving_first():
+                with clock:
+                    record = training.run_epoch(checkpoints.after_step, checkpoints.if_asked)
+                checkpoints.after_epoch()
             yield record
         _write_epoch_sums(training, files)
     _finish(

@@ -43,6 +43,8 @@ class SweepOptions:
         race_levels: knobs by dotted name of which the race keeps one candidate a level, or ``all``
             for every knob that varies: who asks about a knob needs all its levels in the end.
         retries: further attempts of a failed trial.
+        grace: how long after SIGTERM running trials may take to save their state: a text such as
+            ``30s``, or seconds; 0: none is saved then.
         tensorboard: write event files to ``RUN/tensorboard``.
         mlflow: also log to the MLflow at this address.
         register: write score, margin, candidates and exclusions to ``RUN/registration.json`` before
@@ -69,6 +71,7 @@ class SweepOptions:
     race_keep: int = 3
     race_levels: tuple[str, ...] = ()
     retries: int = 1
+    grace: str | float = "30s"
     tensorboard: bool = True
     mlflow: str | None = None
     register: bool = False
@@ -86,6 +89,21 @@ class SweepOptions:
             object.__setattr__(self, "margin", checked_margin(self.margin))
         if self.oof not in ("keep", "none"):
             raise GitractError("oof", "keep or none", repr(self.oof), "pass one of them")
+        _ = self.grace_seconds  # is checked
+
+    @property
+    def grace_seconds(self) -> float:
+        """``grace`` as a number.
+
+        Raises:
+            GitractError: it is no time.
+        """
+        from orchestrator.capacity.time_budget import parse_budget
+
+        if str(self.grace).strip() in ("0", "0s", "0.0"):
+            return 0.0
+        plain = not isinstance(self.grace, str)
+        return parse_budget(f"{self.grace}s" if plain else str(self.grace), "--grace")
 
     @property
     def is_demo(self) -> bool:

@@ -115,7 +115,8 @@ class Run:
 
         registered = self.registration
         margin = margin_of(registered, self.margin)
-        return judge(self.board, margin, registered_in_words(registered, self.board.record, margin))
+        words = registered_in_words(registered, self.directory.record(), margin)
+        return judge(self.board, margin, words)
 
     @cached_property
     def registration(self) -> Registration | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.api.options import SweepOptions
 
 if TYPE_CHECKING:
+    from gitract_core.spec import Candidate
     from orchestrator.capacity.trial_slots import Slots
     from orchestrator.sweeps.preparation import PreparedSweep
 
@@ -28,10 +29,22 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
     done = len(prepared.specs) - len(prepared.pending)
     if done:
         yield f"{done} of them are finished already"
+    unsettled = sum(_is_unsettled(c) for c in {spec.candidate for spec in prepared.specs})
+    if unsettled:
+        yield (
+            f"candidates that keep the last epoch at a constant learning rate: {unsettled}; it may "
+            "be a bad one (optimizer.schedule cosine or poly settles it)"
+        )
     for number, plan in enumerate(prepared.plans):
         for fold in folds_without_masks(prepared.index, plan):
             text = "no slice has a mask; networks are scored there by their false positives alone"
             yield f"fold {number * plan.n_splits + fold}: {text}"
+
+
+def _is_unsettled(candidate: Candidate) -> bool:
+    """Whether what is kept depends on where the weights happen to be at the end."""
+    knobs, schedule = candidate.training, candidate.optimizer.schedule
+    return knobs.keep == "last" and schedule == "constant" and knobs.ema == 0
 
 
 def slots_line(slots: Slots, options: SweepOptions) -> str:

@@ -145,9 +145,11 @@ def run_sweep(
 
     Raises:
         GitractError: as ``sweep``.
+        Terminated: after SIGTERM; the same call goes on.
     """
     from orchestrator.api.registering import register_sweep
     from orchestrator.api.run import Run
+    from orchestrator.execution.termination import termination
     from orchestrator.storage.opening import storage_at
     from orchestrator.sweeps.preparation import prepare
     from orchestrator.sweeps.run_lock import sole_sweep
@@ -157,6 +159,7 @@ def run_sweep(
     request = options.request(command)
     storage = storage_at(request.out)
     with ExitStack() as stack:
+        stack.enter_context(termination())
         stack.enter_context(storage.held(lambda name: shown.print(f"stored in {name}")))
         request = replace(request, out=storage.directory)
         stack.enter_context(sole_sweep(request.out))
@@ -239,6 +242,7 @@ def _train(
             keep_oof=options.oof == "keep",
             checkpoint_minutes=options.checkpoint_minutes,
             keep_state=options.keep_state,
+            grace_seconds=options.grace_seconds,
         )
         storage.push_rest()
         found.executor.run(

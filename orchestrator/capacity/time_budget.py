@@ -18,7 +18,7 @@ _BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def parse_budget(text: str) -> float:
+def parse_budget(text: str, option: str = "--budget") -> float:
     """Seconds of a text such as ``6h``, ``90m`` or ``3600s``.
 
     >>> parse_budget("6h"), parse_budget("1.5 m"), parse_budget("2d")
@@ -31,7 +31,7 @@ def parse_budget(text: str) -> float:
     seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match else 0.0
     if seconds <= 0:
         expected = "a time above 0 with its unit, s, m, h or d"
-        raise GitractError("--budget", expected, repr(text), "write 6h or 90m, for example")
+        raise GitractError(option, expected, repr(text), "write 6h or 90m, for example")
     return seconds
 
 

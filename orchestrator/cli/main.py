@@ -18,6 +18,7 @@ from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     sweep,
 )
 from orchestrator.cli.app import app
+from orchestrator.cli.interrupts import interrupted_once
 from orchestrator.cli.screen import AT_END
 from orchestrator.cli.streams import settle_width, tolerant_streams
 
@@ -39,7 +40,7 @@ def _run() -> int:
     from gitract_core.errors import GitractError, TrialError
 
     try:
-        with AT_END:
+        with interrupted_once(), AT_END:
             app()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

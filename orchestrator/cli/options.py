@@ -78,6 +78,9 @@ RaceLevels = Annotated[
     ),
 ]
 Retries = Annotated[int, typer.Option(min=0, help="Further attempts of a failed trial.")]
+Grace = Annotated[
+    str, typer.Option(help="After SIGTERM, time for running trials to save their state; 0: none.")
+]
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard/--no-tensorboard", help="Event files in RUN/tensorboard.")
 ]
@@ -120,6 +123,7 @@ _ANNOTATIONS: dict[str, Any] = {
     "race_keep": RaceKeep,
     "race_levels": RaceLevels,
     "retries": Retries,
+    "grace": Grace,
     "tensorboard": TensorBoard,
     "mlflow": Mlflow,
     "register": Register,

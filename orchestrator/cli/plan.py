@@ -50,7 +50,8 @@ def plan(
 
     A few steps of each network are run on the data, as many at once as there will be trials, and
     nothing is written. With --budget, whole candidates are left out, those that train longest
-    first, until the rest fits. --retries, --checkpoint-minutes and trackers change nothing here.
+    first, until the rest fits. --retries, --grace, --checkpoint-minutes and trackers change nothing
+    here.
 
     With --detect nothing is run: it says how many patients and repeats find a difference between
     two candidates, from the noise of RUN, or from what is typical.

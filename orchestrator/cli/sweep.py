@@ -11,6 +11,7 @@ from orchestrator.cli import options
 from orchestrator.cli.app import app
 from orchestrator.cli.next_steps import after_sweep
 from orchestrator.cli.screen import console, print_json
+from orchestrator.execution.termination import EXIT_CODE, Terminated
 
 
 @app.command(epilog="Example: gitract-cv sweep --data uw-madison --space paper --exclude faulty")
@@ -26,6 +27,9 @@ def sweep(asked: SweepOptions, as_json: options.Json = False) -> None:
     say, shown = console(stderr=as_json), console(stderr=True)
     try:
         outcome = run_sweep(asked, say=say, shown=shown, command=options.command_line())
+    except Terminated as ended:
+        print(f"gitract-cv: {ended}", file=sys.stderr)
+        raise typer.Exit(EXIT_CODE) from None
     except KeyboardInterrupt:
         text = "interrupted; what is finished is kept, the same command goes on from here"
         print(f"gitract-cv: {text}", file=sys.stderr)

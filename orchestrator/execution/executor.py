@@ -48,6 +48,7 @@ class Jobs:
         keep_oof: whether trials leave their out-of-fold probabilities behind.
         checkpoint_minutes, keep_state: when trials save their state, and whether they leave it; see
             ``gitract_core.device.Runtime``.
+        grace_seconds: how long trials may take to save their state after SIGTERM.
     """
 
     specs: Sequence[TrialSpec]
@@ -58,6 +59,7 @@ class Jobs:
     keep_oof: bool = True
     checkpoint_minutes: float = 10.0
     keep_state: bool = True
+    grace_seconds: float = 30.0
 
     def reading_from(self, source: CacheSource) -> Jobs:
         """The same jobs; nodes without the data fetch the cache from a source."""
@@ -266,6 +268,7 @@ def attempt(
         say: takes lines for the trial's log.
     """
     from gitract_core.device import Runtime  # torch: in the process that trains, not before
+    from gitract_core.training.stopping import Stopped
     from gitract_core.trial.run import iterate_trial
 
     runtime = Runtime(
@@ -284,6 +287,9 @@ def attempt(
             stored.save()
             yield TrialEvent(spec.key, "epoch", record)
         stored.save()
+    except Stopped:
+        stored.save()
+        raise
     except Exception as error:
         yield TrialEvent.from_exception(spec.key, error, shared=jobs.slots.shared)
     else:

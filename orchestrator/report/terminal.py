@@ -55,7 +55,9 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text(line, style="bold") for line in fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
-        parts += [Text("by others: score had the other folds chosen the epochs", style="dim")]
+        parts += [
+            Text("other folds: score at the epochs that the other folds choose", style="dim")
+        ]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
         parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]
         parts += [
@@ -149,7 +151,7 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
     return [
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
         ("epoch", lambda c: f"{c.best_epoch:.1f}"),
-        ("by others", lambda c: decimal(cross_fitted(c))),
+        ("other folds", lambda c: decimal(cross_fitted(c))),
         ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
         ("cost", lambda c: format_seconds(costs[c.candidate])),
     ]
@@ -163,23 +165,25 @@ def cross_fitted(line: CandidateScores) -> float:
 
 def _table(board: Leaderboard, columns: list[Figure], verdict: Verdict | None) -> RenderableType:
     shown = (Column(name, wrap=False) for name, _ in columns)
+    unsteady = verdict.trainings.unsteady if verdict else ()
+    names = {line.label: f"{line.label} ~" for line in board.ranked if line.label in unsteady}
     rows = tuple(
-        (f"{rank}{_mark(line, verdict)}", line.label, *(value(line) for _, value in columns))
+        (
+            f"{rank}{_mark(line, verdict)}",
+            names.get(line.label, line.label),
+            *(value(line) for _, value in columns),
+        )
         for rank, line in enumerate(board.ranked[:MOST_ROWS], 1)
     )
-    first = Column("#"), Column("candidate", "left", min_width=16)
+    first = Column("#"), Column("candidate", "left", min_width=15)
     return to_terminal(Table("", (*first, *shown), rows))
 
 
 def _mark(line: CandidateScores, verdict: Verdict | None) -> str:
-    if verdict is None:
+    one = verdict.of(line) if verdict else None
+    if verdict is None or one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
         return " "
-    unsteady = verdict.trainings.unsteady
-    second = ("~" if line.label in unsteady else " ") if unsteady else ""
-    one = verdict.of(line)
-    if one is None or not one.tied or len(verdict.statistics.tie_group) == 1:
-        return f" {second}"
-    return f"{'$' if one.name == verdict.statistics.cheapest else '='}{second}"
+    return "$" if one.name == verdict.statistics.cheapest else "="
 
 
 def _percent(share: float) -> str:

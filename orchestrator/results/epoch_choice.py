@@ -117,7 +117,10 @@ def cross_fit(
 def _sums_of(result: TrialResult, file: Path) -> EpochSums:
     """The sums of the epochs that a trial ran; a file that it shares may hold more."""
     result.check(file)
-    sums, ran = EpochSums.load(file), int(result.history["epochs"])
+    stamp = result.stamp(file)
+    if result.files and stamp is None:
+        raise RunError(file, "no file: the trial left none", "one", "remove the file")
+    sums, ran = EpochSums.load(file, stamp), int(result.history["epochs"])
     fits = len(sums.monitored) >= ran and sums.sums.shape[2] == len(result.organs)
     if not fits or set(sums.cases) != set(result.per_case):
         raise RunError(file, f"{ran} epochs of the trial's cases", "others", "remove the file")

@@ -20,34 +20,38 @@ def epochs_in_words(board: Leaderboard) -> str:
 
 def _mixed(board: Leaderboard) -> str:
     text = (
-        "Some candidates let the scored patients choose their epochs (training.keep held_out), "
-        "others do not. All figures of the former are those of the epochs that the other folds "
-        "choose: ranking, intervals and ties rest on them."
+        "Some candidates chose their epochs on the scored patients (training.keep held_out), "
+        "others did not. All figures of the former are those of the epochs that the other folds "
+        "choose. Ranking, intervals and ties rest on them."
     )
     known = _known([line.epoch_choice for line in board.ranked])
     if known:
-        text += f" Their announced scores are {_span(known)} higher."
+        text += f" Scores as announced by these candidates differ by {_span(known)}."
     return text
 
 
 def _flattered(choices: Sequence[EpochChoice]) -> str:
     """All candidates are held_out, best first."""
     known, first = _known(choices), choices[0]
-    text = "The epochs were chosen on the scored patients, which flatters every score"
+    text = "Every training kept the epoch that was best on the patients that it is scored on."
     if not known:
-        return f"{text}; by how much is not known, for no epoch but the one kept was scored."
-    if first.cross_fitted is not None and first.flattered_by is not None:
-        less = _amount(first.flattered_by)
-        text += (
-            f": chosen by the other folds, the first scores {_plain(first.cross_fitted)}, {less}"
+        return (
+            f"{text} Such scores tend to be too high. By how much is not known: no epoch but the "
+            "one kept was scored."
         )
-        text += f" (all candidates: {_span(known)} less)" if len(choices) > 1 else ""
+    text += " Such scores tend to be too high."
+    if first.cross_fitted is not None and first.flattered_by is not None:
+        text += (
+            f" With the epochs that the other folds choose, the first scores "
+            f"{_plain(first.cross_fitted)} instead of {_plain(first.announced)}"
+        )
+        text += f" (all candidates: {_span(known)} too high)." if len(choices) > 1 else "."
     else:
-        text += f": by {_span(known)} where it is known"
+        text += f" Where it is known, they are {_span(known)} too high."
     left = len(choices) - len(known)
     if left:
-        text += f". By how much is not known of {left} of {len(choices)} candidates"
-    return text + ". Ranking, intervals and ties rest on the flattered scores."
+        text += f" For {left} of {len(choices)} candidates it is not known."
+    return text + " Ranking, intervals and ties use the scores as kept."
 
 
 def _known(choices: Sequence[EpochChoice]) -> list[float]:
@@ -61,11 +65,6 @@ def _known(choices: Sequence[EpochChoice]) -> list[float]:
 def _span(amounts: Sequence[float]) -> str:
     low, high = (_plain(value) for value in (min(amounts), max(amounts)))
     return low if low == high else f"{low} to {high}"
-
-
-def _amount(flattered_by: float) -> str:
-    text = _plain(abs(flattered_by))
-    return f"{text} {'more' if flattered_by < 0 and text != '0.0000' else 'less'}"
 
 
 def _plain(value: float) -> str:

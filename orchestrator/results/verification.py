@@ -17,6 +17,7 @@ from gitract_core.files.digests import seal_of
 from gitract_core.progress import Progress, silent
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.spec import TrialSpec
+from gitract_core.training.checkpoint_file import check_whole
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.race_log import log_file, read_log
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -74,7 +75,7 @@ class _Verifier:
         files = self.run.trial(spec)
         for state in (files.checkpoint, files.last):
             if state.is_file():
-                self.look(partial(_check_state, state))
+                self.look(partial(check_whole, state))
         if files.failure.is_file():
             self.look(lambda: read_json(files.failure))
         if files.result.is_file():
@@ -161,12 +162,6 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
         tuple(found.unverified),
         found.old_trials,
     )
-
-
-def _check_state(state: Path) -> None:
-    from gitract_core.training.checkpoint import check_whole
-
-    check_whole(state)
 
 
 def _check_oof(file: Path, files: TrialFiles, result: TrialResult, *, flip: bool) -> None:

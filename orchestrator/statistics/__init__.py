@@ -17,6 +17,7 @@
     signed_rank   Wilcoxon's test, without the weight of scipy.stats
     optimism      the winner's score without the luck of its choice
     effects       which knob matters
+    questions/    what people ask: the cheapest, a margin, interactions, patients needed
     findings      all of it as frozen values
     plain_words   all of it in one paragraph
 

@@ -16,6 +16,7 @@ from gitract_core.data.cache import build_cache, cache_root
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError, RunError, SpaceError
+from gitract_core.files.leftovers import remove_leftovers
 from gitract_core.files.names import require_utf8
 from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
@@ -185,6 +186,8 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
     for size in sweep.sizes:
         build_cache(sweep.index, size, progress=progress)
     directory = sweep.directory
+    for folder in (directory.path, directory.path / "report"):
+        remove_leftovers(folder)
     there = len(directory.record().plans) if directory.record_file.is_file() else 0
     for number, plan in enumerate(sweep.plans[there:], there + 1):
         directory.write_plan(number, plan, sweep.index)

@@ -28,10 +28,7 @@ _MOST_NAMES = 5
 _WORDS = {
     "score": "the score",
     "margin": "the margin",
-    "exclude": "excluded scans",
     "repeats": "fold plans",
-    "candidates": "candidates",
-    "to_come": "candidates that a search proposes",
 }
 
 
@@ -100,17 +97,24 @@ class Registration:
         lists = {"candidates": [c.recorded() for c in self.candidates], "exclude": [*self.exclude]}
         return {"format": 1, **values, **lists}
 
-    def differences(self, other: Registration) -> list[str]:
-        """Names of what another registration decides otherwise; orders do not count."""
-        return [
-            words
-            for name, words in _WORDS.items()
-            if _unordered(getattr(self, name)) != _unordered(getattr(other, name))
-        ]
+    @property
+    def total(self) -> int:
+        """Candidates, with those that a search will propose."""
+        return len(self.candidates) + self.to_come
 
+    def differences(self, later: Registration) -> list[str]:
+        """Names of what a later registration decides otherwise; orders do not count.
 
-def _unordered(value: Any) -> Any:
-    return frozenset(value) if isinstance(value, tuple) else value
+        What the registered search has proposed meanwhile is as registered.
+        """
+        differ = [w for name, w in _WORDS.items() if getattr(self, name) != getattr(later, name)]
+        if set(self.exclude) != set(later.exclude):
+            differ.append("excluded scans")
+        first, now = set(self.candidates), set(later.candidates)
+        same = first <= now if self.to_come else first == now
+        if not same or self.total != later.total:
+            differ.append("candidates")
+        return differ
 
 
 def registration_file(directory: SweepDirectory) -> Path:

@@ -102,6 +102,15 @@ def test_the_spaces_of_the_paper_s_sections_vary_what_they_say() -> None:
     assert len({c.trained for c in load_space("borders").candidates}) == 1
 
 
+def test_spaces_that_repeat_the_paper_choose_epochs_as_it_does_and_others_by_nobody() -> None:
+    keeps = {n: {c.training.keep for c in load_space(n).candidates} for n in space_names()}
+    for name in ("paper", "demo", "losses", "augmentation", "depth"):
+        assert keeps[name] == {"held_out"}
+    for name in ("context", "borders", "tpe"):
+        assert keeps[name] == {"last"}
+        assert {c.optimizer.schedule for c in load_space(name).candidates} == {"cosine"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -42,8 +42,7 @@ def write_trial(
     }  # fmt: skip
     cost = {"seconds": 1.0, "peak_memory_bytes": 1}
     empty = TrialResult(spec, {}, sums.of(best), history, cost, {"parameters": 1})
-    result = at_epoch(empty, sums, best)
-    result.save(files.result)
     if keep_sums and not last:
         sums.save(files.epochs)
-    return result
+    at_epoch(empty, sums, best).save(files.result)
+    return TrialResult.load(files.result)

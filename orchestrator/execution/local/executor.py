@@ -16,6 +16,7 @@ from orchestrator.capacity.trial_slots import Node, Slots
 from orchestrator.execution.executor import Course, Everything, Jobs, OnEvent, Work
 from orchestrator.execution.local.worker import PROCESSES, settle
 from orchestrator.execution.local.worker_pool import Crew
+from orchestrator.execution.termination import Terminated, asked, looked_for
 
 T = TypeVar("T")
 
@@ -24,17 +25,25 @@ class LocalExecutor:
     """As many worker processes as there are slots; each runs one trial after another."""
 
     def run(self, jobs: Jobs, on_event: OnEvent, course: Course | None = None) -> None:
-        """Run the jobs; a worker that dies costs its trial one attempt and is replaced."""
+        """Run the jobs; a worker that dies costs its trial one attempt and is replaced.
+
+        Raises:
+            Terminated: after SIGTERM; running trials have saved their state if they could in time.
+        """
         crew = Crew(jobs, course or Everything())
         try:
-            while crew.start():
-                for event, worker in crew.next_events():
-                    on_event(event)
-                    if event.kind != "epoch":
-                        last = crew.attempt_over(event, worker)
-                        if last:
-                            on_event(last)
-                crew.stop_unwanted()
+            with looked_for():
+                while not asked() and crew.start():
+                    for event, worker in crew.next_events(until=asked):
+                        on_event(event)
+                        if event.kind != "epoch":
+                            last = crew.attempt_over(event, worker)
+                            if last:
+                                on_event(last)
+                    crew.stop_unwanted()
+                if asked():
+                    saved, running = crew.save_running(jobs.grace_seconds)
+                    raise Terminated(saved, running)
         finally:
             crew.end()
 

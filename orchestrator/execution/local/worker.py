@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 from multiprocessing.connection import Connection
@@ -13,6 +14,7 @@ from gitract_core.device import see_one_gpu
 from gitract_core.processes import end_with_parent
 from gitract_core.processors import allot
 from gitract_core.spec import TrialSpec
+from gitract_core.training.stopping import end_or_save_first, stop_asked
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.trial_output import logged_attempt
@@ -54,9 +56,14 @@ class Worker:
         except (EOFError, OSError):
             return None
 
+    def ask_to_end(self) -> None:
+        """Ask for the end of the process, without saving; what is half-written is removed."""
+        if self.process.pid and self.process.exitcode is None:
+            os.kill(self.process.pid, signal.SIGUSR1)
+
     def end(self) -> int | None:
         """End the process, gently if it lets us, and return its exit code."""
-        self.process.terminate()
+        self.ask_to_end()
         self.process.join(_PATIENCE_SECONDS)
         if self.process.is_alive():
             self.process.kill()
@@ -66,15 +73,17 @@ class Worker:
 
 
 def _work(pipe: Connection[TrialEvent, TrialSpec | None], jobs: Jobs, place: int) -> None:
-    """A worker process: trials in, events out, until the other end closes; None ends a trial."""
+    """A worker process: trials in, events out, until the other end closes; None ends a trial.
+
+    It ends without Python's own end, which takes seconds with torch loaded.
+    """
     settle(jobs.slots, place)
-    try:
-        while True:
+    with contextlib.suppress(SystemExit, EOFError, OSError):
+        while not stop_asked():
             spec = pipe.recv()
             if spec is not None:  # else the trial to be stopped had ended already
                 _one_attempt(pipe, spec, jobs)
-    except (EOFError, OSError):
-        return
+    os._exit(0)
 
 
 def _one_attempt(
@@ -95,8 +104,15 @@ def _one_attempt(
 def settle(slots: Slots, place: int) -> None:
     """What every worker process does first; ``place`` counts the slots of this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # half-written files are removed
+    signal.signal(signal.SIGUSR1, _end)
+    end_or_save_first()
     end_with_parent()
     allot(slots.cpus)
     if slots.device == "cuda":
         see_one_gpu(place)
+
+
+def _end(*_: object) -> None:
+    """Half-written files are removed on the way."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    sys.exit(0)

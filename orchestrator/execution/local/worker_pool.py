@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
@@ -11,6 +13,8 @@ from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Course, Jobs, TrialEvent, Waiting, note_failure
 from orchestrator.execution.local.worker import Worker
 from orchestrator.execution.out_of_memory import ToRunAlone
+
+_LOOK_SECONDS = 0.2
 
 
 class Crew:
@@ -43,11 +47,18 @@ class Crew:
                 self._workers[-1].start(line.popleft())
         return any(worker.spec for worker in self._workers)
 
-    def next_events(self) -> list[tuple[TrialEvent, Worker]]:
-        """Wait until some workers have something to say; workers that died are taken out."""
+    def next_events(self, until: Callable[[], bool]) -> list[tuple[TrialEvent, Worker]]:
+        """Wait until some workers have something to say; workers that died are taken out.
+
+        Args:
+            until: asked now and then; nothing more is waited for when it is so.
+        """
         busy = {w.pipe: w for w in self._workers if w.spec}
         events = []
-        for pipe in wait(list(busy)):
+        ready = wait(list(busy), _LOOK_SECONDS)
+        while not ready and not until():
+            ready = wait(list(busy), _LOOK_SECONDS)
+        for pipe in ready:
             worker = busy[cast("Connection[object, object]", pipe)]
             event = worker.receive()
             if event is None:
@@ -77,8 +88,22 @@ class Crew:
             if worker.spec and not self._course.wanted(worker.spec.key):
                 worker.stop()
 
+    def save_running(self, seconds: float) -> tuple[int, int]:
+        """Let running trials save their state and end; how many did so in time, and of how many."""
+        busy = [worker for worker in self._workers if worker.spec]
+        deadline = time.monotonic() + seconds
+        for worker in busy if seconds > 0 else ():
+            worker.process.terminate()
+        saved = 0
+        for worker in busy:
+            worker.process.join(max(deadline - time.monotonic(), 0))
+            saved += worker.process.exitcode == 0
+        return saved, len(busy)
+
     def end(self) -> None:
-        """End all processes."""
+        """End all processes, at once."""
+        for worker in self._workers:
+            worker.ask_to_end()
         for worker in self._workers:
             worker.end()
 

@@ -32,6 +32,7 @@ from orchestrator.execution.ray.cache import RayCacheSource, start_feed
 from orchestrator.execution.ray.scheduling import InOrder, Stopping
 from orchestrator.execution.ray.session import connect, dashboard, disconnect
 from orchestrator.execution.ray.trials import Relay, TrialActor
+from orchestrator.execution.termination import looked_for
 
 __all__ = ["RayExecutor", "connect", "dashboard", "disconnect"]
 
@@ -74,7 +75,8 @@ class RayExecutor:
                     callbacks=[Relay(jobs, on_event, order, stopper.stopped)],
                 ),
             )
-            tuner.fit()
+            with looked_for():
+                tuner.fit()
 
     def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
         """What the work makes of each name, in order; a lost process or node is replaced twice."""

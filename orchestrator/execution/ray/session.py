@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +38,7 @@ def connect(address: str | None = None) -> list[Node]:
             machines offers a processor; machines without any are left out.
     """
     global _dashboard
-    own = address is None
+    own, on_sigterm = address is None, signal.getsignal(signal.SIGTERM)
     try:
         session = ray.init(
             address="local" if own else address,
@@ -59,6 +61,9 @@ def connect(address: str | None = None) -> list[Node]:
         where, remedy = error.filename or "TMPDIR", "set TMPDIR to a folder with room, or --local"
         got = error.strerror or str(error)
         raise GitractError(where, "a folder for Ray's session", got, remedy) from None
+    if callable(on_sigterm):  # Ray has put its own in its place
+        with contextlib.suppress(ValueError):  # in another thread than the main one
+            signal.signal(signal.SIGTERM, on_sigterm)
     _dashboard = session.dashboard_url or ""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes = _nodes([node for node in alive if node["Resources"].get("CPU", 0) >= 1])

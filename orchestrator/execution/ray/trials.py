@@ -17,8 +17,11 @@ from ray.tune.experiment import Trial
 from gitract_core.processors import allot
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import TrialSpec
+from gitract_core.training.stopping import end_or_save_first
 from orchestrator.execution.executor import Jobs, OnEvent, TrialEvent, note_failure
+from orchestrator.execution.ray.saving import Where, here, save_running
 from orchestrator.execution.ray.scheduling import InOrder
+from orchestrator.execution.termination import Terminated, asked
 from orchestrator.execution.trial_output import logged_attempt
 
 
@@ -28,6 +31,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], **parameters: Any) -> None:
         self.jobs: Jobs = parameters["jobs"]
         allot(self.jobs.slots.cpus)
+        end_or_save_first()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -42,7 +46,7 @@ class TrialActor(tune.Trainable):
             raise RuntimeError("the attempt failed, as told; Tune tries again")
         if self.events is None:
             self.events = logged_attempt(self.spec, self.now)
-            return {"event": None}  # time to say that it is no longer wanted
+            return {"event": None, "where": here()}  # time to say that it is no longer wanted
         event = next(self.events)
         self.failed = event.kind == "error" and event.may_pass and event.fault != "memory_shared"
         values = asdict(event)
@@ -65,16 +69,29 @@ class Relay(tune.Callback):
     def __init__(self, jobs: Jobs, on_event: OnEvent, order: InOrder, stopped: set[str]) -> None:
         self.jobs, self.on_event, self.order, self.stopped = jobs, on_event, order, stopped
         self.attempts = Counter[str]()
+        self.running: dict[str, Where] = {}
         self.told: dict[str, TrialEvent] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks; a live display cannot be saved, and need not be."""
         return {}
 
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look between Tune's own steps whether the sweep is to end.
+
+        Raises:
+            Terminated: it is; running trials have saved their state if they could in time.
+        """
+        if asked():
+            running, seconds = list(self.running.values()), self.jobs.grace_seconds
+            saved = save_running(running, seconds) if seconds > 0 else 0
+            raise Terminated(saved, len(running))
+
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if result["event"] is None:
+            self.running[trial.trial_id] = Where(*result["where"])
             return
         values = dict(result["event"])
         record = values["record"]
@@ -93,17 +110,20 @@ class Relay(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         key = trial.config["key"]
+        self.running.pop(trial.trial_id, None)
         if key in self.stopped:
             self.on_event(TrialEvent(key, "stopped"))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
+        self.running.pop(trial.trial_id, None)
         self._error(trial.config["key"])
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
+        self.running.pop(trial.trial_id, None)
         self._give_up(self._error(trial.config["key"]), trial)
 
     def _error(self, key: str) -> TrialEvent:

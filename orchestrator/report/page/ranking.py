@@ -86,7 +86,7 @@ def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
         *organs,
         *paper,
         Column("best_epoch", "best epoch", "epoch", "Mean over folds of the epoch kept."),
-        Column("score_cross_fitted", "by others", "score", _BY_OTHERS),
+        Column("score_cross_fitted", "other folds", "score", _BY_OTHERS),
         Column("seconds", "time", "seconds", "Training and validation of all folds."),
         Column("cost_seconds", "cost", "seconds", "Its steps times the usual time of such a step."),
         Column("parameters", "parameters", "count", "Trainable numbers of the network."),

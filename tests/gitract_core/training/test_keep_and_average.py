@@ -24,6 +24,7 @@ from gitract_core.training.step import TrainingStep
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.run import run_trial
+from orchestrator.api.sweep_lines import asked_lines
 from orchestrator.sweeps.preparation import SweepRequest, check
 from search_spaces import load_space
 from tests.gitract_core.training.test_best_epoch import record
@@ -202,6 +203,17 @@ def test_a_patience_set_by_hand_beside_the_last_epoch_is_refused(
     changed = asked("training: {patience: 3}", training__keep="last").candidates()
     assert {c.training for c in changed} == {TrainingKnobs(keep="last")}
     assert {c.training.patience for c in asked("training: {patience: 3}").candidates()} == {3}
+
+
+def test_a_last_epoch_at_a_constant_rate_is_told_before_it_trains(
+    tiny: Path, tmp_path: Path
+) -> None:
+    last: dict[str, object] = {"training.keep": "last"}
+    settled = [{**last, "optimizer.schedule": "poly"}, {**last, "training.ema": 0.9}, {}]
+    sweep = prepare_tiny(tiny, tmp_path / "run", last, *settled)
+    (told,) = [line for line in asked_lines(sweep) if "constant learning rate" in line]
+    assert told.startswith("candidates that keep the last epoch at a constant learning rate: 1;")
+    assert not any("constant" in line for line in asked_lines(prepare_tiny(tiny, tmp_path / "b")))
 
 
 def test_defaults_of_the_new_knobs_leave_keys_as_they_were() -> None:

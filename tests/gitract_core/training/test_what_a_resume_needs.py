@@ -16,7 +16,8 @@ from gitract_core.device import Runtime
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
-from gitract_core.training.checkpoint import is_whole, restore
+from gitract_core.training.checkpoint import restore
+from gitract_core.training.checkpoint_file import is_whole
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import iterate_trial, run_trial
 from orchestrator.sweeps.preparation import PreparedSweep

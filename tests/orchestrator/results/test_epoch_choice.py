@@ -107,12 +107,16 @@ def test_a_shared_file_counts_as_far_as_the_trial_went(tmp_path: Path) -> None:
     short = [np.array([0.2, 0.5, 0.4]), np.array([0.2, 0.4, 0.45])]
     line = candidate_of(tmp_path / "a", short)
     expected = line.epoch_choice.cross_fitted
+    results = []
     for place, curve in enumerate(short):
         longer = np.array([*curve, 0.9, 0.8])
         cases = [f"{place}-{case}" for case in range(3)]
         epoch_sums(cases, longer, longer).save(line.epoch_files[place])
+        file = TrialFiles(tmp_path / "a" / str(place)).result
+        line.finished[place].save(file)
+        results.append(TrialResult.load(file))
     again = CandidateScores(
-        line.candidate, "b", line.results, epoch_files=line.epoch_files, n_folds=2
+        line.candidate, "b", tuple(results), epoch_files=line.epoch_files, n_folds=2
     )
     assert again.epoch_choice.cross_fitted == expected == pytest.approx((0.4 + 0.4) / 2)
 
@@ -157,7 +161,7 @@ def test_candidates_of_one_rule_are_ranked_as_the_paper_does_with_the_figure_bes
         assert line.mean() == pytest.approx(0.605)
         assert line.epoch_choice.cross_fitted == pytest.approx(0.505)
     words = epochs_in_words(board)
-    assert "chosen by the other folds, the first scores 0.5050, 0.1000 less" in words
+    assert "the other folds choose, the first scores 0.5050 instead of 0.6050" in words
     row = board.to_rows()[0]
     assert row["score"] == row["score_announced"] == pytest.approx(0.605)
     assert row["flattered_by"] == pytest.approx(0.1)
@@ -222,7 +226,27 @@ def test_a_damaged_file_makes_the_figure_unknown_and_nothing_else(
     assert len(board.ranked) == 2
     known = [line.epoch_choice.flattered_by is not None for line in board.ranked]
     assert sorted(known) == [False, True]
-    assert "not known of 1 of 2 candidates" in epochs_in_words(board)
+    assert "For 1 of 2 candidates it is not known" in epochs_in_words(board)
+
+
+def test_the_file_of_another_trial_is_as_good_as_none(tiny: Path, tmp_path: Path) -> None:
+    """Exchanged with one of the same fold, or put where the trial left none."""
+    sweep, _ = made_up_run(tiny, tmp_path / "run", "held_out", "held_out")
+    first, second = (sweep.directory.trial(s) for s in sweep.specs if s.fold == 0)
+    cases = sweep.data.plan.cases(0)
+    other = epoch_sums(cases, np.array([0.1, 0.6, 0.4]), np.array([0.5, 0.6, 0.4]))
+    other.save(first.epochs)
+    board = build_leaderboard(sweep.directory)
+    known = [line.epoch_choice.flattered_by is not None for line in board.ranked]
+    assert sorted(known) == [False, True]
+    content = second.epochs.read_bytes()
+    second.epochs.unlink()
+    second.scores.write_bytes(b"of this trial")
+    result = TrialResult.load(second.result)
+    result.save(second.result)
+    second.epochs.write_bytes(content)
+    board = build_leaderboard(sweep.directory)
+    assert {line.epoch_choice.flattered_by for line in board.ranked} == {None}
 
 
 def test_a_run_of_an_earlier_version_says_that_it_is_not_known() -> None:

@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import orchestrator
 from gitract_core.errors import GitractError, RunError
 from gitract_core.spec import Candidate
 from orchestrator.api.registering import register_sweep
 from orchestrator.api.run import Run, open_run
+from orchestrator.cli.main import app
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.registration import (
@@ -133,6 +135,20 @@ def test_candidates_that_a_registered_search_proposes_do_not_deviate(sweep: Prep
     assert second.loss == "dice"
 
 
+def test_a_registered_search_goes_on(sweep: PreparedSweep) -> None:
+    """What it proposed meanwhile is in the record, and fewer candidates are to come."""
+    first, second = sweep.record.candidates
+    begun = dataclasses.replace(Registration.of(sweep.record, [first], 0.005), to_come=3)
+    later = dataclasses.replace(begun, candidates=(first, second), to_come=2)
+    assert begun.differences(later) == []
+    assert begun.differences(dataclasses.replace(later, to_come=3)) == ["candidates"]
+    assert begun.differences(dataclasses.replace(later, candidates=(second,), to_come=3)) == [
+        "candidates"
+    ]
+    other = dataclasses.replace(begun, exclude=("case1_day1",), repeats=2, score="x")
+    assert begun.differences(other) == ["the score", "fold plans", "excluded scans"]
+
+
 @pytest.mark.parametrize(
     "change", [{"margin": 2}, {"candidates": []}, {"score": None}, {"format": 2}]
 )
@@ -186,3 +202,15 @@ def test_a_margin_is_a_part_of_the_score(sweep: PreparedSweep, margin: float) ->
     finish(sweep)
     with pytest.raises(GitractError, match="margin: expected 0 to under 1"):
         open_run(sweep.directory.path, margin=margin).verdict  # noqa: B018 - a property
+
+
+def test_the_command_takes_a_margin_and_says_what_was_registered(sweep: PreparedSweep) -> None:
+    register_sweep(sweep, None)
+    finish(sweep)
+    path = str(sweep.directory.path)
+    said = " ".join(CliRunner().invoke(app, ["report", path, "--margin", ".2"]).stdout.split())
+    assert "no worse than the best by more than 0.2 (by rank): yes: 1, 2" in said
+    assert "Deviating from it: a margin of 0.2 in place of 0.005." in said
+    found = json.loads(CliRunner().invoke(app, ["report", path, "--json"]).stdout)
+    assert found["registration"]["margin"] == found["statistics"]["margin"] == 0.005
+    assert {row["no_worse"] for row in found["leaderboard"]} <= {"yes", "no", "cannot say"}

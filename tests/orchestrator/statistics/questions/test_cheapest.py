@@ -11,6 +11,7 @@ from orchestrator.statistics import analyse
 from orchestrator.statistics.bootstrap import Bootstrap, bootstrap
 from orchestrator.statistics.components import variance_components
 from orchestrator.statistics.questions.cheapest import CERTAIN, chance_within, cheapest_within
+from tests.support.made_up_draws import bootstrap_of
 from tests.support.simulated_sweeps import World, simulate
 
 ALL = np.ones(3, bool)
@@ -18,8 +19,7 @@ SCORES = np.array([0.60, 0.597, 0.55])
 
 
 def drawn_of(draws: np.ndarray, *, possible: bool = True) -> Bootstrap:
-    n = draws.shape[1]
-    return Bootstrap(draws.mean(axis=0), draws, draws, np.zeros(n), np.arange(n), possible)
+    return bootstrap_of(draws, draws.mean(axis=0), possible=possible)
 
 
 def test_the_chance_is_the_share_of_draws_within_the_margin() -> None:

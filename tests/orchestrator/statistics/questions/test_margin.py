@@ -7,6 +7,7 @@ from scipy.stats import binom
 
 from orchestrator.statistics import Bootstrap, bootstrap, variance_components
 from orchestrator.statistics.questions.margin import behind_best_at_most, no_worse
+from tests.support.made_up_draws import bootstrap_of
 from tests.support.simulated_sweeps import World, simulate
 
 SWEEPS = 150
@@ -19,8 +20,7 @@ def drawn_of(world: World, rng: np.random.Generator) -> Bootstrap:
 
 def made_up(means: list[float], sd: float, *, possible: bool = True) -> Bootstrap:
     draws = np.array(means) + sd * np.random.default_rng(0).standard_normal((4000, len(means)))
-    n = len(means)
-    return Bootstrap(np.array(means), draws, draws, np.zeros(n), np.arange(n), possible)
+    return bootstrap_of(draws, np.array(means), possible=possible)
 
 
 def test_far_from_the_margin_everything_can_be_said() -> None:
@@ -52,7 +52,7 @@ def test_limits_by_hand_for_two_candidates() -> None:
 def test_twins_are_no_worse_than_each_other() -> None:
     drawn = made_up([0.7, 0.7], 0.02)
     twins = np.repeat(drawn.draws[:, :1], 2, axis=1)
-    same = Bootstrap(drawn.estimate, twins, twins, np.zeros(2), np.zeros(2, int), True)
+    same = bootstrap_of(twins, drawn.estimate)
     assert no_worse(same, 0.0) == ["yes", "yes"]
 
 

@@ -1,0 +1,39 @@
+"""Ctrl-C: the first ends a command, further ones do not interrupt its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PATIENCE_SECONDS = 10.0
+_EXIT_CODE = 130
+
+
+@contextmanager
+def interrupted_once() -> Iterator[None]:
+    """Within the block the first SIGINT raises ``KeyboardInterrupt``, and others are ignored.
+
+    They stay so until the process is over, but for one after ten seconds: an end that hangs.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # somebody else's to handle, or ignored as in the background of a shell
+        return
+    first: list[float] = []
+
+    def handle(*_: object) -> None:
+        if not first:
+            first.append(time.monotonic())
+            raise KeyboardInterrupt
+        if time.monotonic() - first[0] > _PATIENCE_SECONDS:
+            os._exit(_EXIT_CODE)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if first else signal.default_int_handler)
