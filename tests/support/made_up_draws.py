@@ -9,16 +9,12 @@ from orchestrator.statistics import Bootstrap
 
 def bootstrap_of(draws: np.ndarray, estimate: np.ndarray, *, possible: bool = True) -> Bootstrap:
     """Draws (draws, candidates) around an estimate, without any luck of training."""
-    count, n = draws.shape
+    n = draws.shape[1]
     return Bootstrap(
         estimate=estimate,
         draws=draws,
         case_draws=draws,
-        pooled_draws=draws,
-        case_factor=np.ones(count),
-        luck_variance=np.zeros_like(draws),
         training_variance=np.zeros(n),
         training=np.arange(n),
-        n_cases=100,
         possible=possible,
     )
