@@ -154,8 +154,8 @@ def report(rows: Sequence[Row], draws: int) -> str:
         "",
         f"Simulated sweeps in 5 folds, {draws} bootstrap draws each; case sd .08, candidate by "
         "case .03, luck of training .006 a fold where nothing else is said. *hold*: sweeps in "
-        "which the intervals of all candidates held, and its lower 95 % confidence limit; aim: above 93. "
-        "*width*: mean width over that of the same simultaneous intervals from the true "
+        "which the intervals of all candidates held, and its lower 95 % confidence limit; aim: "
+        "above 93. *width*: mean width over that of the same simultaneous intervals from the true "
         "covariance; aim: at most 1.25. *put out*: sweeps in which one of the equally best was not "
         "in the tie group. *winner*: bias of the first's corrected score (standard error), and "
         "how often its interval held.",

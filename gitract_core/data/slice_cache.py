@@ -176,6 +176,8 @@ def _mapped(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
     try:
         # "c": what a careless caller writes stays in memory; torch wants a writable array
         array = np.load(path, mmap_mode="c", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive")
     except (OSError, ValueError, EOFError) as error:
         remedy = f"remove {path.parent} and run again"
         raise RunError(path, "a cache file", error, remedy) from None

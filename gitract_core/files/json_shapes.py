@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or find_spec("msgspec"):
-    from msgspec import DecodeError, Meta, ValidationError
+    from msgspec import DecodeError, Meta, Raw, ValidationError
     from msgspec.json import decode
 else:
 
@@ -19,6 +19,8 @@ else:
 
         def __init__(self, **limits: Any) -> None:
             pass
+
+    Raw = bytes
 
     class DecodeError(ValueError):
         """Content that is no JSON."""
@@ -34,4 +36,4 @@ else:
         return value
 
 
-__all__ = ["DecodeError", "Meta", "ValidationError", "decode"]
+__all__ = ["DecodeError", "Meta", "Raw", "ValidationError", "decode"]

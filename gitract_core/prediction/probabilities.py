@@ -152,8 +152,12 @@ class OofStore(Mapping[str, np.ndarray]):
     def _reading(self) -> Iterator[Any]:
         try:
             # Opened here: of a damaged file NumPy leaves its own handle open.
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as store:
-                yield store
+            with self.path.open("rb") as file:
+                if not zipfile.is_zipfile(file):
+                    raise zipfile.BadZipFile("no archive")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as store:
+                    yield store
         except FileNotFoundError:
             remedy = "gitract-cv audit or ensemble predicts them anew"
             raise RunError(self.path, "out-of-fold probabilities", "none", remedy) from None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, NotRequired, TypedDict
 
 from gitract_core.data.ids import NAME_PATTERN
-from gitract_core.files.digests import StampShape
-from gitract_core.files.json_shapes import Meta
+from gitract_core.files.json_shapes import Meta, Raw
 
 MOST_FIGURE = 1e12
 """The largest loss or metric of an epoch that a result can hold."""
@@ -82,4 +81,4 @@ class ResultShape(TypedDict):
     known: NotRequired[dict[str, Annotated[float, Meta(ge=0, le=1)]]]
     organs: NotRequired[list[str]]
     gray: NotRequired[str]
-    files: NotRequired[dict[str, StampShape]]
+    files: NotRequired[Raw]  # dict[str, StampShape], which few readers need

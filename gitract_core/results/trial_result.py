@@ -178,8 +178,7 @@ class TrialResult:
         organs: what the network finds, in channel order; files that do not say it are of the
             contest.
         gray: name of the gray scaling of the images.
-        files: size and digest of the trial's files by name; empty where an earlier version wrote
-            the result.
+        stamps: what ``files`` gives, as the file has it: few readers need it.
     """
 
     spec: TrialSpec
@@ -191,12 +190,17 @@ class TrialResult:
     known: Mapping[str, float] = field(default_factory=dict)
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
-    files: Mapping[str, StampShape] = field(default_factory=dict, compare=False)
+    stamps: bytes = field(default=b"{}", compare=False, repr=False)
+
+    @property
+    def files(self) -> dict[str, Stamp]:
+        """Size and digest of the trial's files by name; empty where an earlier version wrote it."""
+        found = parse_json(Path("result.json, key files"), self.stamps, dict[str, StampShape])
+        return {name: Stamp(**stamp) for name, stamp in found.items()}
 
     def stamp(self, file: Path) -> Stamp | None:
         """Size and digest of one of the trial's files; None where the result does not hold them."""
-        found = self.files.get(file.name)
-        return Stamp(**found) if found else None
+        return self.files.get(file.name)
 
     def check(self, file: Path) -> None:
         """Compare one of the trial's files with what the result says of it.
@@ -213,7 +217,7 @@ class TrialResult:
         Raises:
             DivergedError: it holds figures that ``load`` would refuse; nothing is written.
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
         if not self.known:
             del values["known"]
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
@@ -266,7 +270,7 @@ class TrialResult:
             known=values.get("known", {}),
             organs=_organs_of(path, values),
             gray=values.get("gray", FIRST_GRAY),
-            files=values.get("files", {}),
+            stamps=bytes(values.get("files", b"{}")),
         )
 
 

@@ -8,7 +8,6 @@ with the annotation at native size runs in threads beside the training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +28,7 @@ from gitract_core.prediction.postprocess import NativeGrid, organ_mask
 from gitract_core.prediction.probabilities import SMALLEST
 
 _MOST_THREADS = 4
+_MOST_BYTES_ON_DEVICE = 2**26  # of probabilities that wait there for the end of an epoch
 
 
 def as_bytes(logits: Tensor) -> Tensor:
@@ -80,6 +80,7 @@ class EpochScorer:
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(max(1, min(self.threads, _MOST_THREADS)), "score")
+        self._heard: list[Tensor] = []
         self._running: list[Future[tuple[int, np.ndarray]]] = []
 
     def __enter__(self) -> Self:
@@ -117,14 +118,22 @@ class EpochScorer:
         """The annotations by scan."""
         return {scan.name: scan.truth for scan in self._scans}
 
-    def take(self, probabilities: Sequence[Tensor]) -> None:
-        """Score an epoch from the bytes of its validation batches; waits for the epoch before.
+    def hear(self, probabilities: Tensor) -> None:
+        """Keep what was predicted for a validation batch; now and then bring it to the host.
 
         Args:
-            probabilities: uint8 (batch, organs, size, size), in the order of the rows.
+            probabilities: uint8 (batch, organs, size, size), of the next rows in order.
         """
+        self._heard.append(probabilities)
+        there = [part for part in self._heard if part.device.type != "cpu"]
+        if sum(part.nbytes for part in there) >= _MOST_BYTES_ON_DEVICE:
+            self._heard = [part.cpu() for part in self._heard]
+
+    def take(self) -> None:
+        """Score the epoch that was heard; waits for the epoch before."""
         self.wait()
-        values = np.concatenate([part.cpu().numpy() for part in probabilities])
+        values = np.concatenate([part.cpu().numpy() for part in self._heard])
+        self._heard = []
         self._running = [self._pool.submit(self._score, scan, values) for scan in self._scans]
 
     def wait(self) -> None:

@@ -261,7 +261,6 @@ class Training:
         slices = self.data.slices
         counts = EpochCounts(self.device, slices.n_organs)
         total = torch.zeros((), device=self.device)
-        heard: list[torch.Tensor] = []
         weight: int | torch.Tensor = 0
         for chosen, logits in self._judged_batches():
             truth = (slices.batch_masks(chosen), *slices.batch_known(chosen))
@@ -270,11 +269,11 @@ class Training:
             weight = weight + share
             counts.update(logits, *truth)
             if self.scorer is not None:
-                heard.append(as_bytes(logits))
+                self.scorer.hear(as_bytes(logits))
             if after_batch:
                 after_batch()
         if self.scorer is not None:
-            self.scorer.take(heard)
+            self.scorer.take()
         slices_known = float(weight)
         mean = float(total) / slices_known if slices_known else math.nan
         return mean, counts.compute()
@@ -283,7 +282,9 @@ class Training:
     def score_again(self) -> None:
         """Let the scorer take the last epoch, whose scores ended with an earlier process."""
         assert self.scorer is not None
-        self.scorer.take([as_bytes(logits) for _, logits in self._judged_batches()])
+        for _, logits in self._judged_batches():
+            self.scorer.hear(as_bytes(logits))
+        self.scorer.take()
 
     def _judged_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Rows of validation batches, and their logits."""

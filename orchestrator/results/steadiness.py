@@ -25,7 +25,7 @@ segments anything is not unsteady: it *segments nothing*.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,29 +67,6 @@ def found_nothing(dice: float | None) -> bool:
 def never_segments(results: Sequence[TrialResult]) -> bool:
     """Whether a candidate segments nothing on any fold that has a result; False without one."""
     return bool(results) and all(map(segments_nothing, results))
-
-
-def looks_failed(result: TrialResult, others: Iterable[TrialResult]) -> bool:
-    """Whether a training looks like a failure, by the rule of this module.
-
-    Args:
-        result: of the training.
-        others: further results of the same run, of this candidate and of others, in any order;
-            ``result`` itself may be among them.
-    """
-    first = [result, *(other for other in others if other.spec != result.spec)]
-    candidates = list(dict.fromkeys(r.spec.candidate for r in first))
-    folds = list(dict.fromkeys((r.spec.folds_fingerprint, r.spec.fold) for r in first))
-    rows = {candidate: place for place, candidate in enumerate(candidates)}
-    columns = {fold: place for place, fold in enumerate(folds)}
-    scores = np.full((len(rows), len(columns)), np.nan)
-    nothing = np.zeros(scores.shape, bool)
-    for one in first:
-        spec = one.spec
-        place = rows[spec.candidate], columns[spec.folds_fingerprint, spec.fold]
-        scores[place] = _number(one.scores["score"])
-        nothing[place] = segments_nothing(one)
-    return bool(failed_trainings(scores, nothing)[0, 0])
 
 
 def failed_trainings(scores: Floats, nothing: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -209,7 +186,3 @@ def _best_of_the_others(values: Floats) -> Floats:
     first_place = np.argmax(known, axis=1)[:, None] == np.arange(known.shape[1])
     best = np.where(first_place, second, largest)
     return np.where(np.isfinite(best), best, np.nan)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -13,7 +13,7 @@ from orchestrator.statistics.bootstrap import DRAWS, Bootstrap, bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.comparisons import Comparisons, compare_with_first
 from orchestrator.statistics.components import settle, variance_components
-from orchestrator.statistics.corrected_t import corrected_t
+from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.optimism import winners_score
@@ -118,9 +118,10 @@ def _candidates(
             behind=float(drawn.estimate[first] - drawn.estimate[i]),
             behind_low=float(behind.low[i]),
             behind_high=float(behind.high[i]),
-            corrected_t=corrected_t(
-                folds[i] if i == first else folds[first] - folds[i], test_to_train
+            corrected_t=_within(
+                corrected_t(folds[i] if i == first else folds[first] - folds[i], test_to_train), -1
             ),
+            score_t=_within(corrected_t(folds[i], test_to_train), 0),
             wilcoxon_p=float(comparisons.wilcoxon_p[i]),
             holm_p=float(comparisons.holm_p[i]),
             simultaneous_p=float(behind.p[i]),
@@ -129,3 +130,9 @@ def _candidates(
         )
         lines.append(line)
     return tuple(lines)
+
+
+def _within(test: CorrectedT, least: float) -> CorrectedT:
+    """The test with its interval cut to what scores (or, from -1, their differences) can be."""
+    low, high = (float(np.clip(end, least, 1)) for end in (test.low, test.high))
+    return dataclasses.replace(test, low=low, high=high)

@@ -40,6 +40,24 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
+class Spread:
+    """The parts of a bootstrap's draws.
+
+    Attributes:
+        case_draws: of the cases alone, what candidates differ by pooled over them, without tails,
+            (draws, candidates).
+        case_factor: on their variance, in each draw, (draws,).
+        luck_variance: the luck's part of each score's variance, in each draw, (draws, candidates).
+        n_cases: how many cases were drawn from.
+    """
+
+    case_draws: Floats
+    case_factor: Floats
+    luck_variance: Floats
+    n_cases: int
+
+
+@dataclass(frozen=True, eq=False)
 class Bootstrap:
     """Draws of every candidate's mean score over folds.
 
@@ -47,27 +65,21 @@ class Bootstrap:
         estimate: the scores as observed, (candidates,).
         draws: with the luck of training and the tails of few cases, (draws, candidates).
         case_draws: of the cases alone, without either, (draws, candidates).
-        pooled_draws: of the cases alone, pooled over candidates; without tails.
-        case_factor: of the pooled draws' variance in each draw of ``draws``, (draws,).
-        luck_variance: the luck's part of each score's variance in each draw, (draws, candidates).
-        n_cases: how many cases were drawn from.
         training_variance: what the luck of training adds to each candidate's variance,
             (candidates,).
         training: which candidates share their networks, and so their luck; see ``CaseSums``.
         possible: False with a fold of a single case: it shows no spread, and so there is no
             interval (NaN).
+        spread: what ``draws`` are made of; None where they were not made by ``bootstrap``.
     """
 
     estimate: Floats
     draws: Floats
     case_draws: Floats
-    pooled_draws: Floats
-    case_factor: Floats
-    luck_variance: Floats
     training_variance: Floats
     training: NDArray[np.int64]
-    n_cases: int
     possible: bool
+    spread: Spread | None = None
 
     def intervals(self, contrasts: Floats | None = None, level: float = LEVEL) -> Floats:
         """Intervals of weighted sums of candidates' scores.
@@ -157,15 +169,12 @@ def bootstrap(
         estimate=estimate,
         draws=estimate + (scores - estimate) * tails,
         case_draws=scores,
-        pooled_draws=scores,
-        case_factor=np.square(tails[:, 0]),
-        luck_variance=np.zeros_like(scores),
         training_variance=np.broadcast_to(known / n_folds, len(observed))[sums.training],
         training=sums.training,
-        n_cases=sums.n_cases,
         possible=min(int(table.fold_sizes.min()) for table in sums.tables) > 1,
+        spread=Spread(scores, np.square(tails[:, 0]), np.zeros_like(scores), sums.n_cases),
     )
-    luck = components.plausible_luck() if components else None
+    luck = components.plausible_luck(len(first_of_each(sums.training))) if components else None
     return _with_luck(sums, luck, found, rng) if luck else found
 
 
@@ -179,18 +188,18 @@ def _with_luck(
     variance = np.broadcast_to(variances, (draws, len(places)))[:, group] / len(sums.fold_labels)
     shift = np.sqrt(variance) * rng.standard_normal((draws, len(places)))[:, group]
     apart = plain.case_draws - plain.estimate
+    assert plain.spread
+    spread = replace(plain.spread, case_factor=factor, luck_variance=variance)
     if len(group) == 1:  # nothing to compare with: all of it is this candidate's own
         drawn = plain.estimate + apart * np.sqrt(factor)[:, None] + shift
-        return replace(plain, draws=drawn, case_factor=factor, luck_variance=variance)
+        return replace(plain, draws=drawn, spread=spread)
     shared = apart[:, places].mean(axis=1, keepdims=True)
     own = _pooled(apart - shared, places, group, case_pooling(sums).share, rng)
-    tails = np.sqrt(plain.case_factor)[:, None]
+    tails = np.sqrt(plain.spread.case_factor)[:, None]
     return replace(
         plain,
         draws=plain.estimate + shared * tails + own * np.sqrt(factor)[:, None] + shift,
-        pooled_draws=plain.estimate + shared + own,
-        case_factor=factor,
-        luck_variance=variance,
+        spread=replace(spread, case_draws=plain.estimate + shared + own),
     )
 
 

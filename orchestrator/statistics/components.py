@@ -71,9 +71,14 @@ class Components:
             return np.maximum(np.subtract(own.mean_square.values, own.sampling.values), 0)
         return np.array([_zero(self.training)])
 
-    def plausible_luck(self) -> LuckUnits | None:
-        """What plausible values of ``training`` are drawn from; None where nothing is known."""
-        if self.luck is not None or math.isnan(self.training):
+    def plausible_luck(self, trainings: int) -> LuckUnits | None:
+        """What plausible values of ``training`` are drawn from; None where nothing is known.
+
+        Args:
+            trainings: whose luck is drawn; the common value stands for others than the table's.
+        """
+        fits = self.luck is not None and len(self.luck.df) in (1, trainings)
+        if fits or math.isnan(self.training):
             return self.luck
         df = float(self.training_df)
         return LuckUnits((self.mean_square,), (df,), (self.sampling,), df)

@@ -14,6 +14,7 @@ from orchestrator.statistics.optimism import Optimism
 from orchestrator.statistics.questions.drivers import Driver
 from orchestrator.statistics.questions.interaction import Interaction
 from orchestrator.statistics.questions.margin import MARGIN, NoWorse
+from orchestrator.statistics.simultaneous import FEWEST_CASES
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,16 @@ class CandidateStatistics:
         name: its label.
         rank: from 1, by score.
         score: mean over folds of the fold's pooled score.
-        low, high: 95 % interval of ``score``, by the bootstrap.
+        low, high: 95 % interval of ``score``, by the bootstrap, 0 to 1.
         probability_first, probability_among_best: share of draws in which it is the best, and
             among the best three.
         behind: the first's score less this one's.
-        behind_low, behind_high: 95 % interval of ``behind``, by the bootstrap.
-        corrected_t: Nadeau-Bengio test of ``behind`` over folds, with its own interval; of
-            ``score`` itself (interval alone of interest) for the first.
+        behind_low, behind_high: interval of the first's true score less this one's; those of all
+            candidates hold together in 95 % of sweeps, whichever is first (``simultaneous``).
+            NaN with too few cases.
+        corrected_t: Nadeau-Bengio test of ``behind`` over folds, with its own interval, which does
+            not know that the first was chosen; of ``score`` itself for the first.
+        score_t: the same of ``score``; its interval alone is of interest.
         wilcoxon_p, holm_p, simultaneous_p, tied: see ``Comparisons``.
         cost: as given, NaN where none was.
         chance_within_margin: probability of being no worse than the first by more than the margin.
@@ -49,6 +53,7 @@ class CandidateStatistics:
     behind_low: float
     behind_high: float
     corrected_t: CorrectedT
+    score_t: CorrectedT
     wilcoxon_p: float
     holm_p: float
     simultaneous_p: float
@@ -96,6 +101,11 @@ class Statistics:
     drivers: tuple[Driver, ...] = ()
     margin: float = MARGIN
     in_words: str = ""
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there are too few cases to say how far apart candidates are."""
+        return self.smallest_fold < 2 or self.n_cases < FEWEST_CASES
 
     @property
     def tie_group(self) -> tuple[CandidateStatistics, ...]:

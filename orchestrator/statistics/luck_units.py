@@ -12,7 +12,7 @@ from orchestrator.statistics.luck import moderated_variances, own_variances
 from orchestrator.statistics.plausible import LuckUnits
 from orchestrator.statistics.pooling import Pooling, first_of_each, independent_rows, pooling
 
-_LEAST_OF_ONE, _LEAST_OF_TWO, _LEAST_OF_MORE = -0.5, -2.5, -1.8  # chosen by simulation
+_LEAST_OF_ONE, _LEAST_OF_TWO, _LEAST_OF_MORE = -0.5, -3.2, -1.8  # chosen by simulation
 
 
 def case_pooling(sums: CaseSums) -> Pooling:
@@ -58,7 +58,7 @@ def luck_units(sums: CaseSums, mean_square: float, sampling: float) -> LuckUnits
         explained = np.array(of_cases.values) * inverse
     luck = max(float(np.mean(square - explained)), 0.0)
     rows = independent_rows(left @ left.T, math.sqrt(pooled.share), luck)
-    dfs = np.array(own[0].df) * min(1.0, rows / (len(places) - 1))
+    dfs = np.array(own[0].df) * min(1.0, math.sqrt(rows / (len(places) - 1)))
     return LuckUnits(
         tuple(square.tolist()),
         tuple(dfs.tolist()),

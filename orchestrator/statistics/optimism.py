@@ -62,15 +62,16 @@ def winners_score(drawn: Bootstrap, seed: int = 0, level: float = LEVEL) -> Opti
     """
     scores = drawn.estimate
     winner = int(np.argmax(scores))
-    if not drawn.possible:
+    spread = drawn.spread
+    if not drawn.possible or spread is None:
         return Optimism(winner, float(scores[winner]), *[math.nan] * 4)
     optimism = 0.0
     if len(scores) > 1:
         rng = np.random.default_rng(seed)
-        errors = drawn.pooled_draws - drawn.pooled_draws.mean(axis=0)
+        errors = spread.case_draws - spread.case_draws.mean(axis=0)
         errors -= errors.mean(axis=1, keepdims=True)  # what all share decides nothing
         luck = rng.standard_normal(errors.shape)[:, drawn.training]
-        errors += np.sqrt(drawn.luck_variance) * luck
+        errors += np.sqrt(drawn.training_variance) * luck
         chosen = np.argmax(scores + math.sqrt(_SHARE) * errors, axis=1)
         judging = scores - errors / math.sqrt(_SHARE)
         judged = judging[np.arange(len(chosen)), chosen] - judging.mean(axis=1)

@@ -6,6 +6,7 @@ import math
 
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.questions.cheapest import CERTAIN
+from orchestrator.statistics.simultaneous import FEWEST_CASES
 
 _MANY_REPEATS, _MANY_CASES = 50, 5000
 
@@ -26,23 +27,43 @@ def _verdict(s: Statistics) -> str:
     first = s.candidates[0]
     head = f"{first.name} scores {first.score:.4f}{_range(first.low, first.high)} on {_basis(s)}"
     if len(s.candidates) == 1:
-        return f"{head}; it is the only candidate, so there is nothing to compare it with."
+        return (
+            f"{head}; it is the only candidate, so there is nothing to compare it with.{_luck(s)}"
+        )
     second = s.candidates[1]
     if second.behind <= 1e-12:
         return f"{head}, and {second.name} scores exactly the same."
     lead = f"{head}, {second.behind:.4f} more than {second.name}"
-    lead += _range(second.behind_low, second.behind_high)
+    lead += _range(second.behind_low, second.behind_high, _for_all(s))
     if s.smallest_fold < 2:
         why = "with a single case in a fold it cannot be said whether that is more than chance"
         return f"{lead}; {why}."
+    if s.too_few:
+        why = f"with fewer than {FEWEST_CASES} cases there are too few to say whether that is more"
+        return f"{lead}; {why} than chance."
     if second.tied:
         return f"{lead}; that is not enough to call it better: chance alone may explain it."
     return f"{lead}; that is more than chance explains, so it is really better."
 
 
+def _for_all(s: Statistics) -> str:
+    """The intervals of differences hold together, which one alone need not say."""
+    return "all differences at once, " if len(s.candidates) > 2 else ""
+
+
+def _luck(s: Statistics) -> str:
+    """What a single candidate's interval rests on."""
+    if math.isnan(s.candidates[0].low):
+        return ""
+    return (
+        " How much luck a training has cannot be told from one candidate: the interval takes it "
+        f"from how much the {_count(s.n_folds, 'fold')} differ, and is wide for that."
+    )
+
+
 def _tie_group(s: Statistics) -> str:
     tied = s.tie_group
-    if len(s.candidates) == 1 or s.smallest_fold < 2:
+    if len(s.candidates) == 1 or s.too_few:
         return ""
     if len(tied) == 1:
         return "No other candidate comes near enough to be mistaken for it."

@@ -37,7 +37,7 @@ _NARROW, _WEIGHT_OF_TWO = 0.15, 40.0
 _UNSTEADY_SHARES = (0.25, 0.5, 0.75)
 _FEWEST_FOR_TWO = 4
 _DECAY = 0.05  # of the log weight, by unit of the level
-_FACTORS = np.exp(np.linspace(-1.1, 1.1, 17))  # of ``sampling``
+_FACTORS = np.exp(np.linspace(-0.8, 0.8, 17))  # of ``sampling``
 _NOTHING = 1e-24
 
 
@@ -68,9 +68,13 @@ class LuckUnits:
             the factor on ``sampling``, (draws,), and the luck's variance, (draws, units).
         """
         square, own = np.array(self.mean_square), np.array(self.sampling)
-        unit = max(float(own.mean()), 1e-4 * float(square.mean()))
+        unit = max(float(own.mean()), 1e-2 * float(square.mean()))
         if unit <= _NOTHING:
             return np.ones(draws), np.zeros((draws, len(own)))
+        guess = float(square.mean() - own.mean())
+        if guess > 0:  # a point of the grid lies on it, which matters where much is known
+            steps = math.log(guess / unit) / 2 / _STEP
+            unit *= math.exp(2 * _STEP * (steps - round(steps)))
         prior, weight = _prior(len(own), self.least)
         variance = unit * np.exp(2 * _LUCK)
         of_fold = own[:, None] * _FACTORS[:, None, None] + variance  # (factors, units, luck)

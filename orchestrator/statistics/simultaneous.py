@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from orchestrator.statistics.bootstrap import LEVEL, Bootstrap
+from orchestrator.statistics.bootstrap import LEVEL, Bootstrap, Spread
 from orchestrator.statistics.case_sums import Floats
 
 FEWEST_CASES = 10
@@ -80,11 +80,12 @@ def behind_first(drawn: Bootstrap, first: int, level: float = LEVEL) -> Behind:
         level: nominal chance that the intervals of all pairs hold.
     """
     n = len(drawn.estimate)
-    if not drawn.possible or (n > 1 and drawn.n_cases < FEWEST_CASES):
+    spread = drawn.spread
+    if not drawn.possible or spread is None or (n > 1 and spread.n_cases < FEWEST_CASES):
         return Behind(*np.full((3, n), np.nan))
     low, high, p = np.zeros(n), np.zeros(n), np.ones(n)
     if n > 1:
-        pairs = _pairs(drawn)
+        pairs = _pairs(drawn, spread)
         errors = drawn.draws - drawn.estimate
         largest = pairs.deviates(errors[:, pairs.one] - errors[:, pairs.other]).max(axis=1)
         mine = (pairs.one == first) | (pairs.other == first)
@@ -98,14 +99,14 @@ def behind_first(drawn: Bootstrap, first: int, level: float = LEVEL) -> Behind:
     return Behind(np.clip(low, -1, 1), np.clip(high, -1, 1), p)
 
 
-def _pairs(drawn: Bootstrap) -> _Pairs:
+def _pairs(drawn: Bootstrap, spread: Spread) -> _Pairs:
     """The t distribution of every difference, from the mean and spread of its log variance."""
     one, other = np.triu_indices(len(drawn.estimate), 1)
-    own = drawn.pooled_draws - drawn.estimate
+    own = spread.case_draws - drawn.estimate
     of_cases = np.mean(np.square(own[:, one] - own[:, other]), axis=0)
-    luck = drawn.luck_variance[:, one] + drawn.luck_variance[:, other]
+    luck = spread.luck_variance[:, one] + spread.luck_variance[:, other]
     luck = np.where(drawn.training[one] == drawn.training[other], 0.0, luck)
-    variance = np.maximum(drawn.case_factor[:, None] * of_cases + luck, _NOTHING**2)
+    variance = np.maximum(spread.case_factor[:, None] * of_cases + luck, _NOTHING**2)
     logs = np.log(variance)
     df = 2 * _inverse_trigamma(np.maximum(logs.var(axis=0), 2 / _SURE))
     scale = np.exp((logs.mean(axis=0) - np.log(df / 2) + digamma(df / 2)) / 2)

@@ -282,7 +282,12 @@ class SweepDirectory:
             RunError: the file is damaged, or of another trial.
         """
         file = self.trial(spec).result
-        return TrialResult.load(file, spec) if file.is_file() else None
+        try:
+            return TrialResult.load(file, spec)
+        except RunError:
+            if file.is_file():
+                raise
+            return None
 
     def failure(self, spec: TrialSpec) -> str | None:
         """Why a trial failed, in one line, or None; of a damaged file, what is wrong with it."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from gitract_core.prediction.probabilities import write_oof
 from tests.bad_input.refusing import refused, run_cli
 from tests.bad_input.test_run_files import PREDICT, REPORT, RESUME, result_file
+from tests.support.pages import ROOT
 
 Change = Callable[[Path, Path], object]
 ENSEMBLE_OF_ONE = "ensemble run --top 1 --device cpu --json"
@@ -31,7 +34,7 @@ def member(home: Path) -> Path:
 def other_fold(home: Path) -> Path:
     """The same candidate's other trial."""
     members = json.loads((home / "run/ensembles/one/members.json").read_text())["members"]
-    return home / "run/trials" / members[1]["trial"]
+    return home / "run/trials" / str(members[1]["trial"])
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -215,3 +218,12 @@ def test_verify_says_what_it_looked_at(home: Path) -> None:
     assert ended.code == 0
     assert "unverified: run/sweep.json" in ended.out
     assert "4 finished trials, 1 of them unverified (of an earlier version), 0 faults" in ended.out
+
+
+@pytest.mark.slow
+def test_files_damaged_at_random(tmp_path: Path) -> None:
+    """A short form of the fuzzer, in a process of its own: it forks one for each command."""
+    command = [sys.executable, "-m", "tests.fuzz.damaged_files", "--times", "12", "--seed", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 times" in done.stdout

@@ -159,16 +159,28 @@ def wrong_figures(home: Path, damage: Damage, expected: Expected) -> list[str]:
     return found
 
 
+_READERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "result.json": (REPORT, STATUS),
+    "history.csv": (PAGE,),
+    "scores.parquet": (PAGE,),
+    "oof.npz": (AVERAGE,),
+    "best.safetensors": (PREDICT, AVERAGE),
+    "ensembles": (PREDICT, CHECK),
+    "sweep.json": (REPORT, AUDIT),
+    "folds.json": (AUDIT,),
+    "digests.json": (REPORT, AUDIT),
+    CACHE: (AUDIT,),
+}
+"""The commands that read a file, by a part of its name; those last that make files anew."""
+
+
 def _readers(damage: Damage) -> Iterator[tuple[str, ...]]:
-    """The commands that could read a damaged file; all but the quick ones only where they do."""
+    """The commands that read the damaged files; of others, that of the ranking alone."""
     names = " ".join(damage.files)
-    yield from (REPORT, STATUS)
-    if "ensembles" in names or "best.safetensors" in names:
-        yield from (PREDICT, CHECK)
-    if "history.csv" in names or "scores.parquet" in names or "oof" in names or "folds" in names:
-        yield PAGE
-    if CACHE in names or "sweep.json" in names or "folds" in names or "trials" in names:
-        yield from (AVERAGE, AUDIT)  # the last: they make files anew
+    wanted = {c for part, commands in _READERS.items() if part in names for c in commands}
+    yield from (c for c in (PREDICT, CHECK, REPORT, STATUS, PAGE, AUDIT, AVERAGE) if c in wanted)
+    if not wanted:
+        yield REPORT
 
 
 def _differences(command: tuple[str, ...], said: Any, expected: Expected) -> Iterator[str]:
@@ -185,8 +197,8 @@ def _differences(command: tuple[str, ...], said: Any, expected: Expected) -> Ite
         figures = {k: v for k, v in said.items() if k != "left_out"}
         if figures not in (whole, *(one[command] for one in expected.without)):
             yield f"other figures: {_first_difference(figures, whole)}"
-    else:
-        yield "other rows, or another expected score"
+    elif said:
+        yield "other masks, or another expected score"
 
 
 def _trials(said: Any, whole: Any) -> Iterator[str]:
@@ -249,6 +261,8 @@ def _values(home: Path, command: tuple[str, ...], ended: Ended) -> Any:
         return _lasting(json.loads(values))
     if "--json" in command:
         return _lasting(json.loads(ended.out))
+    if command == CHECK:  # what the file holds is the file's; the score is the run's
+        return [line for line in ended.out.splitlines() if "expected score" in line]
     return ended.out
 
 

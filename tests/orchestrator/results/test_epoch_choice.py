@@ -254,7 +254,7 @@ def test_a_run_of_an_earlier_version_says_that_it_is_not_known() -> None:
     choices = [row["epoch_choice"] for row in values["leaderboard"]]
     assert choices
     assert all(choice == {"rule": "held_out", "flattered_by": None} for choice in choices)
-    assert "by how much is not known" in values["epoch_choice"]
+    assert "By how much is not known" in values["epoch_choice"]
 
 
 def test_nobody_is_told_of_flattery_where_there_is_none(tiny: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.ensembles.making import Announcement
 from orchestrator.results.leaderboard import CandidateScores, Leaderboard
 from orchestrator.results.verdict import case_sums, judge
+from orchestrator.statistics import corrected_t
 
 CASES = {"first plan": (("7", "8"), ("9", "11")), "second plan": (("7", "11"), ("8", "9"))}
 SCORES = (0.71, 0.64, 0.78, 0.69)
@@ -183,5 +184,8 @@ def test_a_verdict_takes_costs_and_knobs_from_their_own_candidates() -> None:
     expected = (one.low, one.high, one.behind_low, one.behind_high)
     names = ("score_low", "score_high", "behind_first_low", "behind_first_high")
     assert tuple(row[name] for name in names) == expected
-    assert (row["score_t_low"], row["score_t_high"]) == (one.corrected_t.low, one.corrected_t.high)
+    t, own = one.corrected_t, corrected_t(table[1], 1.0)
+    assert (row["behind_first_t_low"], row["behind_first_t_high"]) == (t.low, t.high)
+    held = (max(own.low, 0.0), min(own.high, 1.0))  # a score has these bounds
+    assert (row["score_t_low"], row["score_t_high"]) == held
     assert row["cheapest_tied"] == (found.cheapest == one.name)

@@ -11,9 +11,9 @@ from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.results.steadiness import (
+    failed_folds,
     failed_trainings,
     found_nothing,
-    looks_failed,
     never_segments,
     segments_nothing,
     unsteady,
@@ -45,9 +45,7 @@ def run(*rows: Sequence[float | None]) -> list[CandidateScores]:
 
 
 def looks(lines: Sequence[CandidateScores], place: int, fold: int) -> bool:
-    one = lines[place].results[fold]
-    assert one
-    return looks_failed(one, (r for each in lines for r in each.finished))
+    return bool(failed_folds(lines)[place, fold])
 
 
 def test_a_mixture_of_success_and_failure_is_unsteady_and_its_failures_are_named() -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import stdtr
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma, stdtr
 from scipy.stats import ttest_1samp
 
 from orchestrator.statistics import (
@@ -29,9 +31,10 @@ from orchestrator.statistics import (
 )
 from orchestrator.statistics import components as components_module
 from orchestrator.statistics import luck as luck_module
-from orchestrator.statistics.comparisons import simultaneous_p
 from orchestrator.statistics.components import OwnLuck
 from orchestrator.statistics.luck import Moderated, moderated_variances
+from orchestrator.statistics.plausible import LuckUnits
+from orchestrator.statistics.simultaneous import behind_first
 from tests.support.simulated_sweeps import World, simulate
 
 WORKED = np.array([0.010, 0.004, 0.012, 0.002, 0.009])
@@ -185,17 +188,29 @@ def test_luck_of_each_candidate_is_counted_once(
     assert known == pytest.approx(np.maximum(between / n_plans - inside / 4 / n_plans, 0))
 
 
-def test_plausible_luck_has_the_mean_of_its_distribution() -> None:
-    """Mean of df s^2 / chi-square(df) is df s^2 / (df - 2)."""
-    parts = known_luck(4e-4, df=12, sampling=1e-5)
-    drawn = parts.draw_training(200_000, np.random.default_rng(0))
-    assert drawn.mean() == pytest.approx(12 / 10 * 4.1e-4 - 1e-5, rel=0.01)
-    own = OwnLuck(Moderated((4e-4, 9e-4), (12.0, 22.0)), Moderated((0.0, 1e-4), (5.0, 5.0)))
-    both = Components(0, 0, 0, 0, 1.0, 1.0, 0.0, 3, own)
-    drawn = both.draw_training(200_000, np.random.default_rng(0))
-    means = [12 / 10 * 4e-4, 22 / 20 * 9e-4 - 1e-4]
-    assert drawn.mean(axis=0) == pytest.approx(means, rel=0.01)
-    assert both.known_training == pytest.approx([4e-4, 8e-4])
+def test_plausible_luck_is_what_is_known_where_much_is_known() -> None:
+    """With very many degrees of freedom it is the mean square less the cases' part."""
+    units = LuckUnits((5e-4, 1.1e-3), (10.0**5,) * 2, (1e-4, 1e-4), 10.0**6)
+    factor, luck = units.draw(4000, np.random.default_rng(0))
+    assert factor == pytest.approx(np.ones(4000))
+    assert luck.mean(axis=0) == pytest.approx([4e-4, 1e-3], rel=0.13)  # cells of the grid: .25
+
+
+def test_plausible_luck_without_cases_is_nearly_chi_square() -> None:
+    """The cases give nothing: quantiles of df s^2 / chi-square(df), log-uniform prior."""
+    from scipy.stats import chi2
+
+    units = LuckUnits((1e-3,), (4.0,), (1e-9,), 100.0)
+    luck = units.draw(100_000, np.random.default_rng(0))[1][:, 0]
+    for share in (0.1, 0.5, 0.9):
+        expected = 4 * 1e-3 / chi2.ppf(1 - share, 4)
+        assert np.quantile(luck, share) == pytest.approx(expected, rel=0.12)
+
+
+def test_without_any_spread_there_is_no_luck() -> None:
+    factor, luck = LuckUnits((0.0,), (4.0,), (0.0,), 10.0).draw(5, np.random.default_rng(0))
+    assert (factor == 1).all()
+    assert (luck == 0).all()
 
 
 FOLDS = np.arange(20) % 5
@@ -225,48 +240,68 @@ def test_luck_of_shared_networks_is_drawn_once() -> None:
     assert np.std(drawn.draws @ contrasts.T, axis=0) == pytest.approx(expected, rel=0.03, abs=1e-9)
 
 
-def slow_simultaneous(drawn: Bootstrap, first: int, alpha: float) -> np.ndarray:
-    """Max-T over all pairs with step-down, pair by pair."""
+def slow_behind(drawn: Bootstrap, first: int, level: float) -> np.ndarray:
+    """Simultaneous intervals pair by pair, (candidates, 2)."""
     n = len(drawn.estimate)
-    rows = np.eye(n)
+    pairs, deviates, t = [(i, j) for i in range(n) for j in range(i)], [], {}
+    spread = drawn.spread
+    assert spread
+    own = spread.case_draws - drawn.estimate
+    for i, j in pairs:
+        of_cases = np.mean((own[:, i] - own[:, j]) ** 2)
+        luck = spread.luck_variance[:, i] + spread.luck_variance[:, j]
+        luck = luck * (drawn.training[i] != drawn.training[j])
+        logs = np.log(spread.case_factor * of_cases + luck)
+        of_logs = float(logs.var())
+        df = 2 * brentq(lambda x, v=of_logs: polygamma(1, x) - v, 1e-2, 1e6)
+        scale = math.exp((logs.mean() - math.log(df / 2) + digamma(df / 2)) / 2)
+        t[i, j] = t[j, i] = scale, df
+        distance = drawn.draws[:, i] - drawn.draws[:, j] - drawn.estimate[i] + drawn.estimate[j]
+        deviates.append(as_normal(distance / scale, df))
+    largest = np.quantile(np.max(deviates, axis=0), level)
+    ends = np.zeros((n, 2))
+    for i in set(range(n)) - {first}:
+        scale, df = t[first, i]
+        half = scale * brentq(lambda x, df=df: as_normal(x, df) - largest, 0, 1e3)
+        behind = drawn.estimate[first] - drawn.estimate[i]
+        ends[i] = behind - half, behind + half
+    return ends
 
-    def error(i: int, j: int) -> float:
-        return float(drawn.standard_errors(rows[i] - rows[j])[0])
 
-    p, floor, staying = np.ones(n), 0.0, list(range(n))
-    while len(staying) > 1:
-        centered = drawn.draws - drawn.draws.mean(axis=0)
-        pairs = [(i, j) for i in staying for j in staying if i < j]
-        ratios = [np.abs(centered[:, i] - centered[:, j]) / error(i, j) for i, j in pairs]
-        largest = np.max(ratios, axis=0)
-        for i in staying:
-            if i != first:
-                ratio = (drawn.estimate[first] - drawn.estimate[i]) / error(first, i)
-                p[i] = max(np.mean(largest >= ratio), floor)
-        out = [i for i in staying if i != first and p[i] <= alpha]
-        if not out:
-            break
-        floor = max(floor, *(p[i] for i in out))
-        staying = [i for i in staying if i not in out]
-    return p
+def as_normal(t: Any, df: float) -> Any:
+    """Wallace's approximation: the normal deviate as improbable as t."""
+    return (8 * df + 1) / (8 * df + 3) * np.sqrt(df * np.log(1 + t**2 / df))
 
 
 @pytest.mark.parametrize("training", [[0, 1, 2, 3, 4], [0, 0, 2, 3, 3]])
-def test_simultaneous_p_is_that_of_a_loop_over_pairs(training: list[int]) -> None:
+def test_simultaneous_intervals_are_those_of_a_loop_over_pairs(training: list[int]) -> None:
     random = np.random.default_rng(9)
     difficulty = random.normal(0, 0.05, 40)
     own = random.normal(0, 0.02, (5, 40))
     scores = 0.6 + np.array([0.03, 0.026, 0.018, 0.01, -0.03])[:, None] + difficulty + own
     sums = table_of(scores, np.arange(40) % 5, training)
-    drawn = bootstrap(sums, known_luck(1e-4), 400)
+    drawn = bootstrap(sums, variance_components(sums), 400)
     first = int(np.argmax(drawn.estimate))
-    for alpha in (0.0, 0.05, 0.3):
-        found = simultaneous_p(drawn, first, alpha)
-        assert found == pytest.approx(slow_simultaneous(drawn, first, alpha), abs=1e-9)
-    assert len(set(found.tolist())) >= 4, "not all the same"
+    for level in (0.5, 0.95):
+        found = behind_first(drawn, first, level)
+        expected = slow_behind(drawn, first, level)
+        assert np.stack([found.low, found.high], axis=1) == pytest.approx(expected, abs=1e-6)
+        assert ((found.p <= 1 - level) == (found.low > 0)).all()
+    assert len(set(found.p.tolist())) >= 4, "not all the same"
     compared = compare_with_first(sums, drawn)
-    left = (compared.simultaneous_p <= 0.05) & (compared.holm_p <= 0.05)
-    assert compared.tied.tolist() == (~left).tolist()
+    assert compared.tied.tolist() == (compared.behind.low <= 0).tolist()
+    assert compared.simultaneous_p.tolist() == found.p.tolist()
+    assert not compared.tied.all()
+
+
+def test_distances_stay_within_what_scores_allow() -> None:
+    scores = np.stack([np.tile([1.0, 0.9], 5), np.tile([0.0, 0.6], 5)])
+    sums = table_of(scores, np.arange(10) % 5)
+    drawn = bootstrap(sums, variance_components(sums), 400)
+    assert np.ptp(drawn.differences(0)[1]) > 0.5
+    found = behind_first(drawn, 0, 0.999999)
+    assert found.high[1] == 1
+    assert found.low[1] >= -1
 
 
 def test_settling_adds_the_luck_of_both_and_of_shared_networks_none() -> None:
@@ -369,7 +404,7 @@ def test_the_one_named_is_near_the_first_in_nine_draws_of_ten() -> None:
         for margin in (0.005, 0.4)
     )
     by_name = {one.name: one for one in found.candidates}
-    assert by_name["c2"].probability_first == 0
+    assert by_name["c2"].probability_first < 0.01
     assert by_name["c1"].tied
     assert 0.05 < by_name["c1"].chance_within_margin < 0.9
     assert (found.cheapest, wide.cheapest) == ("c0", "c2" if by_name["c2"].tied else "c1")

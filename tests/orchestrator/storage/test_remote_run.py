@@ -116,6 +116,9 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     table = run("report", uri, "--json", cache=tmp_path / "third")
     assert json.loads(table.stdout)["leaderboard"] == json.loads(done.stdout)["leaderboard"]
     state = run("status", uri, "--json", cache=tmp_path / "third")
+    verified = run("verify", uri, cache=tmp_path / "third")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "0 faults" in verified.stdout
     assert json.loads(state.stdout)["counts"] == {"finished": 4}
     images = str(tiny / "train")
     made = run("ensemble", uri, "--top", "2", "--images", images, cache=tmp_path / "third")
