@@ -147,7 +147,7 @@ def report(runs: Sequence[Path]) -> str:
         ran = sum(one.ran for one in found)
         drops = sum(len(one.drops) for one in found)
         parts += ["## The rule alone" if alone else "## As it is", "", *lines, ""]
-        parts += [f"{len(runs)} sweeps, {drops} drops, {ran} trainings.", ""]
+        parts += [f"{len(runs)} sweep{'s' * (len(runs) > 1)}, {drops} drops, {ran} trainings.", ""]
         parts += [*calibration(pair for one in found for pair in one.said), ""]
     return "\n".join(parts)
 
