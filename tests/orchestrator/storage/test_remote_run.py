@@ -382,12 +382,19 @@ def test_objects_are_stored_in_order_and_only_if_changed(
 
     monkeypatch.setattr(RemoteRun, "_put", noted)
     run_.push("trials/k")
-    assert put == ["oof.npz", "history.csv", "best.safetensors", "checkpoint.pt", "result.json"]
+    assert put == ["oof.npz", "history.csv", "checkpoint.pt", "best.safetensors", "result.json"]
     run_.push("trials/k")
     assert len(put) == 5
     (folder / "history.csv").write_text("longer than before")
     run_.push("trials/k")
     assert put[5:] == ["history.csv"]
+    for name in ("folds.json", "sweep.json", "digests.json"):
+        (run_.directory / name).write_text(name)
+    run_.collect_file("sweep.json")
+    assert put[6:] == ["digests.json", "sweep.json"], "whoever reads between the two is served"
+    (run_.directory / "digests.json").write_text("longer than before")
+    run_.push_rest()
+    assert put[8:] == ["digests.json", "folds.json"]
 
 
 def test_times_of_listings_may_be_finer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
