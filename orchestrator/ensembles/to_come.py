@@ -9,6 +9,7 @@ import numpy as np
 from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.announced_scores import AnnouncedScores
 from orchestrator.statistics.case_sums import CaseSums, organ_rows
+from orchestrator.statistics.pooled_folds import folds_to_score
 from orchestrator.statistics.to_come import score_to_come
 
 
@@ -28,6 +29,8 @@ def interval_to_come(announced: AnnouncedScores, patients: int) -> tuple[float, 
         return math.nan, math.nan
     folds = announced.get("fold_of_case") or {}
     rows = [organ_rows(case, sums, COMPETITION.columns) for case, sums in per_case.items()]
+    values = np.array([rows], np.float64)
     of_case = np.array([folds.get(case, 0) for case in per_case], np.int64)
-    sums = CaseSums(("ensemble",), tuple(per_case), of_case, np.array([rows], np.float64))
+    of_case = folds_to_score(values, of_case, COMPETITION)
+    sums = CaseSums(("ensemble",), tuple(per_case), of_case, values)
     return score_to_come(sums, patients)

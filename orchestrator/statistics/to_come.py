@@ -43,7 +43,7 @@ def score_to_come(
     n = sums.n_cases
     if n < _FEWEST:
         return np.nan, np.nan
-    if sums.fold_sizes.min() < 2:  # such a fold shows no spread: all cases as one
+    if n - len(sums.fold_labels) < 2:  # folds of single cases: all cases as one
         sums = dataclasses.replace(sums, folds=np.zeros(n, np.int64))
     rng = np.random.default_rng(seed)
     drawn = bootstrap(sums, variance_components(sums), draws, seed)
