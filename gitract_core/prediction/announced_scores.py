@@ -14,11 +14,14 @@ class AnnouncedScores(TypedDict):
     """What is read of ``oof_score.json``; null where a figure is not known.
 
     Attributes:
-        score, interval: of choosing everything without the fold that is scored.
+        score, interval: of choosing everything without the fold that is scored; the interval is
+            that of the mean patient, see ``orchestrator.ensembles.to_come`` for a test set.
         in_sample: the same members, scored where they were chosen.
         single: of the best candidate alone, chosen alike.
         gain, gain_interval: over it.
         members: digest of the ``members.json`` that it speaks of; older files do not say it.
+        per_case: patient -> sums and counts by organ, of the score's columns.
+        fold_of_case: patient -> the fold that it was scored in; older files lack it.
     """
 
     score: float | None
@@ -28,6 +31,8 @@ class AnnouncedScores(TypedDict):
     gain: float | None
     gain_interval: tuple[float | None, float | None]
     members: NotRequired[str]
+    per_case: NotRequired[dict[str, dict[str, list[float]]]]
+    fold_of_case: NotRequired[dict[str, int]]
 
 
 NAME = "oof_score.json"

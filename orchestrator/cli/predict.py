@@ -75,10 +75,11 @@ def ensemble(
     if submission:
         where = _Where(device, workers, address)
         faults = _predict(averaged.manifest, index, submission, where)
+    patients = _patients(index) if index else len(found.board.ranked[0].per_case)
     if as_json:
-        _print_ensemble_json(made, submission, faults)
+        _print_ensemble_json(made, submission, faults, patients)
         raise typer.Exit(1 if faults else 0)
-    _print_ensemble(made)
+    _print_ensemble(made, patients)
     if submission:
         _print_submission(submission, index, made.members.organs, faults)
     else:
@@ -238,7 +239,7 @@ def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_
     out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
 
 
-def _print_ensemble(made: Ensemble) -> None:
+def _print_ensemble(made: Ensemble, patients: int) -> None:
     from rich.text import Text
 
     out = console()
@@ -251,17 +252,33 @@ def _print_ensemble(made: Ensemble) -> None:
     _print_rules(made)
     a = made.announced
     score = Text("out-of-fold score  ").append(f"{a.score:.4f}", "bold")
-    out.print(score.append(f" ± {a.sd:.4f} over folds, {_span(a.interval)}"))
-    out.print("  everything was chosen for each fold on the other folds' cases", style="dim")
-    out.print(f"  in sample        {a.in_sample:.4f}, too high by the choosing")
-    out.print(f"  one candidate    {a.single:.4f}, chosen alike")
-    gain = f"{a.gain:+.4f}, {_span(a.gain_interval, signed=True)}"
-    out.print(f"  gain over it     {gain}")
+    out.print(score.append(f", {_to_come(made, patients)}"), soft_wrap=True)
+    details = f"mean patient {_span(a.interval)}; in sample {a.in_sample:.4f}; one candidate, "
+    details += f"chosen alike, {a.single:.4f}, gain {a.gain:+.4f}, "
+    details += _span(a.gain_interval, signed=True)
     if made.flipped is not None:
         kept = "kept" if made.members.flip else "not kept"
-        out.print(f"  with flips       {made.flipped:.4f}, {kept}")
+        details += f"; with flips {made.flipped:.4f}, {kept}"
+    out.print("  everything was chosen for each fold on the other folds' cases", style="dim")
+    out.print(f"  not to be announced: {details}", style="dim", soft_wrap=True)
     out.print(f"members     {made.directory / 'members.json'}")
     out.print(f"OOF score   {made.directory / 'oof_score.json'}")
+
+
+def _to_come(made: Ensemble, patients: int) -> str:
+    """The interval of a test set's score, in words."""
+    low, high = _interval_to_come(made, patients)
+    if low != low:
+        return "no interval: too few patients"
+    who = "1 patient" if patients == 1 else f"{patients} patients"
+    return f"95 % interval {low:.4f} to {high:.4f} for {who} to come like those of training"
+
+
+def _interval_to_come(made: Ensemble, patients: int) -> tuple[float, float]:
+    from gitract_core.prediction.announced_scores import read_announced
+    from orchestrator.ensembles.to_come import interval_to_come
+
+    return interval_to_come(read_announced(made.directory / "oof_score.json"), patients)
 
 
 def _span(interval: tuple[float, float], *, signed: bool = False) -> str:
@@ -269,7 +286,7 @@ def _span(interval: tuple[float, float], *, signed: bool = False) -> str:
     if low != low:
         return "no interval: a fold has a single case"
     shown = [f"{end:+.4f}" if signed else f"{end:.4f}" for end in (low, high)]
-    return f"95 % interval over cases {shown[0]} to {shown[1]}"
+    return f"{shown[0]} to {shown[1]}"
 
 
 def _print_rules(made: Ensemble) -> None:
@@ -295,7 +312,15 @@ def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault
         out.print(f"  {fault}")
 
 
-def _print_ensemble_json(made: Ensemble, submission: Path | None, faults: list[Fault]) -> None:
+def _patients(index: Any) -> int:
+    from gitract_core.data.slices import case_of_scan
+
+    return len(set(case_of_scan(index).values()))
+
+
+def _print_ensemble_json(
+    made: Ensemble, submission: Path | None, faults: list[Fault], patients: int
+) -> None:
     from gitract_core.files.atomic import read_json
 
     print_json(
@@ -303,6 +328,7 @@ def _print_ensemble_json(made: Ensemble, submission: Path | None, faults: list[F
             "members": str(made.directory / "members.json"),
             "submission": submission and str(submission),
             **read_json(made.directory / "oof_score.json"),
+            "to_come": {"patients": patients, "interval": _interval_to_come(made, patients)},
             "faults": [str(fault) for fault in faults],
         }
     )

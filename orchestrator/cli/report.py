@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -147,15 +148,17 @@ def check_submission(
     as_json: Json = False,
 ) -> None:
     """Every fault of a submission, by row, and the score to expect; exit code 1 if faulty."""
-    from gitract_core.data.slices import SliceIndex
+    from gitract_core.data.slices import SliceIndex, case_of_scan
     from gitract_core.prediction.provenance import expected_score
     from gitract_core.prediction.submission import check_submission as check
     from gitract_core.prediction.submission import organs_of_submission, summarize_submission
+    from orchestrator.ensembles.to_come import interval_to_come
 
     index = SliceIndex.from_directory(images)
     organs = organs_of_submission(file)
     faults = check(file, index.table[["id", "height", "width"]], organs=organs)
-    expected = expected_score(file)
+    expected, patients = expected_score(file), len(set(case_of_scan(index).values()))
+    to_come = interval_to_come(expected, patients) if expected else (math.nan, math.nan)
     if as_json:
         values = {
             "rows": len(organs) * len(index.table),
@@ -163,7 +166,12 @@ def check_submission(
         }
         without_columns = any(fault.row == 1 for fault in faults)
         summary = {} if without_columns else summarize_submission(file, organs=organs)
-        score = expected and {"score": expected["score"], "interval": expected["interval"]}
+        score = expected and {
+            "score": expected["score"],
+            "interval": to_come,
+            "patients": patients,
+            "out_of_fold_interval": expected["interval"],
+        }
         print_json({**values, "summary": summary, "expected": score})
     else:
         out = console()
@@ -172,22 +180,30 @@ def check_submission(
         verdict = f"{len(faults)} faults" if faults else f"in order ({len(index.table)} slices)"
         out.print(f"{file}: {verdict}")
         if not faults:
-            _print_summary(summarize_submission(file, organs=organs), expected)
+            _print_summary(summarize_submission(file, organs=organs))
+            _print_expected(expected, patients, to_come)
     if faults:
         raise typer.Exit(1)
 
 
-def _print_summary(summary: dict[str, dict[str, float]], expected: AnnouncedScores | None) -> None:
+def _print_summary(summary: dict[str, dict[str, float]]) -> None:
     out = console()
     for organ, figures in summary.items():
         share = 100 * figures["masks"] / max(figures["rows"], 1)
         area = "" if not figures["masks"] else f", median area {figures['median_area_px']:.0f} px"
         out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}")
+
+
+def _print_expected(
+    expected: AnnouncedScores | None, patients: int, to_come: tuple[float, float]
+) -> None:
+    out = console()
     if expected is None or expected["score"] is None:
         out.print("  no note of it beside it: what score to expect is not known", style="dim")
         return
-    low, high = (float("nan") if end is None else end for end in expected["interval"])
-    out.print(
-        f"  expected score {expected['score']:.4f}, out of fold"
-        + (f" (95 % interval {low:.4f} to {high:.4f})" if low == low else "")
-    )
+    text, (low, high) = f"  expected score {expected['score']:.4f}, out of fold", to_come
+    who = "1 patient" if patients == 1 else f"{patients} patients"
+    if low == low:
+        text += f"; 95 % interval {low:.4f} to {high:.4f} for {who} like those of training"
+    out.print(text, soft_wrap=True)
+    out.print("  (of scans unlike those of training nothing can be said)", style="dim")

@@ -35,7 +35,8 @@ class Announcement:
     """What an ensemble scores, out of fold, on cases that took no part in choosing it.
 
     Attributes:
-        score, interval: mean over folds and its 95 % interval over cases.
+        score, interval: mean over folds and its 95 % interval, of the mean case; for the score of
+            a test set see ``to_come``.
         folds: competition score of each fold.
         in_sample: the score of the chosen members and rules on the cases they were chosen on.
         single: the best single candidate, chosen and scored in the same way.
@@ -146,9 +147,10 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
     sums = CaseSums(("ensemble", "single"), names, folds, values)
     drawn = bootstrap(sums)
     own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
+    low, high = np.clip(own, 0, 1).tolist()
     return Announcement(
         score=found.score,
-        interval=(own[0], own[1]),
+        interval=(low, high),
         folds=tuple(sums.fold_scores()[0].tolist()),
         in_sample=found.in_sample_score,
         single=single.score,
@@ -166,6 +168,9 @@ def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
         "per_case": {
             str(case): {name: sums[:, i].tolist() for i, name in enumerate(COMPETITION.columns)}
             for case, sums in zip(found.cases, found.announced, strict=True)
+        },
+        "fold_of_case": {
+            str(case): int(fold) for case, fold in zip(found.cases, found.folds, strict=True)
         },
         "method": asdict(ensemble.method),
         "flip": {"tried": ensemble.flipped, "kept": ensemble.members.flip},

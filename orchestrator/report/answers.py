@@ -29,6 +29,10 @@ def margin_notes(verdict: Verdict) -> list[str]:
         answer: [one.rank for one in candidates if one.no_worse == answer]
         for answer in ("yes", "no", "cannot say")
     }
+    if len(candidates) > 1 and verdict.statistics.too_few:
+        notes.append("behind the first: too few patients to say")
+    elif len(candidates) > 1:
+        notes.append("behind the first: all intervals hold together in 95 % of sweeps")
     if len(candidates) > 1:
         said = "; ".join(f"{answer}: {_ranks(found)}" for answer, found in ranks.items() if found)
         notes.append(f"no worse than the best by more than {margin:g} (by rank): {said}")

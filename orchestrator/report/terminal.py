@@ -55,9 +55,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         parts += [Text(line, style="bold") for line in fold_notes(board)]
         parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
-        parts += [
-            Text("other folds: score at the epochs that the other folds choose", style="dim")
-        ]
+        parts += [Text("other folds: score at the epochs that the other folds choose", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
         parts += [Text("cost: steps times the usual time of such a step in this run", style="dim")]
         parts += [

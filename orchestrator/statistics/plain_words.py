@@ -25,15 +25,16 @@ def _basis(s: Statistics) -> str:
 
 def _verdict(s: Statistics) -> str:
     first = s.candidates[0]
-    head = f"{first.name} scores {first.score:.4f}{_range(first.low, first.high)} on {_basis(s)}"
     if len(s.candidates) == 1:
-        return (
-            f"{head}; it is the only candidate, so there is nothing to compare it with.{_luck(s)}"
+        head = (
+            f"{first.name} scores {first.score:.4f}{_range(first.low, first.high)} on {_basis(s)}"
         )
-    second = s.candidates[1]
+        alone = "it is the only candidate, so there is nothing to compare it with"
+        return f"{head}; {alone}.{_luck(s)}"
+    head, second = f"{first.name} ranks first on {_basis(s)}", s.candidates[1]
     if second.behind <= 1e-12:
         return f"{head}, and {second.name} scores exactly the same."
-    lead = f"{head}, {second.behind:.4f} more than {second.name}"
+    lead = f"{head}, {second.behind:.4f} ahead of {second.name}"
     lead += _range(second.behind_low, second.behind_high, _for_all(s))
     if s.smallest_fold < 2:
         why = "with a single case in a fold it cannot be said whether that is more than chance"
@@ -94,8 +95,11 @@ def _winner(s: Statistics) -> str:
         return ""
     if math.isnan(s.winner.corrected):
         return "There are too few cases to correct the first's score for having been chosen."
-    text = f"Corrected for having been chosen as the best of {len(s.candidates)}, its score is "
-    return f"{text}{s.winner.corrected:.4f}{_range(s.winner.low, s.winner.high)}."
+    score = f"{s.winner.corrected:.4f}{_range(s.winner.low, s.winner.high)}"
+    return (
+        f"Announce {score} for the first: its score in the table is {s.winner.optimism:.4f} higher "
+        f"because it was chosen as the best of {len(s.candidates)}."
+    )
 
 
 def _settling(s: Statistics) -> str:

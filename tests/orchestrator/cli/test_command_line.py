@@ -83,6 +83,15 @@ def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> Non
     assert two["faults"] == []
     checked = cli(swept, "check-submission", two["submission"], "--images", tiny / "train")
     assert f"expected score {two['score']:.4f}, out of fold" in checked.stdout
+    assert two["to_come"]["patients"] == len(two["per_case"]) == len(two["fold_of_case"])
+    arguments = ("check-submission", two["submission"], "--images", tiny / "train", "--json")
+    expected = json.loads(cli(swept, *arguments).stdout)["expected"]
+    assert expected["interval"] == two["to_come"]["interval"]
+    assert expected["out_of_fold_interval"] == two["interval"]
+    low, high = expected["interval"]
+    if low is not None:
+        assert f"95 % interval {low:.4f} to {high:.4f} for" in checked.stdout
+        assert "like those of training" in checked.stdout
     members = json.loads((swept / two["members"]).read_text())["members"]
     assert len(members) == 4
     assert sum(m["weight"] for m in members) == pytest.approx(1)

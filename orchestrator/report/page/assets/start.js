@@ -21,7 +21,7 @@ function showVerdict() {
   const range = ([low, high]) => (known(low) ? `${decimal(low)} to ${decimal(high)}` : "-");
   host.append(plainTable("Score with its 95 % interval, and what can be told from the first",
     ["candidate", "score", "95 % interval", "chance to be the best", "behind the first",
-      "95 % interval", "told from the first",
+      "95 % interval of that, all at once", "told from the first",
       `no worse than the best by more than ${DATA.statistics.margin}`],
     rows.filter((row) => judged()[row.key]).map((row) => {
       const one = judged()[row.key];
