@@ -24,7 +24,8 @@ from orchestrator.ensembles.selection import Method, cross_fit, rule_grid
 from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.out_of_fold.masks import OofAverage
 from orchestrator.report.style import SERIES_COLORS, new_figure, save_figure
-from orchestrator.results.leaderboard import CandidateScores, build_leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import CaseSums
 from orchestrator.sweeps.run_directory import SweepDirectory

@@ -37,7 +37,8 @@ from gitract_core.phantom import write_phantom
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.api.options import DEMO_CASES, DEMO_SLICES
-from orchestrator.results.leaderboard import CandidateScores, build_leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.steering.race_judgement import Judgement, chances, judge
 from orchestrator.steering.race_rule import RacingRule
 from orchestrator.sweeps.run_directory import SweepDirectory

@@ -18,7 +18,8 @@ from orchestrator.statistics.components import variance_components
 from orchestrator.sweeps.labels import candidate_letters
 
 if TYPE_CHECKING:
-    from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+    from orchestrator.results.candidate_scores import CandidateScores
+    from orchestrator.results.leaderboard import Leaderboard
 
 Pair = tuple["CandidateScores", "CandidateScores"]
 

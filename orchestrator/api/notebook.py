@@ -11,7 +11,8 @@ from orchestrator.sweeps.labels import candidate_letters
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+    from orchestrator.results.candidate_scores import CandidateScores
+    from orchestrator.results.leaderboard import Leaderboard
     from orchestrator.results.verdict import Verdict
 
 MOST_ROWS = 20

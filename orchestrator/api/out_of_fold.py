@@ -11,7 +11,7 @@ from gitract_core.prediction.postprocess import native_masks
 from orchestrator.out_of_fold.masks import OofAverage
 
 if TYPE_CHECKING:
-    from orchestrator.results.leaderboard import CandidateScores
+    from orchestrator.results.candidate_scores import CandidateScores
     from orchestrator.sweeps.run_directory import SweepDirectory
 
 

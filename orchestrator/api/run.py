@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
     from orchestrator.out_of_fold.annotation_audit import Audit
-    from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+    from orchestrator.results.candidate_scores import CandidateScores
+    from orchestrator.results.leaderboard import Leaderboard
     from orchestrator.results.status import RunStatus
     from orchestrator.results.verdict import Verdict
     from orchestrator.storage.run_storage import RunStorage

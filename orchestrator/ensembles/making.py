@@ -19,7 +19,8 @@ from gitract_core.progress import Progress, silent
 from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_grid
 from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.out_of_fold.usable import usable_candidates
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import CaseSums
 from orchestrator.statistics.pooled_folds import folds_to_score

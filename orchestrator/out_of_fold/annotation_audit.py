@@ -25,7 +25,8 @@ from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofScan
 from orchestrator.out_of_fold.usable import usable_candidates
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 _MOST_ORGANS_AT_ONCE = 64  # volumes in memory, a few copies of each

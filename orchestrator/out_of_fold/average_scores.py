@@ -20,7 +20,7 @@ from gitract_core.prediction.postprocess import organ_mask
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.masks import OofAverage, OofParts, OofScan
-from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.statistics.case_sums import organ_rows
 from orchestrator.sweeps.run_directory import SweepDirectory
 

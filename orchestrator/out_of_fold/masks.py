@@ -19,7 +19,7 @@ from gitract_core.prediction.probabilities import OofStore
 from gitract_core.processors import usable_processors
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.held_out_prediction import open_oof
-from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gitract_core.errors import RunError
 from gitract_core.prediction.probabilities import OofStore, Origin
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 

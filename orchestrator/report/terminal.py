@@ -13,9 +13,10 @@ from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
 from orchestrator.report.table import Column, Table, decimal, span, to_terminal
 from orchestrator.results.board_words import fold_notes, others_in_words
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_words import epochs_in_words
-from orchestrator.results.leaderboard import PAPER_METRICS, CandidateScores, Leaderboard
+from orchestrator.results.leaderboard import PAPER_METRICS, Leaderboard
 from orchestrator.results.steadiness import Trainings
 from orchestrator.results.verdict import Verdict
 from orchestrator.statistics import CandidateStatistics

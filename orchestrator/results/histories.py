@@ -9,7 +9,8 @@ import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import EpochRecord, read_history
-from orchestrator.results.leaderboard import CandidateScores, build_leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
 METRICS = {

@@ -15,173 +15,24 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gitract_core.errors import RunError
-from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
+from orchestrator.results.candidate_scores import CandidateScores, mean_of
 from orchestrator.results.costs import training_costs
-from orchestrator.results.epoch_choice import EpochChoice, cross_fit, unlike
+from orchestrator.results.epoch_choice import unlike
 from orchestrator.statistics import pooled_folds
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
-NOT_COMPARABLE = (
-    "the scored patients chose its epochs, and by how much that flatters is not known; others "
-    "chose theirs without, so they are not ranked together"
-)
 PAPER_METRICS = ("paper_dice", "paper_iou", "paper_accuracy")
-
-
-@dataclass(frozen=True)
-class CandidateScores:
-    """One candidate's line.
-
-    Attributes:
-        candidate, label: the setting, and the knobs by which it differs from the others.
-        results: one result a fold, None where there is none; the folds of all plans, where they
-            are repeated.
-        reasons: why folds are missing, one line each.
-        counted_with: for each fold the one that its cases are counted with; empty where each
-            stands for itself (``statistics.pooled_folds``).
-        epoch_files: ``epochs.npz`` of each fold, which need not be there.
-        n_folds: folds of a plan.
-        choice: whose patients chose the epochs, where ``results`` are cross-fitted already.
-    """
-
-    candidate: Candidate
-    label: str
-    results: tuple[TrialResult | None, ...]
-    reasons: tuple[str, ...] = ()
-    counted_with: tuple[int, ...] = ()
-    epoch_files: tuple[Path, ...] = ()
-    n_folds: int = 0
-    choice: EpochChoice | None = None
-
-    @cached_property
-    def epoch_choice(self) -> EpochChoice:
-        """Whose patients chose the epochs, and by how much that flatters."""
-        if self.choice is not None:
-            return self.choice
-        rule, announced = self.candidate.training.keep, self.mean()
-        if rule != "held_out":
-            return EpochChoice(rule, announced, announced if self.complete else None)
-        fitted = self._cross_fitted
-        mean = float(np.mean([_number(r.scores["score"]) for r in fitted or ()] or [np.nan]))
-        return EpochChoice(rule, announced, mean if np.isfinite(mean) else None)
-
-    @cached_property
-    def _cross_fitted(self) -> tuple[TrialResult, ...] | None:
-        """The results at the epochs that the other folds choose; None where not known."""
-        if not self.complete or not self.epoch_files or self.n_folds < 2:
-            return None
-        return cross_fit(self.finished, self.epoch_files, self.n_folds)
-
-    def unflattered(self) -> CandidateScores:
-        """The line with figures of epochs that were chosen without the scored patients.
-
-        If they are not known, a line without figures and with the reason.
-        """
-        if self.candidate.training.keep != "held_out" or not self.complete:
-            return self
-        choice, fitted = self.epoch_choice, self._cross_fitted
-        if fitted is not None and choice.cross_fitted is not None:
-            return replace(self, results=fitted, choice=choice)
-        return replace(self, reasons=(NOT_COMPARABLE,), choice=choice)
-
-    @property
-    def finished(self) -> list[TrialResult]:
-        """The results that are there."""
-        return [r for r in self.results if r]
-
-    @property
-    def numbered(self) -> list[tuple[int, TrialResult]]:
-        """The results that are there, each with the number of its fold."""
-        return [(number, r) for number, r in enumerate(self.results) if r]
-
-    @property
-    def per_case(self) -> dict[str, dict[str, list[float]]]:
-        """The sums of each case, over all fold plans."""
-        found: dict[str, dict[str, list[float]]] = {}
-        for result in self.finished:
-            for case, sums in result.per_case.items():
-                before = found.get(case)
-                found[case] = sums if before is None else _added(before, sums)
-        return found
-
-    @property
-    def complete(self) -> bool:
-        """Whether every fold has a result."""
-        return all(self.results)
-
-    @property
-    def networks(self) -> tuple[Candidate, tuple[int, ...]]:
-        """What the trained networks are known by; equal ones are the same networks.
-
-        Candidates that differ in post-processing, epochs or patience alone share them, fold by
-        fold, as far as they keep the weights of the same epoch.
-        """
-        epochs = tuple(int(r.history["best_epoch"]) for r in self.finished)
-        return self.candidate.trajectory, epochs
-
-    def folds(self, metric: str = "score") -> list[float]:
-        """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
-        return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
-
-    def counted(self, metric: str = "score") -> list[float]:
-        """The figures that ``mean`` is of: those of ``folds``, or of folds counted together."""
-        if not self.counted_with or not self.complete:
-            return self.folds(metric)
-        groups: dict[int, list[TrialResult]] = {}
-        for fold, result in zip(self.counted_with, self.finished, strict=True):
-            groups.setdefault(fold, []).append(result)
-        return [_together(results, metric) for results in groups.values()]
-
-    def mean(self, metric: str = "score") -> float:
-        """Mean over folds; NaN unless every fold has a result."""
-        return float(np.mean(self.counted(metric)))
-
-    def sd(self, metric: str = "score") -> float:
-        """Standard deviation over folds (n - 1)."""
-        values = self.counted(metric)
-        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-
-    def organ_mean(self, organ: str, metric: str) -> float:
-        """Mean over folds of one organ's ``dice`` or ``hausdorff``."""
-        per_class = (r.scores.get("per_class", {}) for r in self.finished)
-        return _mean(organs[organ][metric] if organ in organs else None for organs in per_class)
-
-    def at_best(self, metric: str) -> float:
-        """Mean over folds of an epoch metric at the best epoch."""
-        return _mean(r.history["at_best"].get(metric) for r in self.finished)
-
-    @property
-    def best_epoch(self) -> float:
-        """Mean over folds."""
-        return _mean(r.history["best_epoch"] for r in self.finished)
-
-    @property
-    def seconds(self) -> float:
-        """Training and validation time of all folds together."""
-        return float(sum(r.cost["seconds"] for r in self.finished))
-
-    @property
-    def parameters(self) -> int:
-        """Trainable parameters of the network."""
-        return max((int(r.environment["parameters"]) for r in self.finished), default=0)
-
-    @property
-    def peak_memory_bytes(self) -> int:
-        """The largest of its folds."""
-        return max((int(r.cost["peak_memory_bytes"]) for r in self.finished), default=0)
 
 
 @dataclass(frozen=True)
@@ -219,7 +70,7 @@ class Leaderboard:
         lines = sorted((*self.ranked, *self.unranked), key=lambda c: -len(c.finished))
         results = lines[0].finished if lines else []
         parts = [result.known for result in results if result.known]
-        shares = {o: _mean(part.get(o, 1.0) for part in parts) for o in self.organs if parts}
+        shares = {o: mean_of(part.get(o, 1.0) for part in parts) for o in self.organs if parts}
         return shares if any(share < 1 for share in shares.values()) else {}
 
     def telling_organs(self, most: int) -> tuple[str, ...]:
@@ -334,17 +185,6 @@ def _counted_with(complete: Sequence[CandidateScores], n_folds: int) -> tuple[in
     return tuple(found)
 
 
-def _together(results: Sequence[TrialResult], metric: str) -> float:
-    """A figure of several folds, as if their cases were one fold's."""
-    if len(results) == 1:
-        return _number(results[0].scores[metric])
-    columns = COMPETITION.columns
-    cases = [sums for result in results for sums in result.per_case.values()]
-    totals = np.array([sum(sum(sums[column]) for sums in cases) for column in columns])
-    figures = {**COMPETITION.by_mean(totals), "score": COMPETITION.of(totals)}
-    return float(figures[metric])
-
-
 def _line(
     directory: SweepDirectory,
     record: SweepRecord,
@@ -353,7 +193,7 @@ def _line(
     candidate: Candidate,
 ) -> CandidateScores:
     results: list[TrialResult | None] = []
-    missing: list[str] = []
+    missing: dict[str, list[int]] = {}
     damaged: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
         try:
@@ -364,18 +204,28 @@ def _line(
             continue
         if results[-1] is None:
             reason = directory.failure(spec)
-            missing.append(f"fold {number}: {reason or 'not finished'}")
+            missing.setdefault(reason or "not finished", []).append(number)
+    reasons = [_of_folds(numbers, reason) for reason, numbers in missing.items()]
     if missing and candidate.key in left_out:
-        missing = [left_out[candidate.key]]
+        reasons = [left_out[candidate.key]]
     files = tuple(directory.trial(spec).epochs for spec in record.specs([candidate]))
     return CandidateScores(
         candidate,
         labels[candidate],
         tuple(results),
-        tuple(damaged + missing),
+        tuple(damaged + reasons),
         epoch_files=files,
         n_folds=record.n_folds,
     )
+
+
+def _of_folds(numbers: Sequence[int], reason: str) -> str:
+    """A reason that some folds share.
+
+    >>> _of_folds([1], "lost"), _of_folds([0, 1, 2, 4], "not finished")
+    ('fold 1: lost', 'folds 0, 1, 2, 4: not finished')
+    """
+    return f"fold{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}: {reason}"
 
 
 def _row(
@@ -412,20 +262,5 @@ def _row(
     }
 
 
-def _added(
-    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
-) -> dict[str, list[float]]:
-    return {n: [a + b for a, b in zip(first[n], second[n], strict=True)] for n in first}
-
-
 def _settings(knobs: Mapping[str, object]) -> dict[str, object]:
     return {f"knob.{name}": value for name, value in knobs.items()}
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _mean(values: Any) -> float:
-    numbers: Sequence[float] = [_number(v) for v in values]
-    return float(np.mean(numbers)) if numbers else float("nan")

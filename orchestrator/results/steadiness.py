@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gitract_core.results.trial_result import TrialResult
-    from orchestrator.results.leaderboard import CandidateScores
+    from orchestrator.results.candidate_scores import CandidateScores
 
 Floats = NDArray[np.float64]
 

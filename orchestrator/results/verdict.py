@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from gitract_core.results.trial_result import TrialResult
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.costs import training_costs
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.steadiness import Trainings
 from orchestrator.statistics import (
     CandidateStatistics,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.histories import CandidateHistories, TrialHistory
-from orchestrator.results.leaderboard import CandidateScores
 
 
 def record(epoch: int, loss: float, **metrics: float) -> EpochRecord:

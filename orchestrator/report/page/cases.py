@@ -12,7 +12,7 @@ import numpy as np
 from gitract_core.data.folds import FoldPlan
 from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
-from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.results.candidate_scores import CandidateScores
 
 LEAST_CASES = 3
 """For a correlation."""

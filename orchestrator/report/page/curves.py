@@ -9,8 +9,8 @@ import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import EpochRecord, read_history
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.histories import METRICS
-from orchestrator.results.leaderboard import CandidateScores
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 CHOICES = {

@@ -24,7 +24,8 @@ from gitract_core.results.trial_result import TrialResult
 from orchestrator.report.page.contact_sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.page.slice_positions import ScoreTables, scans_of
 from orchestrator.report.run_slices import gray_scan, run_index
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 MOST_SLICES = 24

@@ -22,7 +22,8 @@ from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.slice_positions import place_values, score_tables
 from orchestrator.report.page.statistics_section import statistics_section
 from orchestrator.results.board_words import fold_notes, others_in_words
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.steadiness import Trainings
 from orchestrator.results.verdict import Verdict
 from orchestrator.sweeps.run_directory import SweepDirectory

@@ -12,7 +12,8 @@ from gitract_core.errors import DataError, RunError
 from gitract_core.organs import Organs
 from gitract_core.results.score_table import read_scores
 from orchestrator.report.run_slices import run_index
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 TENTHS = 10

@@ -22,7 +22,7 @@ from gitract_core.results.trial_result import TrialResult
 from orchestrator.report.overlay import overlay
 from orchestrator.report.run_slices import gray_scan, scan_of_slice
 from orchestrator.report.style import new_figure, organ_legend, picture_axes
-from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 PLACES = (("best", 1.0), ("upper quarter", 0.75), ("median", 0.5), ("lower quarter", 0.25))

@@ -32,7 +32,8 @@ from orchestrator.ensembles.selection import (
 )
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter, _average, organ_sums
 from orchestrator.out_of_fold.masks import OofAverage, OofParts
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 
 BEST = np.array([3, 1, 0]) / 4
 """The weights at which the made-up ensemble is best."""

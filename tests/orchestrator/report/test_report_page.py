@@ -254,7 +254,7 @@ def test_unfinished_runs_are_shown_as_far_as_they_go(own_run: SweepDirectory) ->
     assert [row["candidate"] for row in values["leaderboard"]["rows"]] == ["dice"]
     unranked = {row["candidate"]: row["reason"] for row in values["leaderboard"]["unranked"]}
     assert unranked["bce"] == "fold 0: not finished"
-    assert unranked["bce + dice"] == "fold 0: not finished; fold 1: not finished"
+    assert unranked["bce + dice"] == "folds 0, 1: not finished"
     assert values["pairs"] is None
     assert values["cases"]["labels"] == ["dice", "bce"]
     missing = [i for i, fold in enumerate(values["cases"]["folds"]) if fold == 0]

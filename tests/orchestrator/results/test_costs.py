@@ -13,8 +13,9 @@ import pytest
 from gitract_core.results.trial_result import TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.trial.run import run_trial
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.costs import training_costs
-from orchestrator.results.leaderboard import CandidateScores, build_leaderboard
+from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.verdict import judge
 from tests.support.tiny_sweep import prepare_tiny
 

@@ -15,9 +15,10 @@ from gitract_core.results.trial_result import TrialFiles, TrialResult, read_hist
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.api.comparison import ranked_candidate
 from orchestrator.api.run import open_run
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.epoch_choice import epoch_of_the_others, refuse_unlike
 from orchestrator.results.epoch_words import epochs_in_words
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard, build_leaderboard
+from orchestrator.results.leaderboard import Leaderboard, build_leaderboard
 from orchestrator.results.verdict import judge
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest
 from search_spaces import load_space

@@ -14,7 +14,8 @@ from gitract_core.metrics import COMPETITION
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.report import leaderboard_view
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard, ranked_board
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard, ranked_board
 from orchestrator.results.verdict import Verdict, case_sums, judge
 from orchestrator.sweeps.run_directory import SweepRecord
 

@@ -16,7 +16,8 @@ from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.ensembles.making import Announcement
-from orchestrator.results.leaderboard import CandidateScores, Leaderboard
+from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import case_sums, judge
 from orchestrator.statistics import corrected_t
 

@@ -9,7 +9,7 @@ import pytest
 
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.results.leaderboard import CandidateScores
+from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.steadiness import (
     failed_folds,
     failed_trainings,
