@@ -115,6 +115,7 @@ def test_what_trains_in_vain_leaves_no_trace(tiny: Path, tmp_path: Path) -> None
         places = [w.data_ptr() for w in training.network.parameters()]
         with unchanged(training.network, training.optimizer):
             training._train()
+        training.started = None
         assert [w.data_ptr() for w in training.network.parameters()] == places
         assert not [w for w in training.network.parameters() if w.grad is not None]
         training.random.set_state(untouched.random.get_state())

@@ -149,8 +149,10 @@ def test_what_a_plan_cannot_measure_is_one_line(monkeypatch: pytest.MonkeyPatch)
         raise ValueError("no such\nstep")
 
     class Task:
-        runtime, scans = None, (None,)
+        shapes, runtime, scans = (Candidate(),), None, (None,)
 
     monkeypatch.setattr("orchestrator.capacity.measuring.measure_step", refuse)
+    monkeypatch.setattr("orchestrator.capacity.measuring.meet", lambda: None)
+    monkeypatch.setattr("orchestrator.capacity.measuring._task", Task())
     with pytest.raises(TrialError, match=r"measuring unet paper.*ValueError: no such step"):
-        _measure_shape(Candidate(), Task())  # type: ignore[arg-type]
+        _measure_shape(0)

@@ -34,6 +34,7 @@ from orchestrator.report.page.curves import MOST_EPOCHS, curve_values
 from orchestrator.report.page.gallery import scan_scores
 from orchestrator.report.page.gathering import ensemble_values
 from orchestrator.results.leaderboard import build_leaderboard
+from orchestrator.sweeps.run_digests import write_noted
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.support.tiny_report import HOSTILE, RUN_NAME, Page, sweep_three, values_of
 
@@ -106,10 +107,13 @@ def test_curves_are_the_histories(swept: SweepDirectory, values: dict[str, Any])
 
 
 def test_long_trainings_keep_their_first_and_last_epoch(own_run: SweepDirectory) -> None:
+    result = build_leaderboard(own_run).ranked[0].finished[0]
+    files = own_run.trial(result.spec)
+    record = read_history(files.history)[0]
+    write_history(files.history, [replace(record, epoch=n, loss=float(n)) for n in range(1, 1001)])
+    files.result.unlink()
+    result.save(files.result)  # with the history's new digest
     board = build_leaderboard(own_run)
-    file = own_run.trial(board.ranked[0].finished[0].spec).history
-    record = read_history(file)[0]
-    write_history(file, [replace(record, epoch=n, loss=float(n)) for n in range(1, 1001)])
     curve = curve_values(own_run, board.ranked, [])["candidates"][0]["folds"][0]
     assert curve["epochs"] == curve["values"]["loss"]
     assert (curve["epochs"][0], curve["epochs"][-1], len(curve["epochs"])) == (1, 1000, MOST_EPOCHS)
@@ -279,7 +283,8 @@ def test_damaged_and_lost_files_cost_their_section_alone(
     own_run.trial(specs[1]).scores.write_bytes(b"nonsense")
     own_run.folds_file.unlink()
     lost = json.loads(own_run.record_file.read_text())
-    own_run.record_file.write_text(json.dumps({**lost, "data_directory": str(tmp_path / "gone")}))
+    moved = json.dumps({**lost, "data_directory": str(tmp_path / "gone")})
+    write_noted(own_run.path, "sweep.json", moved.encode())
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "no-cache"))
     values = values_of(own_run)
     told = "\n".join(values["left_out"])
