@@ -240,9 +240,10 @@ def report(arguments: argparse.Namespace) -> str:
         f"cases and {repeats} trainings each (medians); it is found in {100 * power:.1f} % of such "
         "sweeps.",
         "",
-        f"Processor time of `analyse`, 85 cases, 2,000 draws: 10 candidates {seconds(10):.2f} s, "
-        f"100 candidates {seconds(100):.2f} s ({os.cpu_count()} cores, {platform.machine()}, "
-        f"Python {platform.python_version()}, NumPy {np.__version__}). All of this took "
+        "Processor time of `analyse`, 85 cases, 2,000 draws: 10 candidates "
+        f"{seconds(10):.2f} s, 100 candidates {seconds(100):.2f} s ({os.cpu_count()} cores, "
+        f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}). "
+        "All of this took "
         f"{time.perf_counter() - start:.0f} s.",
         "",
     ]
