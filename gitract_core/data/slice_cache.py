@@ -9,7 +9,6 @@ from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
-from pyarrow import ArrowException
 
 from gitract_core.data.annotation import State
 from gitract_core.data.slices import SliceIndex
@@ -131,6 +130,8 @@ class SliceCache:
             stamp.check(self.directory / name, self._remedy)
 
     def _table(self, name: str) -> pd.DataFrame:
+        from pyarrow import ArrowException  # not where a bundle predicts
+
         self._check(name)
         try:
             return pd.read_parquet(self.directory / name)

@@ -137,7 +137,8 @@ def verify(
     links = [_hash_link("submission", submission, note["submission_sha256"])]
     if note["manifest_sha256"] is not None:
         links.append(_hash_link("members", manifest, note["manifest_sha256"]))
-    links += _weight_links(manifest, note["weights_sha256"])
+    told = any(link.what == "members" and not link.ok for link in links)
+    links += _weight_links(manifest, note["weights_sha256"], told=told)
     if images is not None:
         same = images.fingerprint == note["images_fingerprint"]
         found = "those of the note" if same else f"others ({images.fingerprint})"
@@ -162,11 +163,12 @@ def _hash_link(what: str, path: Path, expected: str) -> Link:
     return Link(what, False, f"{path} has changed: {found[:12]}..., noted {expected[:12]}...")
 
 
-def _weight_links(manifest: Path, noted: dict[str, str]) -> list[Link]:
+def _weight_links(manifest: Path, noted: dict[str, str], *, told: bool) -> list[Link]:
+    """A link a member; ``told``: that the manifest is another one, so that it need not be read."""
     try:
         members = Members.load(manifest)
     except GitractError as error:
-        return [Link("weights", False, str(error))]
+        return [] if told else [Link("weights", False, str(error))]
     directory = manifest if manifest.is_dir() else manifest.parent
     links = [
         _hash_link(f"weights of trial {m.trial}", directory / m.weights, noted.get(m.trial, "none"))
