@@ -19,7 +19,7 @@ class AnnouncedScores(TypedDict):
         in_sample: the same members, scored where they were chosen.
         single: of the best candidate alone, chosen alike.
         gain, gain_interval: over it.
-        members: digest of the ``members.json`` that it speaks of; older files do not say it.
+        members_digest: of the ``members.json`` that it speaks of; older files do not say it.
         per_case: patient -> sums and counts by organ, of the score's columns.
         fold_of_case: patient -> the fold that it was scored in; older files lack it.
     """
@@ -30,7 +30,7 @@ class AnnouncedScores(TypedDict):
     single: float | None
     gain: float | None
     gain_interval: tuple[float | None, float | None]
-    members: NotRequired[str]
+    members_digest: NotRequired[str]
     per_case: NotRequired[dict[str, dict[str, list[float]]]]
     fold_of_case: NotRequired[dict[str, int]]
 
@@ -47,7 +47,7 @@ def read_announced(path: Path) -> AnnouncedScores:
     """
     announced: AnnouncedScores = parse_json(path, read_bytes(path), AnnouncedScores, _REMEDY)
     manifest = path.with_name("members.json")
-    if announced.get("members") and manifest.is_file():
+    if announced.get("members_digest") and manifest.is_file():
         check_pair(manifest, read_bytes(manifest), announced)
     return announced
 
@@ -63,7 +63,7 @@ def check_pair(manifest: Path, content: bytes, announced: AnnouncedScores | None
         if not scores.is_file():
             return
         announced = parse_json(scores, read_bytes(scores), AnnouncedScores, _REMEDY)
-    noted, found = announced.get("members", ""), digest_of(content)
+    noted, found = announced.get("members_digest", ""), digest_of(content)
     if noted and found and noted != found:
         expected = f"members with the digest {noted[:12]}..., as {NAME} says"
         raise RunError(manifest, expected, f"{found[:12]}...", _REMEDY)

@@ -1,15 +1,15 @@
-"""SIGTERM in a process that trains: the state is saved first, then the process ends.
+"""A process that trains is asked to end: the state is saved first.
 
-Batch systems, Kubernetes and machines that are taken back say so before they kill. Between two
-steps a training saves its state and raises ``Stopped``; outside of a training the process ends at
-once. Whoever starts such processes waits for them no longer than there is time.
+Batch systems, Kubernetes and machines that are taken back send SIGTERM before they kill. Between
+two steps a training saves its state and raises ``Stopped``; what is under way outside of a training
+is given up at once, as the last epoch's state is there. Whoever starts such processes waits for
+them no longer than there is time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -21,14 +21,21 @@ class Stopped(SystemExit):
 class _Asked:
     """What this process was asked; a signal handler can change nothing else."""
 
-    training = False
     to_stop = False
+    training = False  # looks at ``to_stop`` itself, soon
+    interruptible = True
 
 
-def end_or_save_first() -> None:
-    """Let SIGTERM end this process: within ``saving_first`` at the next look, else at once."""
+def stop_on(number: int, *, when_idle: bool = True) -> None:
+    """Let a signal end this process: within ``saving_first`` at the next look, else at once.
+
+    Args:
+        number: of the signal.
+        when_idle: outside of ``only_within`` too.
+    """
+    _Asked.interruptible = when_idle
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _asked_to_stop)
+        signal.signal(number, _ask)
 
 
 @contextlib.contextmanager
@@ -43,12 +50,24 @@ def saving_first() -> Iterator[None]:
         raise Stopped(0)
 
 
+@contextlib.contextmanager
+def only_within() -> Iterator[None]:
+    """In a process that does not end with its work: only within the block is it interrupted."""
+    _Asked.interruptible = True
+    try:
+        if _Asked.to_stop:
+            raise Stopped(0)
+        yield
+    finally:
+        _Asked.interruptible = False
+
+
 def stop_asked() -> bool:
     """Whether the process is to end as soon as its state is saved."""
     return _Asked.to_stop
 
 
-def _asked_to_stop(*_: object) -> None:
+def _ask(*_: object) -> None:
     first, _Asked.to_stop = not _Asked.to_stop, True
-    if first and not _Asked.training:
-        sys.exit(0)
+    if first and _Asked.interruptible and not _Asked.training:
+        raise Stopped(0)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.steering.race import Race
     from orchestrator.storage.run_storage import RunStorage
     from orchestrator.sweeps.preparation import PreparedSweep
+    from orchestrator.tracking.start import Trackers
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class SweepOutcome:
         run: what it left.
         failed: keys of the trials that failed for good.
         unwritten: why the report's files could not be written; None if they were.
+        lacks_event_files: whether the run's disk refused files of TensorBoard.
     """
 
     run: Run
     failed: tuple[str, ...]
     unwritten: OSError | None = None
+    lacks_event_files: bool = False
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Failures:
     """Listens for trials that fail for good."""
 
     trials: list[str] = field(default_factory=list)
+    trackers: Trackers | None = None
 
     def __call__(self, event: SweepEvent) -> None:
         """Take in one event."""
@@ -174,7 +178,8 @@ def run_sweep(
             say.print(line, soft_wrap=True)
         failed = _train(prepared, storage, options, _Consoles(say, shown), listeners)
         run = Run(prepared.directory, storage, options.margin)
-        return SweepOutcome(run, tuple(failed), _report_fault(run, shown))
+        lacking = failed.trackers is not None and failed.trackers.lacks_files()
+        return SweepOutcome(run, tuple(failed.trials), _report_fault(run, shown), lacking)
 
 
 def _report_fault(run: Run, shown: Console) -> OSError | None:
@@ -199,8 +204,8 @@ def _train(
     options: SweepOptions,
     consoles: _Consoles,
     listeners: Sequence[Listener],
-) -> list[str]:
-    """Train what is pending, under trackers; the trials that failed for good."""
+) -> Failures:
+    """Train what is pending, under trackers; what failed for good."""
     from orchestrator.api.machines import choose_trial_slots, machines
     from orchestrator.execution.executor import Jobs
     from orchestrator.steering.search import stand_ins
@@ -212,8 +217,9 @@ def _train(
         trackers = begin_tracking(
             stack, tracked, tensorboard=options.tensorboard, mlflow=options.mlflow
         )
+        failures.trackers = trackers
         if not prepared.pending and not prepared.record.to_come:
-            return []
+            return failures
         say.print(watch_line(storage.name, prepared, options), soft_wrap=True)
         where = machines(local=options.local, address=options.address, say=consoles.shown)
         found = stack.enter_context(where)
@@ -248,7 +254,7 @@ def _train(
         found.executor.run(
             jobs, lambda event: tell(told, _with_scores(event, prepared, storage)), steering.course
         )
-    return failures.trials
+    return failures
 
 
 @dataclass(frozen=True)

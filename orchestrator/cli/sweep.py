@@ -60,5 +60,5 @@ def sweep(asked: SweepOptions, as_json: options.Json = False) -> None:
             f"and in {run.directory.trials}/*/failure.json; the same command tries them again",
             file=sys.stderr,
         )
-    if outcome.failed or outcome.unwritten:
+    if outcome.failed or outcome.unwritten or outcome.lacks_event_files:
         raise typer.Exit(1)

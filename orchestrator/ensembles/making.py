@@ -123,7 +123,7 @@ def make_ensemble(
     scores.unlink(missing_ok=True)  # so that it never lies beside other members
     members.save(directory / "members.json")
     of = digest_of((directory / "members.json").read_bytes())
-    write_json(scores, {**_score_json(ensemble, found), "members": of}, seal=True)
+    write_json(scores, {**_score_json(ensemble, found), "members_digest": of}, seal=True)
     return ensemble
 
 

@@ -55,6 +55,7 @@ def termination() -> Iterator[None]:
     try:
         yield
     finally:
+        _Signal.asked = False
         signal.signal(signal.SIGTERM, before)
 
 

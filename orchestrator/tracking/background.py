@@ -24,6 +24,9 @@ class Background:
         make: connects to it; called in the thread.
         specs: the trials; all of them are looked at once at the start.
         warn: takes one line.
+
+    Attributes:
+        fault: what it raised last, unless it has taken in everything since.
     """
 
     def __init__(
@@ -33,12 +36,13 @@ class Background:
         specs: Sequence[TrialSpec],
         warn: Callable[[str], None],
     ) -> None:
-        self._name, self._make, self._warn = name, make, warn
+        self.name, self._make, self._warn = name, make, warn
         self._specs = {spec.key: spec for spec in specs}
         self._waiting = dict.fromkeys(self._specs)  # an ordered set
         self._changed = threading.Condition()
         self._closing = self._given_up = False
         self._warned = False
+        self.fault: Exception | None = None
         self._thread = threading.Thread(target=self._work, daemon=True, name=f"tracker {name}")
         self._thread.start()
 
@@ -71,10 +75,11 @@ class Background:
                 key = self._next()
                 if key is None:
                     tracker.close()
+                    self.fault = None
                     return
                 tracker.update(self._specs[key])
             except Exception as error:  # whatever it is, the sweep goes on
-                tracker = None
+                tracker, self.fault = None, error
                 self._complain((str(error).splitlines() or [type(error).__name__])[0])
                 if not self._pause():
                     return
@@ -104,4 +109,4 @@ class Background:
         if not self._warned:
             self._warned = True
             remedy = "the sweep goes on; the same command sends what is missing"
-            self._warn(f"{self._name}: expected a tracker that answers, got {what:.200}; {remedy}")
+            self._warn(f"{self.name}: expected a tracker that answers, got {what:.200}; {remedy}")

@@ -14,6 +14,8 @@ from orchestrator.tracking.background import Background
 from orchestrator.tracking.mlflow_runs import MlflowRuns
 from orchestrator.tracking.tracker import TrackedRun, Tracker
 
+EVENT_FILES = "TensorBoard"
+
 
 def check_trackers(mlflow: str | None) -> None:
     """Refuse what cannot work, before anything is written.
@@ -40,6 +42,10 @@ class Trackers:
             for tracker in self.each:
                 tracker(event)
 
+    def lacks_files(self) -> bool:
+        """Whether the run's disk refused event files; asked when all trackers are closed."""
+        return any(t.name == EVENT_FILES and isinstance(t.fault, OSError) for t in self.each)
+
     def _add(self, specs: Sequence[TrialSpec]) -> None:
         """Further trials of the sweep."""
         self.run.add(specs)
@@ -53,7 +59,7 @@ def begin_tracking(
     """Start the trackers that were asked for; they are closed with the stack."""
     trackers = []
     if tensorboard:
-        trackers.append(Background("TensorBoard", lambda: _event_files(run), run.specs, _warn))
+        trackers.append(Background(EVENT_FILES, lambda: _event_files(run), run.specs, _warn))
     if mlflow is not None:
         trackers.append(Background("MLflow", lambda: MlflowRuns(run, mlflow), run.specs, _warn))
     for tracker in trackers:

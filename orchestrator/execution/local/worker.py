@@ -14,7 +14,7 @@ from gitract_core.device import see_one_gpu
 from gitract_core.processes import end_with_parent
 from gitract_core.processors import allot
 from gitract_core.spec import TrialSpec
-from gitract_core.training.stopping import end_or_save_first, stop_asked
+from gitract_core.training.stopping import stop_asked, stop_on
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Jobs, TrialEvent
 from orchestrator.execution.trial_output import logged_attempt
@@ -105,7 +105,7 @@ def settle(slots: Slots, place: int) -> None:
     """What every worker process does first; ``place`` counts the slots of this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
     signal.signal(signal.SIGUSR1, _end)
-    end_or_save_first()
+    stop_on(signal.SIGTERM)
     end_with_parent()
     allot(slots.cpus)
     if slots.device == "cuda":

@@ -32,7 +32,7 @@ from orchestrator.execution.ray.cache import RayCacheSource, start_feed
 from orchestrator.execution.ray.scheduling import InOrder, Stopping
 from orchestrator.execution.ray.session import connect, dashboard, disconnect
 from orchestrator.execution.ray.trials import Relay, TrialActor
-from orchestrator.execution.termination import looked_for
+from orchestrator.execution.termination import asked, looked_for
 
 __all__ = ["RayExecutor", "connect", "dashboard", "disconnect"]
 
@@ -57,6 +57,7 @@ class RayExecutor:
             partial(_resources, jobs.slots),
         )
         order, stopper = InOrder(Waiting(jobs.specs, course), jobs), Stopping(course)
+        relay = Relay(jobs, on_event, order, stopper.stopped)
         with tempfile.TemporaryDirectory(prefix="gitract-cv-") as scratch:
             tuner = tune.Tuner(
                 trainable,
@@ -72,11 +73,13 @@ class RayExecutor:
                     storage_path=scratch,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=jobs.retries),
-                    callbacks=[Relay(jobs, on_event, order, stopper.stopped)],
+                    callbacks=[relay],
                 ),
             )
             with looked_for():
                 tuner.fit()
+                if asked():
+                    raise relay.terminated()
 
     def map(self, work: Work[T], names: Sequence[str], slots: Slots) -> Iterator[T]:
         """What the work makes of each name, in order; a lost process or node is replaced twice."""

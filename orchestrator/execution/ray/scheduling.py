@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 from gitract_core.spec import TrialSpec
 from orchestrator.execution.executor import Course, Jobs, TrialEvent, Waiting
 from orchestrator.execution.out_of_memory import ToRunAlone
+from orchestrator.execution.termination import asked
 
 
 class InOrder(Searcher):
@@ -53,6 +54,8 @@ class InOrder(Searcher):
     def _next(self) -> tuple[TrialSpec, bool] | None:
         """What starts next, and whether on a whole GPU."""
         while True:
+            if asked():
+                return None
             if self.alone and sum(self.open.values()) < self._gpus:
                 return self.alone.popleft(), True
             further = len(self.open) < self.slots.count

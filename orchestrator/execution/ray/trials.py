@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict
 from typing import Any
 
@@ -17,9 +18,9 @@ from ray.tune.experiment import Trial
 from gitract_core.processors import allot
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import TrialSpec
-from gitract_core.training.stopping import end_or_save_first
+from gitract_core.training.stopping import Stopped, only_within, stop_on
 from orchestrator.execution.executor import Jobs, OnEvent, TrialEvent, note_failure
-from orchestrator.execution.ray.saving import Where, here, save_running
+from orchestrator.execution.ray.saving import TO_SAVE, Where, ask_to_save, here
 from orchestrator.execution.ray.scheduling import InOrder
 from orchestrator.execution.termination import Terminated, asked
 from orchestrator.execution.trial_output import logged_attempt
@@ -31,11 +32,11 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], **parameters: Any) -> None:
         self.jobs: Jobs = parameters["jobs"]
         allot(self.jobs.slots.cpus)
-        end_or_save_first()
+        stop_on(TO_SAVE, when_idle=False)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.events: Iterator[TrialEvent] | None = None
+        self.events: Generator[TrialEvent] | None = None
         self.failed = False
         self.spec = _spec_of(new_config)
         self.now = self.jobs.alone() if new_config["alone"] else self.jobs
@@ -47,11 +48,20 @@ class TrialActor(tune.Trainable):
         if self.events is None:
             self.events = logged_attempt(self.spec, self.now)
             return {"event": None, "where": here()}  # time to say that it is no longer wanted
-        event = next(self.events)
+        event = self._next_event()
         self.failed = event.kind == "error" and event.may_pass and event.fault != "memory_shared"
         values = asdict(event)
         values["record"] = event.record and asdict(event.record)
         return {"event": values, "done": event.kind != "epoch" and not self.failed}
+
+    def _next_event(self) -> TrialEvent:
+        assert self.events is not None
+        try:
+            with only_within():
+                return next(self.events)
+        except Stopped:
+            self.events.close()
+            return TrialEvent(self.spec.key, "stopped")
 
     def cleanup(self) -> None:
         self.events = None  # closes the generator, which lets go of the trial's lock
@@ -70,6 +80,8 @@ class Relay(tune.Callback):
         self.jobs, self.on_event, self.order, self.stopped = jobs, on_event, order, stopped
         self.attempts = Counter[str]()
         self.running: dict[str, Where] = {}
+        self.to_save = set[str]()
+        self.deadline: float | None = None
         self.told: dict[str, TrialEvent] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,10 +94,18 @@ class Relay(tune.Callback):
         Raises:
             Terminated: it is; running trials have saved their state if they could in time.
         """
-        if asked():
-            running, seconds = list(self.running.values()), self.jobs.grace_seconds
-            saved = save_running(running, seconds) if seconds > 0 else 0
-            raise Terminated(saved, len(running))
+        if not asked():
+            return
+        if self.deadline is None:
+            self.deadline = time.monotonic() + self.jobs.grace_seconds
+            self.to_save = set(self.running)
+            ask_to_save(self.running.values())
+        if not self.to_save & self.running.keys() or time.monotonic() > self.deadline:
+            raise self.terminated()
+
+    def terminated(self) -> Terminated:
+        """How the sweep ended that was told to."""
+        return Terminated(len(self.to_save - self.running.keys()), len(self.to_save))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -132,21 +133,37 @@ def test_interrupted_sweep_goes_on_where_it_was(tiny: Path, tmp_path: Path) -> N
     (tmp_path / "space.yaml").write_text(slow)
     arguments = ["sweep", "--local", "--data", str(tiny), "--space", "space.yaml"]
     arguments += ["--no-keep-state", "--checkpoint-minutes", "0.001"]
-    code = "from orchestrator.cli import main; main()"
-    root = str(ROOT)
-    running = WarmPopen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-    )
+    code, root = "from orchestrator.cli import main; main()", str(ROOT)
     trials = tmp_path / "runs/space/trials"
-    wait_until(lambda: len(list(trials.glob("*/checkpoint.pt"))) >= 2)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=200)
-    assert running.returncode == 130
-    assert "the same command goes on" in said
+
+    def saved() -> set[tuple[str, int]]:
+        files = trials.glob("*/checkpoint.pt")
+        return {(file.parent.name, file.stat().st_mtime_ns) for file in files}
+
+    def ended_by(*signals: signal.Signals) -> tuple[int, str]:
+        before = saved()
+        running = WarmPopen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": root},
+        )
+        wait_until(lambda: len(saved() - before) >= 2)
+        for number in signals:
+            running.send_signal(number)
+            time.sleep(0.2)
+        return (running.communicate(timeout=200)[1], running.returncode)[::-1]
+
+    code_of_sigterm, said = ended_by(signal.SIGTERM, signal.SIGTERM)
+    assert code_of_sigterm == 143
+    assert said.count("the same command goes on from here") == 1
+    assert said.count("gitract-cv: terminated; ") == 1
+    assert "Traceback" not in said
+    returned, said = ended_by(signal.SIGINT, signal.SIGINT)  # the second is not heard
+    assert returned == 130
+    assert said.count("gitract-cv: interrupted; ") == said.count("the same command goes on") == 1
+    assert "Traceback" not in said
     assert not list(trials.glob("*/result.json"))
     assert not list(trials.glob("*/.*.part"))
     before = [len(read_history(file)) for file in trials.glob("*/history.csv")]

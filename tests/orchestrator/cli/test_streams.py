@@ -161,6 +161,17 @@ def test_names_that_are_not_utf8(swept: Path, tiny: Path) -> None:
         (swept / name).rename(swept / "run")
 
 
+def test_event_files_that_the_disk_refuses_are_exit_code_1(swept: Path, tiny: Path) -> None:
+    (swept / "run/tensorboard").write_text("where a folder should be made")
+    try:
+        done = command(swept, *SWEEP[:-1], "--data", tiny)
+    finally:
+        (swept / "run/tensorboard").unlink()
+    assert done.returncode == 1
+    assert "TensorBoard: expected a tracker that answers" in done.stderr
+    assert "2 of them are finished already" in done.stdout
+
+
 def test_a_pipe_that_is_full_for_now_is_waited_for() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files.atomic import read_json
@@ -21,6 +22,7 @@ from gitract_core.spec import TrialSpec
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Executor, Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
+from orchestrator.execution.termination import Terminated, termination
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from tests.support.tiny_contest import write_tiny_contest
@@ -282,6 +284,31 @@ def test_a_stopped_trial_goes_on_where_it_stopped(
     events = _run(executor, dataclasses.replace(sweep, pending=[spec]))
     epochs = [e.record.epoch for e in (*course.events, *events) if e.record]
     assert epochs == list(range(1, 41))
+    assert events[-1].kind == "finished"
+
+
+def test_sigterm_saves_running_trials_which_go_on_from_there(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 60, "training.patience": 60})
+    jobs = Jobs(sweep.pending[:1], sweep.data, LocalRun(sweep.directory.path), Slots(1))
+    files, events = sweep.directory.trial(sweep.pending[0]), list[TrialEvent]()
+
+    def on_event(event: TrialEvent) -> None:
+        if event.kind == "epoch" and not events:
+            os.kill(os.getpid(), signal.SIGTERM)
+        events.append(event)
+
+    with termination(), pytest.raises(Terminated, match="1 of 1 running trials saved"):
+        executor.run(jobs, on_event)
+    assert not files.is_finished()
+    assert not list(files.directory.glob(".*.part"))
+    state = torch.load(files.checkpoint, weights_only=True)
+    done = len(state["records"])
+    assert 1 <= done < 60
+    events.clear()
+    executor.run(jobs, events.append)
+    assert [e.record.epoch for e in events if e.record] == [*range(done + 1, 61)]
     assert events[-1].kind == "finished"
 
 
