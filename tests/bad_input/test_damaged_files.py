@@ -17,9 +17,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gitract_core.prediction.probabilities import write_oof
-from tests.bad_input.refusing import refused, run_cli
-from tests.bad_input.test_run_files import PREDICT, REPORT, RESUME, result_file
+from tests.bad_input.test_run_files import RESUME
+from tests.support.damaged_files import PREDICT, REPORT, result_file
 from tests.support.pages import ROOT
+from tests.support.refusing import refused, run_cli
 
 Change = Callable[[Path, Path], object]
 ENSEMBLE_OF_ONE = "ensemble run --top 1 --device cpu --json"

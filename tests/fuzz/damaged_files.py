@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from gitract_core.errors import GitractError
-from tests.bad_input.refusing import Ended, run_cli
+from tests.support.refusing import Ended, run_cli
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import SPACE
 

@@ -12,47 +12,26 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime
 from gitract_core.errors import SpaceError
 from gitract_core.knobs import OptimizerKnobs, TrainingKnobs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
-from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.spec import Candidate
 from gitract_core.training.early_stopping import ending
 from gitract_core.training.step import TrainingStep
-from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.run import run_trial
 from orchestrator.api.sweep_lines import asked_lines
 from orchestrator.sweeps.preparation import SweepRequest, check
 from search_spaces import load_space
 from tests.gitract_core.training.test_best_epoch import record
-from tests.gitract_core.training.test_checkpoint import Killed, Steps, epochs_of
-from tests.orchestrator.execution.test_faults import same_but_for_cost
+from tests.support.faulty_trials import same_but_for_cost
+from tests.support.kept_epochs import plan_of, trial
+from tests.support.killed_trainings import Killed, Steps, epochs_of
 from tests.support.tiny_contest import write_tiny_contest
-from tests.support.tiny_sweep import KNOBS, SPACE, prepare_tiny
+from tests.support.tiny_sweep import SPACE, prepare_tiny
 from tests.support.tiny_training import made_up_training
-
-RESTLESS: dict[str, object] = {
-    "loss": "bce + dice",
-    "optimizer.learning_rate": 0.03,
-    "training.epochs": 5,
-}
-
-
-def trial(data: Path, plan: FoldPlan, **knobs: object) -> tuple[TrialSpec, TrialData]:
-    index = SliceIndex.from_directory(data)
-    changes = {name.replace("__", "."): value for name, value in knobs.items()}
-    candidate = Candidate.from_knobs({**KNOBS, **RESTLESS, **changes})
-    fingerprint = index.fingerprint
-    spec = TrialSpec(candidate, 0, plan.n_splits, 3, fingerprint, plan.fingerprint)
-    return spec, TrialData(data, fingerprint, plan)
-
-
-def plan_of(data: Path) -> FoldPlan:
-    cases = sorted(set(SliceIndex.from_directory(data).table["case"]))
-    return FoldPlan({case: 0 if place < 1 else 1 for place, case in enumerate(cases)}, 2)
 
 
 def without_masks_of(data: Path, cases: list[str], copy_to: Path) -> Path:

@@ -22,7 +22,7 @@ from orchestrator.results.leaderboard import Leaderboard, build_leaderboard
 from orchestrator.results.verdict import judge
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest
 from search_spaces import load_space
-from tests.gitract_core.trial.test_epoch_sums import saved_weights_of_every_epoch, scored_by_hand
+from tests.support.epochs_by_hand import saved_weights_of_every_epoch, scored_by_hand
 from tests.support.made_up_epochs import epoch_sums, write_trial
 from tests.support.tiny_sweep import SPACE, prepare_tiny
 
