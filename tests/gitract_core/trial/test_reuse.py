@@ -23,7 +23,8 @@ CHANGES = (
 
 def _values(files: TrialFiles) -> dict[str, object]:
     values: dict[str, object] = json.loads(files.result.read_text())
-    values.pop("cost")
+    for name in ("cost", "seal", "files"):  # a history holds seconds
+        del values[name]
     return values
 
 
