@@ -26,8 +26,8 @@ from orchestrator.out_of_fold.masks import OofAverage
 from orchestrator.report.style import SERIES_COLORS, new_figure, save_figure
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import build_leaderboard
-from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import CaseSums
+from orchestrator.statistics.intervals.bootstrap import bootstrap
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 

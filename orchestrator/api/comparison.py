@@ -12,9 +12,9 @@ import numpy as np
 from gitract_core.errors import RunError, suggestion
 from gitract_core.spec import knob_defaults
 from orchestrator.results.verdict import case_sums
-from orchestrator.statistics.bootstrap import bootstrap
-from orchestrator.statistics.comparisons import wilcoxon_against
-from orchestrator.statistics.components import variance_components
+from orchestrator.statistics.intervals.bootstrap import bootstrap
+from orchestrator.statistics.intervals.comparisons import wilcoxon_against
+from orchestrator.statistics.variance.components import variance_components
 from orchestrator.sweeps.labels import candidate_letters
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.screen import console, open_run, print_json
+from orchestrator.cli.terminal.screen import console, open_run, print_json
 
 if TYPE_CHECKING:
     from orchestrator.api.comparison import Comparison

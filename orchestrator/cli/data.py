@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.screen import console, print_json, progress_bar
+from orchestrator.cli.terminal.screen import console, print_json, progress_bar
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 

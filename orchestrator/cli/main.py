@@ -18,9 +18,9 @@ from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     sweep,
 )
 from orchestrator.cli.app import app
-from orchestrator.cli.interrupts import interrupted_once
-from orchestrator.cli.screen import AT_END
-from orchestrator.cli.streams import settle_width, tolerant_streams
+from orchestrator.cli.terminal.interrupts import interrupted_once
+from orchestrator.cli.terminal.screen import AT_END
+from orchestrator.cli.terminal.streams import settle_width, tolerant_streams
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import typer
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
-from orchestrator.cli.screen import console, open_run, print_json
+from orchestrator.cli.terminal.screen import console, open_run, print_json
 
 if TYPE_CHECKING:
     from orchestrator.capacity.sweep_plan import Plan

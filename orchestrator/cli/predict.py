@@ -10,8 +10,8 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.app import app
-from orchestrator.cli.next_steps import export_of
-from orchestrator.cli.screen import console, open_run, print_json, progress_bar
+from orchestrator.cli.terminal.next_steps import export_of
+from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from gitract_core.clinic.file_kinds import Kind

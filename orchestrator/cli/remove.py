@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.screen import console
+from orchestrator.cli.terminal.screen import console
 
 
 @app.command(epilog="Example: gitract-cv remove runs/paper C --yes")

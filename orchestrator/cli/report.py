@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Margin
-from orchestrator.cli.screen import console, open_run, print_json, progress_bar
+from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ import typer
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
-from orchestrator.cli.next_steps import after_sweep
-from orchestrator.cli.screen import console, print_json
+from orchestrator.cli.terminal.next_steps import after_sweep
+from orchestrator.cli.terminal.screen import console, print_json
 from orchestrator.execution.termination import EXIT_CODE, Terminated
 
 

@@ -21,8 +21,8 @@ from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.out_of_fold.usable import usable_candidates
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import Leaderboard
-from orchestrator.statistics.bootstrap import bootstrap
 from orchestrator.statistics.case_sums import CaseSums
+from orchestrator.statistics.intervals.bootstrap import bootstrap
 from orchestrator.statistics.pooled_folds import folds_to_score
 from orchestrator.sweeps.run_directory import SweepDirectory
 

@@ -9,8 +9,8 @@ import numpy as np
 from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.announced_scores import AnnouncedScores
 from orchestrator.statistics.case_sums import CaseSums, organ_rows
+from orchestrator.statistics.intervals.to_come import score_to_come
 from orchestrator.statistics.pooled_folds import folds_to_score
-from orchestrator.statistics.to_come import score_to_come
 
 
 def interval_to_come(announced: AnnouncedScores, patients: int) -> tuple[float, float]:

@@ -5,16 +5,8 @@
     case_sums     sums and counts by candidate and case: the score of any set of cases
     pooled_folds  folds in which a candidate has nothing to score
     repeated      the same cases in several fold plans
-    components    where the spread comes from; what would settle rank 1 against rank 2
-    influences    what each case does to a score
-    pooling       how far variances are pooled over candidates
-    luck_units    what is known of the luck of training
-    plausible     draws of its plausible sizes
-    bootstrap     intervals by redrawing cases and the luck of training
-    simultaneous  how far behind the first, all candidates at once
-    corrected_t   the test over folds that knows that training sets overlap
-    comparisons   who cannot be told from the first
-    signed_rank   Wilcoxon's test, without the weight of scipy.stats
+    variance/     where the spread comes from: components, pooling, the luck of training
+    intervals/    bootstrap, all differences from the first at once, ties, sets to come, tests
     optimism      the winner's score without the luck of its choice
     effects       which knob matters
     questions/    what people ask: the cheapest, a margin, interactions, patients needed
@@ -27,21 +19,21 @@ It knows nothing of files, torch or terminals.
 from __future__ import annotations
 
 from orchestrator.statistics.analysis import analyse
-from orchestrator.statistics.bootstrap import Bootstrap, bootstrap
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.comparisons import Comparisons, compare_with_first, holm
-from orchestrator.statistics.components import (
+from orchestrator.statistics.effects import KnobEffect, Level, main_effects
+from orchestrator.statistics.findings import CandidateStatistics, Statistics
+from orchestrator.statistics.intervals.bootstrap import Bootstrap, bootstrap
+from orchestrator.statistics.intervals.comparisons import Comparisons, compare_with_first, holm
+from orchestrator.statistics.intervals.corrected_t import CorrectedT, corrected_t
+from orchestrator.statistics.optimism import Optimism, bbc_cv, winners_score
+from orchestrator.statistics.pooled_folds import pooled_folds
+from orchestrator.statistics.repeated import repeated
+from orchestrator.statistics.variance.components import (
     Components,
     Settling,
     settle,
     variance_components,
 )
-from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
-from orchestrator.statistics.effects import KnobEffect, Level, main_effects
-from orchestrator.statistics.findings import CandidateStatistics, Statistics
-from orchestrator.statistics.optimism import Optimism, bbc_cv, winners_score
-from orchestrator.statistics.pooled_folds import pooled_folds
-from orchestrator.statistics.repeated import repeated
 
 __all__ = [
     "Bootstrap",

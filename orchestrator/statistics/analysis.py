@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from orchestrator.statistics import plain_words
-from orchestrator.statistics.bootstrap import DRAWS, Bootstrap, bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.comparisons import Comparisons, compare_with_first
-from orchestrator.statistics.components import settle, variance_components
-from orchestrator.statistics.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.effects import main_effects
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
+from orchestrator.statistics.intervals.bootstrap import DRAWS, Bootstrap, bootstrap
+from orchestrator.statistics.intervals.comparisons import Comparisons, compare_with_first
+from orchestrator.statistics.intervals.corrected_t import CorrectedT, corrected_t
 from orchestrator.statistics.optimism import winners_score
 from orchestrator.statistics.questions.cheapest import chance_within, cheapest_within
 from orchestrator.statistics.questions.drivers import drivers
 from orchestrator.statistics.questions.interaction import interaction
 from orchestrator.statistics.questions.margin import MARGIN, no_worse
+from orchestrator.statistics.variance.components import settle, variance_components
 
 BEST = 3  # as many as `ensemble --top 3` takes
 

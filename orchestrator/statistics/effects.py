@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from gitract_core.errors import RunError
-from orchestrator.statistics.bootstrap import LEVEL, Bootstrap
 from orchestrator.statistics.case_sums import Floats
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Bootstrap
 
 Factors = dict[str, tuple[list[str], np.ndarray]]  # knob -> levels, level of each candidate
 _NOTHING = 1e-12  # a standard error that is rounding alone

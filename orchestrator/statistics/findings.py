@@ -7,14 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.statistics.components import Components, Settling
-from orchestrator.statistics.corrected_t import CorrectedT
 from orchestrator.statistics.effects import KnobEffect
+from orchestrator.statistics.intervals.corrected_t import CorrectedT
+from orchestrator.statistics.intervals.simultaneous import FEWEST_CASES
 from orchestrator.statistics.optimism import Optimism
 from orchestrator.statistics.questions.drivers import Driver
 from orchestrator.statistics.questions.interaction import Interaction
 from orchestrator.statistics.questions.margin import MARGIN, NoWorse
-from orchestrator.statistics.simultaneous import FEWEST_CASES
+from orchestrator.statistics.variance.components import Components, Settling
 
 
 @dataclass(frozen=True)

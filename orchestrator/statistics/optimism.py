@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.bootstrap import DRAWS, LEVEL, Bootstrap
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.components import Components
+from orchestrator.statistics.intervals.bootstrap import DRAWS, LEVEL, Bootstrap
+from orchestrator.statistics.variance.components import Components
 
 _SHARE = 0.6
 """Of the error's variance, added to the scores that choose; small shares make noisy figures."""

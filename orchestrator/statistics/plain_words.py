@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
+from orchestrator.statistics.intervals.simultaneous import FEWEST_CASES
 from orchestrator.statistics.questions.cheapest import CERTAIN
-from orchestrator.statistics.simultaneous import FEWEST_CASES
 
 _MANY_REPEATS, _MANY_CASES = 50, 5000
 

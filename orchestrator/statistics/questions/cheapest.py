@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.statistics.bootstrap import Bootstrap
 from orchestrator.statistics.case_sums import Floats
+from orchestrator.statistics.intervals.bootstrap import Bootstrap
 from orchestrator.statistics.questions.margin import MARGIN
 
 CERTAIN = 0.9

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.statistics.bootstrap import Bootstrap
 from orchestrator.statistics.case_sums import Floats
 from orchestrator.statistics.effects import KnobEffect, factors_of, simultaneous_reach, spread
+from orchestrator.statistics.intervals.bootstrap import Bootstrap
 
 MOST_LEVELS = 8
 """Of each knob; a table of more is none that a person reads."""

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitract_core.errors import GitractError
-from orchestrator.statistics.bootstrap import LEVEL, Bootstrap
 from orchestrator.statistics.case_sums import Floats
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Bootstrap
 
 MARGIN = 0.005
 """Of score: what a person gives up for a cheaper network without regret."""

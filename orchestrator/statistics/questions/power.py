@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.components import Components
+from orchestrator.statistics.variance.components import Components
 
 LEVEL, POWER = 0.05, 0.8
 MOST_CASES, MOST_REPEATS = 100_000, 1000

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from gitract_core.results.trial_result import write_history
 from orchestrator.api.run import open_run
-from orchestrator.cli.next_steps import after_sweep, export_of
 from orchestrator.cli.status import _summary
+from orchestrator.cli.terminal.next_steps import after_sweep, export_of
 from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.status import read_status
 from orchestrator.sweeps.events import SweepEvent

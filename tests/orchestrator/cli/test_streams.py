@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.streams import Outlet
+from orchestrator.cli.terminal.streams import Outlet
 from tests.support.tiny_sweep import SPACE
 from tests.support.warm import WarmPopen
 

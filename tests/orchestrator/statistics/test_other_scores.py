@@ -17,7 +17,7 @@ from gitract_core.results.score_table import per_case_sums
 from orchestrator.ensembles.selection import Method, cross_fit, fold_mean
 from orchestrator.out_of_fold.average_scores import Bag, OofMeter
 from orchestrator.statistics import CaseSums, analyse, bootstrap, repeated, variance_components
-from orchestrator.statistics.components import linearized_scores
+from orchestrator.statistics.variance.components import linearized_scores
 from orchestrator.steering.race_rule import RacingRule, decide, table
 
 ORGANS = Organs(("liver", "spleen"))

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from orchestrator.statistics import CaseSums, bootstrap, variance_components
-from orchestrator.statistics.bootstrap import case_weights
+from orchestrator.statistics.intervals.bootstrap import case_weights
 from tests.support.simulated_sweeps import World, simulate
 
 FOLDS = np.repeat([0, 1, 2], [4, 7, 1])

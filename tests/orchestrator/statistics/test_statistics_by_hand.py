@@ -29,12 +29,12 @@ from orchestrator.statistics import (
     settle,
     variance_components,
 )
-from orchestrator.statistics import components as components_module
-from orchestrator.statistics import luck as luck_module
-from orchestrator.statistics.components import OwnLuck
-from orchestrator.statistics.luck import Moderated, moderated_variances
-from orchestrator.statistics.plausible import LuckUnits
-from orchestrator.statistics.simultaneous import behind_first
+from orchestrator.statistics.intervals.simultaneous import behind_first
+from orchestrator.statistics.variance import components as components_module
+from orchestrator.statistics.variance import luck as luck_module
+from orchestrator.statistics.variance.components import OwnLuck
+from orchestrator.statistics.variance.luck import Moderated, moderated_variances
+from orchestrator.statistics.variance.plausible import LuckUnits
 from tests.support.simulated_sweeps import World, simulate
 
 WORKED = np.array([0.010, 0.004, 0.012, 0.002, 0.009])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import CaseSums, Components, settle, variance_components
-from orchestrator.statistics.components import linearized_scores
+from orchestrator.statistics.variance.components import linearized_scores
 from tests.support.simulated_sweeps import World, simulate
 
 BIG = World(tuple(np.linspace(-0.03, 0.03, 20)), n_cases=60, training_sd=0.012)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import KnobEffect, Level, Statistics, analyse
-from orchestrator.statistics.components import Settling
 from orchestrator.statistics.plain_words import describe
 from orchestrator.statistics.questions.drivers import Driver
+from orchestrator.statistics.variance.components import Settling
 from tests.support.simulated_sweeps import World, simulate
 
 

@@ -13,7 +13,7 @@ from orchestrator.statistics import (
     settle,
     variance_components,
 )
-from orchestrator.statistics.luck import moderated_variances
+from orchestrator.statistics.variance.luck import moderated_variances
 from tests.support.simulated_sweeps import World, simulate
 
 SDS = np.array([0.01] * 6 + [0.1] * 4)

@@ -15,7 +15,7 @@ from orchestrator.statistics import (
     settle,
     variance_components,
 )
-from orchestrator.statistics.components import _variance_from_cases
+from orchestrator.statistics.variance.components import _variance_from_cases
 from tests.support.simulated_sweeps import World, simulate
 
 TWO = (0.0, 0.0)

@@ -16,8 +16,8 @@ from orchestrator.statistics import (
     holm,
     variance_components,
 )
-from orchestrator.statistics.comparisons import wilcoxon_against
-from orchestrator.statistics.signed_rank import signed_rank_p
+from orchestrator.statistics.intervals.comparisons import wilcoxon_against
+from orchestrator.statistics.intervals.signed_rank import signed_rank_p
 from tests.support.simulated_sweeps import World, simulate
 
 WORKED = (0.010, 0.004, 0.012, 0.002, 0.009)

@@ -18,7 +18,7 @@ from orchestrator.statistics import (
     variance_components,
     winners_score,
 )
-from orchestrator.statistics.pooling import pooling
+from orchestrator.statistics.variance.pooling import pooling
 from tests.support.simulated_sweeps import World, simulate, true_scores
 
 EQUAL = World((0.0,) * 10)

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from gitract_core.prediction.announced_scores import AnnouncedScores
 from orchestrator.ensembles.to_come import interval_to_come
 from orchestrator.statistics import CaseSums, bootstrap
-from orchestrator.statistics.to_come import score_to_come
+from orchestrator.statistics.intervals.to_come import score_to_come
 from tests.support.simulated_sweeps import World, simulate
 
 

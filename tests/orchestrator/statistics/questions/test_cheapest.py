@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import analyse
-from orchestrator.statistics.bootstrap import Bootstrap, bootstrap
-from orchestrator.statistics.components import variance_components
+from orchestrator.statistics.intervals.bootstrap import Bootstrap, bootstrap
 from orchestrator.statistics.questions.cheapest import CERTAIN, chance_within, cheapest_within
+from orchestrator.statistics.variance.components import variance_components
 from tests.support.made_up_draws import bootstrap_of
 from tests.support.simulated_sweeps import World, simulate
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.statistics.bootstrap import Bootstrap
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.signed_rank import signed_rank_p
-from orchestrator.statistics.simultaneous import Behind, behind_first
+from orchestrator.statistics.intervals.bootstrap import Bootstrap
+from orchestrator.statistics.intervals.signed_rank import signed_rank_p
+from orchestrator.statistics.intervals.simultaneous import Behind, behind_first
 
 ALPHA = 0.05
 _NOTHING = 1e-12  # a difference that is rounding alone

@@ -29,11 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.components import Components
-from orchestrator.statistics.influences import case_influences
-from orchestrator.statistics.luck_units import case_pooling
-from orchestrator.statistics.plausible import LuckUnits
-from orchestrator.statistics.pooling import first_of_each
+from orchestrator.statistics.variance.components import Components
+from orchestrator.statistics.variance.influences import case_influences
+from orchestrator.statistics.variance.luck_units import case_pooling
+from orchestrator.statistics.variance.plausible import LuckUnits
+from orchestrator.statistics.variance.pooling import first_of_each
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -18,9 +18,9 @@ import dataclasses
 
 import numpy as np
 
-from orchestrator.statistics.bootstrap import DRAWS, LEVEL, bootstrap
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.components import variance_components
+from orchestrator.statistics.intervals.bootstrap import DRAWS, LEVEL, bootstrap
+from orchestrator.statistics.variance.components import variance_components
 
 _FEWEST = 3  # cases of the run; two show next to nothing of how much patients differ
 

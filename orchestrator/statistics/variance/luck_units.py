@@ -7,10 +7,15 @@ import math
 import numpy as np
 
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.influences import case_influences, within_folds
-from orchestrator.statistics.luck import moderated_variances, own_variances
-from orchestrator.statistics.plausible import LuckUnits
-from orchestrator.statistics.pooling import Pooling, first_of_each, independent_rows, pooling
+from orchestrator.statistics.variance.influences import case_influences, within_folds
+from orchestrator.statistics.variance.luck import moderated_variances, own_variances
+from orchestrator.statistics.variance.plausible import LuckUnits
+from orchestrator.statistics.variance.pooling import (
+    Pooling,
+    first_of_each,
+    independent_rows,
+    pooling,
+)
 
 _LEAST_OF_ONE, _LEAST_OF_TWO, _LEAST_OF_MORE = -0.5, -3.2, -1.8  # chosen by simulation
 

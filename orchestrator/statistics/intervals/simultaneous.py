@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from orchestrator.statistics.bootstrap import LEVEL, Bootstrap, Spread
 from orchestrator.statistics.case_sums import Floats
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Bootstrap, Spread
 
 FEWEST_CASES = 10
 _NOTHING = 1e-12  # a difference, or its error, that is rounding alone

@@ -16,11 +16,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from orchestrator.statistics.case_sums import CaseSums, Floats
-from orchestrator.statistics.influences import case_influences, within_folds
-from orchestrator.statistics.influences import linearized_scores as linearized_scores
-from orchestrator.statistics.luck import Moderated, moderated_variances
-from orchestrator.statistics.luck_units import luck_units
-from orchestrator.statistics.plausible import LuckUnits
+from orchestrator.statistics.variance.influences import case_influences, within_folds
+from orchestrator.statistics.variance.influences import linearized_scores as linearized_scores
+from orchestrator.statistics.variance.luck import Moderated, moderated_variances
+from orchestrator.statistics.variance.luck_units import luck_units
+from orchestrator.statistics.variance.plausible import LuckUnits
 
 _ROUNDING = 1e-24  # of a sum of squared scores
 

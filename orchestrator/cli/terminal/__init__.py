@@ -1,0 +1,1 @@
+"""What a command needs of the terminal: consoles, streams, Ctrl-C, the next command."""
