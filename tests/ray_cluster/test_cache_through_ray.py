@@ -91,7 +91,7 @@ def test_trials_of_a_node_without_data_share_one_cache(two_nodes: Path, tmp_path
 
 
 def test_a_cache_larger_than_the_object_store_arrives_whole(
-    two_nodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_nodes: Path, tmp_path: Path
 ) -> None:
     """In pieces: the object store has 100 MiB, the cache 160."""
     here = cache_directory("f" * 16, 32)
@@ -99,11 +99,9 @@ def test_a_cache_larger_than_the_object_store_arrives_whole(
     content = np.random.default_rng(0).bytes(160 * 2**20 + 17)
     (here / "images.npy").write_bytes(content)
     (here / "masks.npy").write_bytes(b"")
-    feed = ray_cache.start_feed()
-    monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "third"))
-    open_cache(tmp_path / "nowhere", "f" * 16, 32, source=RayCacheSource(feed))
-    arrived = cache_directory("f" * 16, 32)
-    assert arrived.parent.name == "third"
+    feed, arrived = ray_cache.start_feed(), tmp_path / "third"
+    arrived.mkdir()
+    RayCacheSource(feed).fetch(here.name, arrived)
     assert (arrived / "images.npy").read_bytes() == content
     assert (arrived / "masks.npy").read_bytes() == b""
     ray_executor.ray.kill(feed)

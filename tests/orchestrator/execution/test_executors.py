@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -11,13 +10,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files.atomic import read_json
+from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import TrialSpec
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.execution.executor import Executor, Jobs, TrialEvent
@@ -45,13 +44,13 @@ def _run(executor: Executor, sweep: PreparedSweep, retries: int = 0) -> list[Tri
     return events
 
 
-def _results(sweep: PreparedSweep) -> dict[str, dict[str, Any]]:
-    values = {}
-    for spec in sweep.specs:
-        result = json.loads(sweep.directory.trial(spec).result.read_text())
-        result.pop("cost")
-        values[spec.key] = result
-    return values
+def _results(sweep: PreparedSweep) -> dict[str, tuple[TrialResult, object]]:
+    """Of each trial its result, and the digest of its weights."""
+    loaded = [TrialResult.load(sweep.directory.trial(spec).result) for spec in sweep.specs]
+    return {
+        result.spec.key: (dataclasses.replace(result, cost={}), result.files["best.safetensors"])
+        for result in loaded
+    }
 
 
 @dataclasses.dataclass(frozen=True)
