@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import parse_json, read_bytes
 from gitract_core.files.digests import digest_of
+from gitract_core.files.json_shapes import Meta
+
+_Sum = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class AnnouncedScores(TypedDict):
@@ -31,8 +34,8 @@ class AnnouncedScores(TypedDict):
     gain: float | None
     gain_interval: tuple[float | None, float | None]
     members_digest: NotRequired[str]
-    per_case: NotRequired[dict[str, dict[str, list[float]]]]
-    fold_of_case: NotRequired[dict[str, int]]
+    per_case: NotRequired[dict[str, dict[str, list[_Sum]]]]
+    fold_of_case: NotRequired[dict[str, Annotated[int, Meta(ge=0, le=10**6)]]]
 
 
 NAME = "oof_score.json"

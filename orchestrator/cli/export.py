@@ -14,7 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on s
 
 
 @app.command(
-    epilog="Example: gitract-cv verify runs/paper, or "
+    epilog="Example: gitract-cv verify runs/paper; or "
     "gitract-cv verify runs/paper/ensembles/top3-equal/submission.csv --images uw-madison/test"
 )
 def verify(
