@@ -160,6 +160,10 @@ def test_scores_in_pages_and_figures(home: Path, damage: str) -> None:
     """Figure 11 is left out, and the trial on the page; both say so."""
     for file in home.glob("run/trials/*/scores.parquet"):
         file.write_bytes(damaged_scores(file, damage, home / "owned"))
+        if damage != "cut short":  # of an earlier version, whose results say nothing of files
+            values = json.loads(file.with_name("result.json").read_text())
+            del values["files"], values["seal"]
+            file.with_name("result.json").write_text(json.dumps(values))
     ended = run_cli("figures", "run", "--out", "new")
     assert ended.code == 0, ended.err
     named = "scores.parquet" if damage == "cut short" else "case99"

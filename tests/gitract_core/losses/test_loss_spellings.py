@@ -10,6 +10,7 @@ import pytest
 
 from gitract_core.errors import SpaceError
 from orchestrator.sweeps.preparation import SweepRequest, check, prepare
+from orchestrator.sweeps.run_digests import write_noted
 from tests.support.searching_sweep import prepared, run, search, space, tried
 from tests.support.stub_results import write_result
 from tests.support.tiny_sweep import tiny_space
@@ -51,7 +52,8 @@ def test_a_run_of_another_spelling_is_found_finished(tiny: Path, tmp_path: Path)
 def test_a_loss_that_is_gone_does_not_end_a_run(tiny: Path, tmp_path: Path) -> None:
     sweep = prepare(SweepRequest(tiny, tiny_space({"loss": "dice"}), tmp_path / "run"))
     text = sweep.directory.record_file.read_text()
-    sweep.directory.record_file.write_text(text.replace('"dice"', '"brier"'))
+    changed = text.replace('"dice"', '"brier"').encode()
+    write_noted(sweep.directory.path, "sweep.json", changed)
     prepare(SweepRequest(tiny, tiny_space({"loss": "bce"}), tmp_path / "run"))
     assert losses(tmp_path / "run") == ["brier", "bce"]
 
@@ -70,7 +72,8 @@ def test_a_search_of_another_spelling_goes_on(tiny: Path, tmp_path: Path) -> Non
     sweep = prepared(tiny, tmp_path / "run", found)
     run(sweep)
     file = sweep.directory.record_file
-    file.write_text(file.read_text().replace("bce + dice", "bce+dice"))
+    changed = file.read_text().replace("bce + dice", "bce+dice").encode()
+    write_noted(sweep.directory.path, "sweep.json", changed)
     run(prepared(tiny, tmp_path / "run", found))
     assert sorted(losses(tmp_path / "run")) == ["bce + dice", "bce+dice", "focal"]
 

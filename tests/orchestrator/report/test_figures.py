@@ -26,6 +26,7 @@ from orchestrator.report.paper.predictions import choose_slices
 from orchestrator.report.run_slices import fullest_slice, gray_scan, run_index
 from orchestrator.results.histories import METRICS, read_histories
 from orchestrator.storage.local_folder import LocalRun
+from orchestrator.sweeps.run_digests import write_noted
 from orchestrator.sweeps.run_directory import SweepDirectory
 from tests.support.made_up_histories import candidate, history
 from tests.support.tiny_sweep import prepare_tiny
@@ -124,7 +125,8 @@ def test_a_lost_data_set_costs_the_two_figures_that_need_it(
     own_run: SweepDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = json.loads(own_run.record_file.read_text())
-    own_run.record_file.write_text(json.dumps({**values, "data_directory": str(tmp_path / "no")}))
+    moved = json.dumps({**values, "data_directory": str(tmp_path / "no")})
+    write_noted(own_run.path, "sweep.json", moved.encode())
     text = figures(own_run.path)  # the cache still knows the slices, but not their native pixels
     assert "left out  figure_8.png: " in text
     assert "left out  figure_11.png: " in text
@@ -140,7 +142,8 @@ def test_another_data_set_in_its_place_is_refused(
     table = own_tiny / "train.csv"
     table.write_text(table.read_text().replace("stomach,\n", "stomach,1 2\n", 1))
     values = json.loads(own_run.record_file.read_text())
-    own_run.record_file.write_text(json.dumps({**values, "data_directory": str(own_tiny)}))
+    moved = json.dumps({**values, "data_directory": str(own_tiny)})
+    write_noted(own_run.path, "sweep.json", moved.encode())
     monkeypatch.setenv("GITRACT_CACHE", str(tmp_path / "none"))
     told = json.loads(figures(own_run.path, "--json"))
     assert all("the run's data set" in line for line in told["left_out"])
