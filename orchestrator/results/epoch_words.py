@@ -26,7 +26,7 @@ def _mixed(board: Leaderboard) -> str:
     )
     known = _known([line.epoch_choice for line in board.ranked])
     if known:
-        text += f" Scores as announced by these candidates differ by {_span(known)}."
+        text += f" This changes their scores by {_span(known)}."
     return text
 
 
@@ -45,9 +45,11 @@ def _flattered(choices: Sequence[EpochChoice]) -> str:
             f" With the epochs that the other folds choose, the first scores "
             f"{_plain(first.cross_fitted)} instead of {_plain(first.announced)}"
         )
-        text += f" (all candidates: {_span(known)} too high)." if len(choices) > 1 else "."
+        if len(known) > 1:
+            text += f"; over all candidates this changes scores by {_span(known)}"
+        text += "."
     else:
-        text += f" Where it is known, they are {_span(known)} too high."
+        text += f" Epochs that the other folds choose change scores by {_span(known)}."
     left = len(choices) - len(known)
     if left:
         text += f" For {left} of {len(choices)} candidates it is not known."
@@ -62,12 +64,16 @@ def _known(choices: Sequence[EpochChoice]) -> list[float]:
     ]
 
 
-def _span(amounts: Sequence[float]) -> str:
-    low, high = (_plain(value) for value in (min(amounts), max(amounts)))
+def _span(flattered_by: Sequence[float]) -> str:
+    """From the most that scores lose by another choice to the most that they gain."""
+    low, high = (_signed(-value) for value in (max(flattered_by), min(flattered_by)))
     return low if low == high else f"{low} to {high}"
 
 
+def _signed(value: float) -> str:
+    text = f"{value:+.4f}"
+    return text[1:] if float(text) == 0 else text
+
+
 def _plain(value: float) -> str:
-    """Four decimals, as the verdict's words have them; no minus before zeros."""
-    text = f"{value:.4f}"
-    return "0.0000" if text == "-0.0000" else text
+    return f"{value:.4f}"
