@@ -41,10 +41,9 @@ def _flattered(choices: Sequence[EpochChoice]) -> str:
         )
     text += " Such scores tend to be too high."
     if first.cross_fitted is not None and first.flattered_by is not None:
-        text += (
-            f" With the epochs that the other folds choose, the first scores "
-            f"{_plain(first.cross_fitted)} instead of {_plain(first.announced)}"
-        )
+        fitted, announced = _plain(first.cross_fitted), _plain(first.announced)
+        instead = "as well" if fitted == announced else f"instead of {announced}"
+        text += f" With the epochs that the other folds choose, the first scores {fitted} {instead}"
         text += f" (all candidates: {_span(known)} too high)." if len(choices) > 1 else "."
     else:
         text += f" Where it is known, they are {_span(known)} too high."

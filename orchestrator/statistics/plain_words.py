@@ -96,6 +96,8 @@ def _winner(s: Statistics) -> str:
     if math.isnan(s.winner.corrected):
         return "There are too few cases to correct the first's score for having been chosen."
     score = f"{s.winner.corrected:.4f}{_range(s.winner.low, s.winner.high)}"
+    if s.winner.optimism < 0.00005:  # 0.0000 in words
+        return f"Announce {score} for the first: choosing it as the best has not raised its score."
     return (
         f"Announce {score} for the first: its score in the table is {s.winner.optimism:.4f} higher "
         f"because it was chosen as the best of {len(s.candidates)}."
@@ -123,8 +125,8 @@ def _settling(s: Statistics) -> str:
         )
     if plan.cases > _MANY_CASES or plan.repeats_with_cases > _MANY_REPEATS:
         return (
-            f"To settle the two would take more than {_MANY_CASES} cases or {_MANY_REPEATS} "
-            f"repeats {certain}: take either."
+            f"To settle the two would take more than {_MANY_CASES} cases or more than "
+            f"{_MANY_REPEATS} repeats {certain}: take either of the two."
         )
     return f"{_cases_needed(s)} {certain}."
 
@@ -172,12 +174,10 @@ def driven(s: Statistics) -> dict[str, str]:
 
 
 def _names(candidates: tuple[CandidateStatistics, ...]) -> str:
-    names = [c.name for c in candidates]
-    return (
-        ", ".join(names)
-        if len(names) <= 5
-        else ", ".join(names[:4]) + f" and {len(names) - 4} more"
-    )
+    names = [c.name for c in candidates]  # "dice, depth 4": commas are part of them
+    shown = names if len(names) <= 5 else names[:4]
+    more = len(names) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
 def _range(low: float, high: float, for_what: str = "") -> str:
