@@ -114,7 +114,10 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     "did you mean 'learning_rate'?"
     >>> suggestion("x", ["b", "a"])
     'use one of: a, b'
+    >>> suggestion("x", ["dice, depth 4", "bce, depth 4"])
+    'use one of: bce, depth 4; dice, depth 4'
     """
     names = sorted(known)
     close = get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(names)}"
+    between = "; " if any("," in name for name in names) else ", "
+    return f"did you mean {close[0]!r}?" if close else f"use one of: {between.join(names)}"

@@ -74,7 +74,9 @@ def _show(found: Comparison) -> None:
     over = f"{found.cases} patients in {found.folds} folds"
     if found.pairs > 1:
         over = f"{found.pairs} pairs of candidates, {over}"
-    out.print(f"paired over {over}; p {found.p:.4f} (signed-rank test over patients)", style="dim")
+    p = "p < 0.0001" if found.p < 0.0001 else f"p {found.p:.4f}"
+    test = "signed-rank test over patients, which does not know the luck of training"
+    out.print(f"paired over {over}; {p} ({test})", style="dim")
     if found.pairs > 1:
         shown = found.each[:_MOST_PAIRS]
         columns = Column("A", "left"), Column("B", "left"), Column("A - B", show=_signed)

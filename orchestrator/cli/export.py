@@ -60,8 +60,10 @@ def _verify_run(path: Path, *, as_json: bool) -> None:
         for old in found.unverified:
             out.print(f"unverified: {old}", style="dim", soft_wrap=True)
         of_those = f", {found.unverified_trials} of them unverified (of an earlier version)"
-        trials = f"{found.trials} finished trials{of_those if found.unverified_trials else ''}"
-        out.print(f"{path}: {trials}, {len(found.faults)} faults", soft_wrap=True)
+        trials = f"{found.trials} finished trial{'' if found.trials == 1 else 's'}"
+        trials += of_those if found.unverified_trials else ""
+        faults = f"{len(found.faults)} fault{'' if len(found.faults) == 1 else 's'}"
+        out.print(f"{path}: {trials}, {faults}", soft_wrap=True)
     if not found.ok:
         raise typer.Exit(1)
 

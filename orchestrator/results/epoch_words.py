@@ -41,10 +41,9 @@ def _flattered(choices: Sequence[EpochChoice]) -> str:
         )
     text += " Such scores tend to be too high."
     if first.cross_fitted is not None and first.flattered_by is not None:
-        text += (
-            f" With the epochs that the other folds choose, the first scores "
-            f"{_plain(first.cross_fitted)} instead of {_plain(first.announced)}"
-        )
+        fitted, announced = _plain(first.cross_fitted), _plain(first.announced)
+        instead = "as well" if fitted == announced else f"instead of {announced}"
+        text += f" With the epochs that the other folds choose, the first scores {fitted} {instead}"
         if len(known) > 1:
             text += f"; over all candidates this changes scores by {_span(known)}"
         text += "."
@@ -53,7 +52,10 @@ def _flattered(choices: Sequence[EpochChoice]) -> str:
     left = len(choices) - len(known)
     if left:
         text += f" For {left} of {len(choices)} candidates it is not known."
-    return text + " Ranking, intervals and ties use the scores as kept."
+    return (
+        f"{text} Ranking, intervals, ties and the figure to announce use the scores as kept: they "
+        "are not corrected for this."
+    )
 
 
 def _known(choices: Sequence[EpochChoice]) -> list[float]:

@@ -150,8 +150,8 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
         found.trial(spec)
         progress(done, len(specs))
     for folder in sorted((run.path / "ensembles").glob("*")):
-        if (folder / "members.json").is_file():
-            found.ensemble(folder)
+        if any((folder / name).is_file() for name in ("members.json", "oof_score.json")):
+            found.ensemble(folder)  # without its manifest too
     for size in sorted({candidate.input.size for candidate in record.candidates}):
         directory = cache_directory(record.data_fingerprint, size)
         if directory.is_dir():

@@ -15,6 +15,7 @@ from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.intervals.bootstrap import DRAWS, Bootstrap, bootstrap
 from orchestrator.statistics.intervals.comparisons import Comparisons, compare_with_first
 from orchestrator.statistics.intervals.corrected_t import CorrectedT, corrected_t
+from orchestrator.statistics.intervals.simultaneous import FEWEST_CASES
 from orchestrator.statistics.optimism import winners_score
 from orchestrator.statistics.questions.cheapest import chance_within, cheapest_within
 from orchestrator.statistics.questions.drivers import drivers
@@ -58,7 +59,8 @@ def analyse(
         repeats = len(sums.tables)
         plan = settle(sums, components, first=first, second=second, repeats=repeats)
     lines = _candidates(sums, drawn, comparisons, cost)
-    effects = main_effects(knobs, drawn, costs) if knobs else ()
+    enough = dataclasses.replace(drawn, possible=drawn.possible and sums.n_cases >= FEWEST_CASES)
+    effects = main_effects(knobs, enough, costs) if knobs else ()
     found = Statistics(
         candidates=_with_margin(lines, sums.names, drawn, near, margin),
         n_cases=sums.n_cases,
@@ -70,7 +72,7 @@ def analyse(
         components=components,
         settling=plan,
         effects=effects,
-        interaction=interaction(knobs, effects, drawn) if knobs else None,
+        interaction=interaction(knobs, effects, enough) if knobs else None,
         drivers=drivers(knobs, effects, drawn.estimate) if knobs else (),
         draws=draws,
         margin=margin,

@@ -13,8 +13,10 @@ _MANY_REPEATS, _MANY_CASES = 50, 5000
 
 def describe(statistics: Statistics) -> str:
     """One paragraph; what cannot be said is said to be so, and no figure is NaN."""
-    parts = [_verdict(statistics), _tie_group(statistics), _winner(statistics)]
-    parts += [_settling(statistics), _knobs(statistics)]
+    parts = [_verdict(statistics)]
+    if not statistics.too_few:  # no other figure would mean more than those that are not given
+        parts += [_tie_group(statistics), _winner(statistics)]
+        parts += [_settling(statistics), _knobs(statistics)]
     return " ".join(part for part in parts if part)
 
 
@@ -64,7 +66,7 @@ def _luck(s: Statistics) -> str:
 
 def _tie_group(s: Statistics) -> str:
     tied = s.tie_group
-    if len(s.candidates) == 1 or s.too_few:
+    if len(s.candidates) == 1:
         return ""
     if len(tied) == 1:
         return "No other candidate comes near enough to be mistaken for it."
@@ -96,6 +98,8 @@ def _winner(s: Statistics) -> str:
     if math.isnan(s.winner.corrected):
         return "There are too few cases to correct the first's score for having been chosen."
     score = f"{s.winner.corrected:.4f}{_range(s.winner.low, s.winner.high)}"
+    if s.winner.optimism < 0.00005:  # 0.0000 in words
+        return f"Announce {score} for the first: choosing it as the best has not raised its score."
     return (
         f"Announce {score} for the first: its score in the table is {s.winner.optimism:.4f} higher "
         f"because it was chosen as the best of {len(s.candidates)}."
@@ -123,8 +127,8 @@ def _settling(s: Statistics) -> str:
         )
     if plan.cases > _MANY_CASES or plan.repeats_with_cases > _MANY_REPEATS:
         return (
-            f"To settle the two would take more than {_MANY_CASES} cases or {_MANY_REPEATS} "
-            f"repeats {certain}: take either."
+            f"To settle the two would take more than {_MANY_CASES} cases or more than "
+            f"{_MANY_REPEATS} repeats {certain}: take either of the two."
         )
     return f"{_cases_needed(s)} {certain}."
 
@@ -172,12 +176,10 @@ def driven(s: Statistics) -> dict[str, str]:
 
 
 def _names(candidates: tuple[CandidateStatistics, ...]) -> str:
-    names = [c.name for c in candidates]
-    return (
-        ", ".join(names)
-        if len(names) <= 5
-        else ", ".join(names[:4]) + f" and {len(names) - 4} more"
-    )
+    names = [c.name for c in candidates]  # "dice, depth 4": commas are part of them
+    shown = names if len(names) <= 5 else names[:4]
+    more = len(names) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
 def _range(low: float, high: float, for_what: str = "") -> str:

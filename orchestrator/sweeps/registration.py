@@ -225,4 +225,6 @@ def in_words(registered: Registration, deviating: Sequence[str]) -> str:
 
 def _names(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    quoted = any("," in name for name in names)  # "dice, depth 4" is one
+    shown = [f"'{name}'" if quoted else name for name in names[:_MOST_NAMES]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

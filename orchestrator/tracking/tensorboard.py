@@ -7,6 +7,7 @@ trials that were finished before are left alone.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -111,5 +112,6 @@ class _EventFile:
             self.writer.close()
 
     def _write(self, step: int, at: float, values: dict[str, float]) -> None:
-        for name, value in values.items():
+        told = {name: value for name, value in values.items() if math.isfinite(value)}
+        for name, value in told.items():  # of others the library warns, without saying which
             self.writer.write_event(Event(wall_time=at, step=step, summary=scalar(name, value)))

@@ -216,6 +216,11 @@ def test_verify_says_what_it_looked_at(home: Path) -> None:
     file.write_text(json.dumps(values))
     (home / "run/ensembles/one/members.json").unlink()
     ended = run_cli("verify", "run")
+    assert ended.code == 1
+    assert "run/ensembles/one/members.json: expected a JSON file" in ended.out
+    assert ended.out.endswith(", 1 fault\n")
+    shutil.rmtree(home / "run/ensembles/one")
+    ended = run_cli("verify", "run")
     assert ended.code == 0
     assert "unverified: run/sweep.json" in ended.out
     assert "4 finished trials, 1 of them unverified (of an earlier version), 0 faults" in ended.out

@@ -16,7 +16,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.api.comparison import ranked_candidate
 from orchestrator.api.run import open_run
 from orchestrator.results.candidate_scores import CandidateScores
-from orchestrator.results.epoch_choice import epoch_of_the_others, refuse_unlike
+from orchestrator.results.epoch_choice import EpochChoice, epoch_of_the_others, refuse_unlike
 from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import Leaderboard, build_leaderboard
 from orchestrator.results.verdict import judge
@@ -166,6 +166,15 @@ def test_candidates_of_one_rule_are_ranked_as_the_paper_does_with_the_figure_bes
     row = board.to_rows()[0]
     assert row["score"] == row["score_announced"] == pytest.approx(0.605)
     assert row["flattered_by"] == pytest.approx(0.1)
+
+
+def test_an_equal_score_is_not_told_twice(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, board = made_up_run(tiny, tmp_path / "run", "held_out")
+    same = EpochChoice("held_out", 0.605, 0.605)
+    monkeypatch.setattr(CandidateScores, "epoch_choice", property(lambda _: same))
+    assert "the other folds choose, the first scores 0.6050 as well." in epochs_in_words(board)
 
 
 def test_candidates_of_unlike_rules_are_ranked_by_the_cross_fitted_figures(

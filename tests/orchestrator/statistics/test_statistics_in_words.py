@@ -38,8 +38,8 @@ SENTENCES = [
     ({"cases": 30, "repeats_with_cases": 3}, "about 10 more cases and 2 more repeats of each"),
     ({"cases": 20, "repeats_with_cases": 2}, "about 1 more cases and 1 more repeat of each"),
     ({"cases": 5000, "repeats_with_cases": 50}, "about 4980 more cases and 49 more repeats"),
-    ({"cases": 5001, "repeats_with_cases": 1}, "more than 5000 cases or 50 repeats"),
-    ({"cases": 30, "repeats_with_cases": 51}, "more than 5000 cases or 50 repeats"),
+    ({"cases": 5001, "repeats_with_cases": 1}, "more than 5000 cases or more than 50 repeats"),
+    ({"cases": 30, "repeats_with_cases": 51}, "more than 5000 cases or more than 50 repeats"),
     ({"cases": math.nan, "repeats_with_cases": math.nan}, "cannot be said from this"),
 ]
 
@@ -85,12 +85,12 @@ def test_the_tie_group_in_words(level: Statistics) -> None:
     assert "None of the 3 candidates can be told" in describe(level)
     two = dataclasses.replace(level, candidates=(first, second, _untied(third)))
     expected = "2 of 3 candidates cannot be told from the first, itself included: "
-    assert f"{expected}{first.name}, {second.name}." in describe(two)
+    assert f"{expected}{first.name}; {second.name}." in describe(two)
     many = tuple(dataclasses.replace(second, name=f"n{place}") for place in range(5))
     five = dataclasses.replace(level, candidates=(first, *many[:4], _untied(third)))
-    assert f"{first.name}, n0, n1, n2, n3." in describe(five)
+    assert f"{first.name}; n0; n1; n2; n3." in describe(five)
     six = dataclasses.replace(level, candidates=(first, *many, _untied(third)))
-    assert f"{first.name}, n0, n1, n2 and 2 more." in describe(six)
+    assert f"{first.name}; n0; n1; n2; and 2 more." in describe(six)
 
 
 def test_the_cheapest_in_words(level: Statistics) -> None:
@@ -149,3 +149,10 @@ def test_an_effect_of_one_failing_level_in_words(level: Statistics) -> None:
     )
     assert "far below" not in text(0.1, own)  # of another knob than the one that is told
     assert "far below" not in text(-0.1, driven)
+
+
+def test_a_choice_that_raised_nothing_is_no_minus_zero(level: Statistics) -> None:
+    winner = dataclasses.replace(level.winner, optimism=-4e-16)
+    text = describe(dataclasses.replace(level, winner=winner))
+    assert "choosing it as the best has not raised its score." in text
+    assert "0.0000 higher" not in text

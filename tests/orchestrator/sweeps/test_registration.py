@@ -116,7 +116,7 @@ def test_every_kind_of_deviation_is_named(sweep: PreparedSweep) -> None:
         repeats=2,
     )
     said = deviations(registered, dataclasses.replace(record, exclude=("case2_day1",)), 0.005, "x")
-    assert said[0].startswith("removed: iou")
+    assert said[0].startswith("removed: 'iou, widths paper")
     assert said[1:] == [
         "another score: x",
         "excluded too: case2_day1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import statistics
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -95,6 +96,21 @@ def test_a_trial_that_began_anew_is_shown_anew(sweep: PreparedSweep) -> None:
     tracker.close()
     (folder,) = (run.directory.path / "tensorboard").glob("bce */fold0")
     assert [step for step, _ in scalars(folder)["loss"]] == [1, 2]
+
+
+def test_figures_that_are_undefined_are_left_out_without_a_word(
+    sweep: PreparedSweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, spec = TrackedRun(sweep.directory, sweep.specs), sweep.specs[0]
+    first, second = varied(2)
+    records = [replace(first, dice=math.nan), second]
+    write_history(run.directory.trial(spec).history, records)
+    tracker = TensorBoardFiles(run)
+    tracker.update(spec)
+    tracker.close()
+    (folder,) = (run.directory.path / "tensorboard").glob("bce */fold0")
+    assert [step for step, _ in scalars(folder)["dice"]] == [2]
+    assert not caplog.records
 
 
 class Flaky:
