@@ -222,7 +222,8 @@ def test_a_number_is_set_as_a_space_writes_it(swept: Path, tiny: Path) -> None:
 
 def test_ctrl_c_while_a_run_is_stored_is_one_line(tmp_path: Path) -> None:
     code = (
-        "import sys; from orchestrator.cli import main, screen\n"
+        "import sys; from orchestrator.cli import main\n"
+        "from orchestrator.cli.terminal import screen\n"
         "def interrupted(): raise KeyboardInterrupt\n"
         "screen.AT_END.callback(interrupted); sys.argv[1:] = ['doctor']; main()"
     )
