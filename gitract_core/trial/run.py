@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -250,18 +251,7 @@ def _finish(
             "threads": runtime.threads,
             "peak_memory_bytes": peak_memory_bytes(device),
         },
-        environment={
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device_type": device.type,
-            "precision": training.precision,
-            "micro_batch": training.step.micro_batch,
-            "validation_parts": training.in_parts.split,
-            "parameters": parameter_count(training.network),
-            "training_slices": len(training.data.training),
-            "validation_slices": len(training.data.validation),
-            **_deciding(spec, cache, training.data),
-        },
+        environment=_environment(training, spec, cache),
         known=_known_shares(cache, held_out),
         organs=cache.organs,
         gray=cache.gray,
@@ -270,6 +260,22 @@ def _finish(
     if runtime.keep_state and training.may_go_on:
         files.checkpoint.replace(files.last)
     files.checkpoint.unlink(missing_ok=True)
+
+
+def _environment(training: Training, spec: TrialSpec, cache: SliceCache) -> dict[str, Any]:
+    """What the figures of a trial depend on, besides its spec."""
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device_type": training.device.type,
+        "precision": training.precision,
+        "micro_batch": training.step.micro_batch,
+        "validation_parts": training.in_parts.split,
+        "parameters": parameter_count(training.network),
+        "training_slices": len(training.data.training),
+        "validation_slices": len(training.data.validation),
+        **_deciding(spec, cache, training.data),
+    }
 
 
 def _deciding(spec: TrialSpec, cache: SliceCache, data: FoldSlices) -> dict[str, str]:
