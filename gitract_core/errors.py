@@ -4,7 +4,8 @@
 
     GitractError            exit code 2: something given to us is wrong
     |-- DataError           a data set: folder, train.csv, image, fold
-    |   `-- RleError        run-length text that is not a mask of the stated size
+    |   |-- RleError        run-length text that is not a mask of the stated size
+    |   `-- NoScanError     files that hold something else than a scan for networks
     |-- SpaceError          a search space or a knob in it, a loss expression included
     |-- SubmissionError     a submission or another table of masks
     |-- RunError            a run directory, a result or a manifest in it
@@ -83,6 +84,10 @@ class DataError(GitractError):
 
 class RleError(DataError):
     """A run-length text is not a mask of the stated size."""
+
+
+class NoScanError(DataError):
+    """Files hold something else than a scan: a localizer, a dose, an image of one value."""
 
 
 class SpaceError(GitractError):
