@@ -14,12 +14,13 @@ from gitract_core.clinic.series import DAMAGE, first_line, open_dicom, read_seri
 from gitract_core.errors import DataError
 
 
-def read_dicom(folder: Path, name: str) -> Scan:
+def read_dicom(folder: Path, name: str, *, raw: bool = False) -> Scan:
     """The MR series in a folder, in any orientation and order of files.
 
     Args:
         folder: with the files of one series in it.
         name: of the scan; patients' names in the files are not used.
+        raw: give the file's own values, not 16 bits of them.
 
     Raises:
         DataError: not one whole even series of gray MR images; damaged or unknown pixels.
@@ -30,7 +31,8 @@ def read_dicom(folder: Path, name: str) -> Scan:
         placing = Placing(series.shape, series.affine)
     except DataError as error:
         raise error.within(folder) from None
-    return Scan(name, placing.turned(to_16_bits(volume)), placing, series=series.headers)
+    images = placing.turned(volume if raw else to_16_bits(volume))
+    return Scan(name, images, placing, series=series.headers)
 
 
 def _pixels(file: Path, shape: tuple[int, int]) -> np.ndarray:

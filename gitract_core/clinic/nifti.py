@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -43,28 +44,77 @@ _DAMAGE = (
 )
 
 
-def read_nifti(file: Path) -> Scan:
+def read_nifti(file: Path, *, raw: bool = False) -> Scan:
     """A scan in any orientation.
+
+    Args:
+        file: the volume.
+        raw: give the file's own values, not 16 bits of them.
 
     Raises:
         DataError: damaged, not one gray volume of two slices or more, or of unknown orientation:
             neither a qform nor an sform says where right and left are.
     """
+    volume = read_volume(file)
+    images = volume.values if raw else to_16_bits(volume.values)
+    return Scan(scan_name(file), images, volume.placing, header=volume.header)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """What a NIfTI file holds, intensities or labels.
+
+    Attributes:
+        values: as they stand in the file, (slices, height, width), turned as the contest's scans.
+        placing: of the file's own array.
+        header: of the file.
+    """
+
+    values: np.ndarray
+    placing: Placing
+    header: Nifti1Header
+
+
+def read_volume(file: Path) -> Volume:
+    """A volume in any orientation.
+
+    Raises:
+        DataError: as ``read_nifti``.
+    """
     with _damage_told(file), np.errstate(all="ignore"):
-        image = nib.load(file)
-        if not isinstance(image, Nifti1Image):
-            raise DataError(file, "a NIfTI file", type(image).__name__, "convert it")
-        _check_header(file, image.header)
-        _check_shape(file, image)
+        image = _checked(file)
         _check_gzip(file)
         array = np.asanyarray(image.dataobj)
-    volume: np.ndarray = array.reshape(array.shape[:3])
+    placing = _placing(file, image)
+    return Volume(placing.turned(array.reshape(placing.shape)), placing, image.header.copy())
+
+
+def read_placing(file: Path) -> Placing:
+    """Where the voxels of a volume are, from its header alone.
+
+    Raises:
+        DataError: as ``read_nifti``.
+    """
+    with _damage_told(file):
+        image = _checked(file)
+    return _placing(file, image)
+
+
+def _checked(file: Path) -> Nifti1Image:
+    image = nib.load(file)
+    if not isinstance(image, Nifti1Image):
+        raise DataError(file, "a NIfTI file", type(image).__name__, "convert it")
+    _check_header(file, image.header)
+    _check_shape(file, image)
+    return image
+
+
+def _placing(file: Path, image: Nifti1Image) -> Placing:
+    a, b, c = image.shape[:3]
     try:
-        placing = Placing(volume.shape, np.asarray(image.affine, dtype=np.float64))
+        return Placing((a, b, c), np.asarray(image.affine, dtype=np.float64))
     except DataError as error:
         raise error.within(file) from None
-    images = placing.turned(to_16_bits(volume))
-    return Scan(scan_name(file), images, placing, header=image.header.copy())
 
 
 def scan_name(file: Path) -> str:
