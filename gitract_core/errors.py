@@ -4,8 +4,9 @@
 
     GitractError            exit code 2: something given to us is wrong
     |-- DataError           a data set: folder, train.csv, image, fold
-    |   |-- RleError        run-length text that is not a mask of the stated size
-    |   `-- NoScanError     files that hold something else than a scan for networks
+    |   |-- FaultyDataError      several of its faults at once
+    |   |-- NoScanError     files that hold something else than a scan for networks
+    |   `-- RleError        run-length text that is not a mask of the stated size
     |-- SpaceError          a search space or a knob in it, a loss expression included
     |-- SubmissionError     a submission or another table of masks
     |-- RunError            a run directory, a result or a manifest in it
@@ -80,6 +81,26 @@ def in_utf8(text: str) -> str:
 
 class DataError(GitractError):
     """A data set is not as the contest's layout says."""
+
+
+class FaultyDataError(DataError):
+    """Several faults of a data set, all of them known; reads as the first.
+
+    Attributes:
+        faults: one or more.
+    """
+
+    def __init__(self, *faults: DataError) -> None:
+        super().__init__(*faults[0].args)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        others = len(self.faults) - 1
+        more = f" (and {others} more; gitract-cv validate lists them)" if others else ""
+        return f"{self.faults[0]}{more}"
+
+    def __reduce__(self) -> tuple[type[FaultyDataError], tuple[DataError, ...]]:
+        return FaultyDataError, self.faults
 
 
 class RleError(DataError):

@@ -60,7 +60,8 @@ class InputKnobs:
 
     Attributes:
         size: side of the square input, pixels; a multiple of 2 to the power of the depth.
-        channels: of a single slice: 1, or 3 with the gray slice repeated, as in the paper.
+        channels: of a single slice: 1, or 3 with the gray slice repeated, as in the paper. Images
+            of several channels, such as T1 and T2, are seen as they are; this then says nothing.
         context: slices seen at once, an input channel each: 1, or 3 or 5 with the slice to be
             segmented in the middle (2.5D; ``channels`` then says nothing). Beyond the first and
             last slice of a scan its outermost slice is repeated; never another scan's.
@@ -80,8 +81,18 @@ class InputKnobs:
 
     @property
     def planes(self) -> int:
-        """Channels of the network's input."""
+        """Channels of the network's input for images of one channel."""
         return self.context if self.context > 1 else self.channels
+
+    def planes_of(self, channels: int) -> int:
+        """Channels of the network's input for images of so many channels.
+
+        Several channels are seen as they are, those of every slice of the context.
+
+        >>> InputKnobs().planes_of(1), InputKnobs().planes_of(2), InputKnobs(context=3).planes_of(2)
+        (3, 2, 6)
+        """
+        return self.planes if channels == 1 else self.context * channels
 
     @property
     def offsets(self) -> tuple[int, ...]:

@@ -62,6 +62,23 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
     return outside if outside.any() else None
 
 
+def filled(values: np.ndarray, outside: np.ndarray | None) -> np.ndarray:
+    """Values with the lowest of those inside wherever nothing was measured.
+
+    Args:
+        values: intensities.
+        outside: boolean, of the same shape; None if there are none.
+
+    >>> filled(np.array([np.nan, 3.0, 5.0]), np.array([True, False, False])).tolist()
+    [3.0, 3.0, 5.0]
+    """
+    if outside is None:
+        return values
+    made: np.ndarray = values.copy()
+    made[outside] = values[~outside].min() if not outside.all() else 0
+    return made
+
+
 def _constants_on_faces(values: np.ndarray, outside: np.ndarray) -> dict[float, float]:
     """Values that many of the outermost voxels hold, with their share of these, 0 to 1."""
     known: dict[float, float] = {}

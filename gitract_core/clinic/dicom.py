@@ -12,7 +12,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import UID
 
-from gitract_core.clinic.background import check_contrast, outside_of, padding_of
+from gitract_core.clinic.background import check_contrast, filled, outside_of, padding_of
 from gitract_core.clinic.dicom_files import DAMAGE, first_line, no_warnings, open_dicom
 from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
@@ -21,12 +21,14 @@ from gitract_core.clinic.unlike_mr import gray_notes
 from gitract_core.errors import DataError
 
 
-def read_dicom(folder: Path, name: str, modality: str = "MR") -> Scan:
+def read_dicom(folder: Path, name: str, *, raw: bool = False, modality: str = "MR") -> Scan:
     """The series in a folder, in any orientation and order of files.
 
     Args:
         folder: with the files of one series in it.
         name: of the scan; patients' names in the files are not used.
+        raw: give the files' own values, with the darkest one outside of the body, not 16 bits of
+            them.
         modality: of the images.
 
     Raises:
@@ -45,7 +47,7 @@ def read_dicom(folder: Path, name: str, modality: str = "MR") -> Scan:
     except DataError as error:
         raise error.within(folder) from None
     outside = outside_of(volume, padding)
-    made = to_16_bits(volume, outside)
+    made = filled(volume, outside) if raw else to_16_bits(volume, outside)
     check_contrast(folder, made)
     unlike = gray_notes(volume, outside, labels=False) if modality == "MR" else ()
     notes = (*series.notes, *unlike, *placing.notes)

@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from nibabel.spatialimages import HeaderDataError
 
-from gitract_core.clinic.background import check_contrast, outside_of
+from gitract_core.clinic.background import check_contrast, filled, outside_of
 from gitract_core.clinic.file_kinds import NIFTI_SUFFIXES
 from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
@@ -47,38 +48,85 @@ _DAMAGE = (
 )
 
 
-def read_nifti(file: Path) -> Scan:
+def read_nifti(file: Path, *, raw: bool = False) -> Scan:
     """A scan in any orientation.
+
+    Args:
+        file: the volume.
+        raw: give the file's own values, with the darkest one outside of the body, not 16 bits
+            of them.
 
     Raises:
         DataError: damaged, not one gray volume of two slices or more, or of unknown orientation:
             neither a qform nor an sform says where right and left are.
         NoScanError: all voxels have one value.
     """
+    volume = read_volume(file)
+    outside, labels = outside_of(volume.values), looks_like_labels(volume.values)
+    images = filled(volume.values, outside) if raw else to_16_bits(volume.values, outside)
+    check_contrast(file, images)
+    notes = gray_notes(volume.values, outside, labels=labels)
+    notes += _form_notes(volume.header, volume.placing)
+    return Scan(
+        scan_name(file), images, volume.placing, header=volume.header, notes=notes, labels=labels
+    )
+
+
+@dataclass(frozen=True)
+class Volume:
+    """What a NIfTI file holds, intensities or labels.
+
+    Attributes:
+        values: as they stand in the file, (slices, height, width), turned as the contest's scans.
+        placing: of the file's own array.
+        header: of the file.
+    """
+
+    values: np.ndarray
+    placing: Placing
+    header: Nifti1Header
+
+
+def read_volume(file: Path) -> Volume:
+    """A volume in any orientation.
+
+    Raises:
+        DataError: as ``read_nifti``.
+    """
     with _damage_told(file), np.errstate(all="ignore"):
-        image = nib.load(file)
-        if not isinstance(image, Nifti1Image):
-            raise DataError(file, "a NIfTI file", type(image).__name__, "convert it")
-        _check_header(file, image.header)
-        _check_shape(file, image)
+        image = _checked(file)
         _check_gzip(file)
         array = np.asanyarray(image.dataobj)
-    volume: np.ndarray = array.reshape(array.shape[:3])
+    placing = _placing(file, image)
+    return Volume(placing.turned(array.reshape(placing.shape)), placing, image.header.copy())
+
+
+def read_placing(file: Path) -> Placing:
+    """Where the voxels of a volume are, from its header alone.
+
+    Raises:
+        DataError: as ``read_nifti``.
+    """
+    with _damage_told(file):
+        image = _checked(file)
+    return _placing(file, image)
+
+
+def _checked(file: Path) -> Nifti1Image:
+    image = nib.load(file)
+    if not isinstance(image, Nifti1Image):
+        raise DataError(file, "a NIfTI file", type(image).__name__, "convert it")
+    _check_header(file, image.header)
+    _check_shape(file, image)
+    return image
+
+
+def _placing(file: Path, image: Nifti1Image) -> Placing:
+    a, b, c = image.shape[:3]
     try:
-        placing = Placing(volume.shape, np.asarray(image.affine, dtype=np.float64))
+        return Placing((a, b, c), np.asarray(image.affine, dtype=np.float64))
     except DataError as error:
         raise error.within(file) from None
-    outside, labels = outside_of(volume), looks_like_labels(volume)
-    made = to_16_bits(volume, outside)
-    check_contrast(file, made)
-    return Scan(
-        scan_name(file),
-        placing.turned(made),
-        placing,
-        header=image.header.copy(),
-        notes=(*gray_notes(volume, outside, labels=labels), *_form_notes(image.header, placing)),
-        labels=labels,
-    )
 
 
 def _form_notes(header: Nifti1Header, placing: Placing) -> tuple[str, ...]:

@@ -86,6 +86,14 @@ class Placing:
         return turned
 
     @property
+    def turned_shape(self) -> tuple[int, int, int]:
+        """Slices, height and width after the turn."""
+        lengths = [0, 0, 0]
+        for length, place in zip(self.shape, self._turn[:, 0], strict=True):
+            lengths[int(place)] = length
+        return lengths[0], lengths[1], lengths[2]
+
+    @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance of neighbors along slices, rows (y) and columns (x), after the turn."""
         slices, rows, columns = voxel_sizes(self._turned_affine)

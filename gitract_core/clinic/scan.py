@@ -27,7 +27,8 @@ class Scan:
 
     Attributes:
         name: of its file or folder; output files begin with it.
-        images: uint16 (slices, height, width), turned as the contest's scans are.
+        images: (slices, height, width), turned as the contest's scans are: uint16, or raw values
+            of any real dtype.
         placing: of the file's own array.
         header: of a NIfTI file.
         series: of a DICOM series, one header an image in the order of the array's first axis.
@@ -46,8 +47,8 @@ class Scan:
 
     def __post_init__(self) -> None:
         turned = sorted(self.images.shape)
-        if turned != sorted(self.placing.shape) or self.images.dtype != np.uint16:
-            expected = f"uint16 voxels of lengths {sorted(self.placing.shape)}"
+        if turned != sorted(self.placing.shape) or self.images.dtype.kind not in "uif":
+            expected = f"voxels of lengths {sorted(self.placing.shape)}"
             got = f"{self.images.dtype} of {turned}"
             raise DataError(self.name, expected, got, "restore the scan")
 

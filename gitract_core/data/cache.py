@@ -19,7 +19,7 @@ those of images and masks, which are mapped, once by the process that drives (``
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,8 +30,10 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State
-from gitract_core.data.gray import CURRENT_GRAY, FIRST_GRAY, gray_scaling
-from gitract_core.data.images import read_image, resize_image, resize_mask
+from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.gray import CURRENT_GRAY, FIRST_GRAY, gray_of_channels, gray_scaling
+from gitract_core.data.images import resize_mask
+from gitract_core.data.native import native_images, resized
 from gitract_core.data.slice_cache import (
     FORMAT,
     ORGANS_A_PLANE,
@@ -105,6 +107,7 @@ def open_cache(
     exclude: tuple[str, ...] = (),
     source: CacheSource | None = None,
     gray: str = CURRENT_GRAY,
+    patients: str | None = None,
     checked: bool = False,
 ) -> SliceCache:
     """Open the cache of a data set by its fingerprint; build it if this machine has none.
@@ -119,6 +122,7 @@ def open_cache(
         exclude: scans left out of the index.
         source: gives the cache if the folder is missing.
         gray: name of the gray scaling.
+        patients: which patient a scan is of, see ``layouts.patients``.
         checked: compare the digests of all files, once in a process; a damaged cache is built anew
             where the folder is there.
 
@@ -137,7 +141,7 @@ def open_cache(
     elif source and not data.is_dir():
         written_once(directory, partial(_fetch, source, directory.name))
         return cache
-    index = SliceIndex.from_directory(data).without(exclude)
+    index = SliceIndex.from_directory(data, patients=patients).without(exclude)
     if index.fingerprint != fingerprint:
         expected, got = f"the data set {fingerprint}", index.fingerprint
         raise DataError(data, expected, got, "point every node to the same data set")
@@ -150,7 +154,7 @@ def build_cache(
     *,
     workers: int | None = None,
     progress: Progress = silent,
-    gray: str = CURRENT_GRAY,
+    gray: str | None = None,
 ) -> SliceCache:
     """The cache of an index: built once, by threads, and complete or not there.
 
@@ -159,11 +163,12 @@ def build_cache(
         size: side in pixels.
         workers: threads; by default one a core.
         progress: called with (slices done, all slices) after each scan.
-        gray: name of the gray scaling.
+        gray: name of the gray scaling; by default the data set's.
 
     Raises:
         DataError: an image or mask cannot be read; nothing is left behind.
     """
+    gray = gray or index.gray
     directory = cache_directory(index.fingerprint, size, gray=gray)
     cache = SliceCache(directory, index.root, size)
     if directory.is_dir() and _is_whole(cache):
@@ -220,7 +225,8 @@ class _Building:
 def _fill(work: _Building, part: Path) -> None:
     index, size, organs = work.index, work.size, work.index.organs
     n_slices = len(index.table)
-    images = _new(part / "images.npy", (n_slices, 1, size, size))
+    channels = len(index.channels)
+    images = _new(part / "images.npy", (n_slices, channels, size, size))
     masks = _new(part / "masks.npy", (n_slices, planes_of(organs), size, size))
     done = 0
     with ThreadPoolExecutor(work.workers) as pool:  # OpenCV lets go of the lock
@@ -228,7 +234,8 @@ def _fill(work: _Building, part: Path) -> None:
         def one(scan: str) -> int:
             rows = index.rows_of_scan(scan)
             span = slice(int(rows.index[0]), int(rows.index[-1]) + 1)
-            images[span, 0] = scan_images(index.root, rows, size, gray=work.gray)
+            seen = scan_images(index.root, rows, size, gray=work.gray)
+            images[span] = seen.reshape(len(rows), channels, size, size)
             masks[span] = mask_bits(rows, size, organs=organs) if index.annotated else 0
             return len(rows)
 
@@ -245,8 +252,10 @@ def _fill(work: _Building, part: Path) -> None:
     index.scan_table.to_parquet(part / "scans.parquet")
     none = np.full((n_slices, len(organs)), State.UNKNOWN, np.uint8)
     np.save(part / "states.npy", index.states if index.annotated else none, allow_pickle=False)
-    shape = {"format": FORMAT, "height": size, "width": size, "channels": 1}
+    shape = {"format": FORMAT, "height": size, "width": size, "channels": channels}
     known = {"organs": list(organs), "gray": work.gray, "annotated": index.annotated}
+    if index.channels != ONE_CHANNEL:
+        known["channel_names"] = list(index.channels)
     files = {file.name: Stamp.of(file).to_json() for file in sorted(part.iterdir())}
     named = {"name": work.name, "files": files}
     write_json(part / "meta.json", {**shape, **known, **named}, seal=True)
@@ -255,21 +264,32 @@ def _fill(work: _Building, part: Path) -> None:
 def scan_images(
     root: Path, rows: pd.DataFrame, size: int, *, gray: str = CURRENT_GRAY
 ) -> np.ndarray:
-    """One scan as networks see it: uint8 (slices, size, size), scaled as a whole."""
+    """One scan as networks see it, scaled as a whole; see ``network_images``."""
+    scan_size(rows)
     return network_images(native_images(root, rows), size, gray=gray)
-
-
-def native_images(root: Path, rows: pd.DataFrame) -> Iterator[np.ndarray]:
-    """The slices of one scan as they were taken: uint16 (height, width) each."""
-    height, width = scan_size(rows)
-    return (read_image(root / path, height, width) for path in rows["path"])
 
 
 def network_images(
     native: Iterable[np.ndarray], size: int, *, gray: str = CURRENT_GRAY
 ) -> np.ndarray:
-    """Slices of one scan as networks see them: uint8 (slices, size, size), scaled as a whole."""
-    return gray_scaling(gray)(np.stack([resize_image(image, size) for image in native]))
+    """Slices of one scan as networks see them, scaled as a whole.
+
+    Args:
+        native: slices of one scan, (height, width) or (channels, height, width) each, of any real
+            dtype.
+        size: side in pixels.
+        gray: name of the gray scaling, of all channels or one each.
+
+    Returns:
+        uint8 (slices, size, size), or (slices, channels, size, size) of several channels.
+    """
+    if isinstance(native, np.ndarray) and native.ndim == 4:
+        scalings = gray_of_channels(gray, native.shape[1])
+        each = [s.scale(resized(s.prepare(native[:, c]), size)) for c, s in enumerate(scalings)]
+        return np.stack(each, axis=1)
+    scaling = gray_scaling(gray)
+    prepared = scaling.prepare(native) if isinstance(native, np.ndarray) else native
+    return scaling.scale(resized(prepared, size))
 
 
 def mask_bits(rows: pd.DataFrame, size: int, *, organs: Organs) -> np.ndarray:

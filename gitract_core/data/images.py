@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gitract_core.data.contest.png_header import is_intact_png
+from gitract_core.data.png_header import is_intact_png
 from gitract_core.errors import DataError
 
 _BRIGHT_SHARE = 0.995

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State
+from gitract_core.data.contents import ONE_CHANNEL
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import RunError, one_line
 from gitract_core.files.atomic import read_json
@@ -32,6 +33,7 @@ class CacheMeta(TypedDict):
     organs: list[str]
     gray: str
     annotated: bool
+    channel_names: NotRequired[list[str]]
     name: NotRequired[str]
     files: NotRequired[dict[str, StampShape]]
 
@@ -74,6 +76,11 @@ class SliceCache:
         return Organs(tuple(self._meta["organs"]))
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the images' channels."""
+        return tuple(self._meta.get("channel_names", ONE_CHANNEL))
+
+    @property
     def gray(self) -> str:
         """Name of the gray scaling of the images."""
         return self._meta["gray"]
@@ -88,7 +95,15 @@ class SliceCache:
         more = self._table("scans.parquet").set_index("scan").drop(columns="case")
         known = self.states != State.UNKNOWN if self._meta["annotated"] else None
         columns = more if len(more.columns) else None
-        return SliceIndex(self.root, table, self.organs, known, columns)
+        return SliceIndex(
+            self.root,
+            table,
+            self.organs,
+            known,
+            columns,
+            gray=self.gray,
+            channels=self.channels,
+        )
 
     @cached_property
     def _meta(self) -> CacheMeta:

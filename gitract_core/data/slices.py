@@ -1,15 +1,15 @@
-"""The slice index: one row a slice, from a contest folder or a bare folder of scans.
+"""The slice index: one row a slice, from a data set in any layout.
 
 A **slice** is one image, a **scan** is one series of slices (in the contest one case-day), a
-**case** is one patient. All three have text as ids, see ``ids``; the layout of the images is told
-in ``contest_images``, that of the masks in ``mask_rows``.
+**case** is one patient. All three have text as ids, see ``ids``; how data sets lie on disk is told
+in ``layouts``.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State, slice_states, state_of_scan
-from gitract_core.data.contest.images import IMAGE_COLUMNS, read_images
-from gitract_core.data.contest.train_csv import MaskRows, read_annotations, rows_in_words
+from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.contest.images import IMAGE_COLUMNS
+from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
-from gitract_core.data.scan_columns import SCAN_COLUMNS, read_scan_columns
+from gitract_core.data.layouts.detecting import read_contents
 from gitract_core.errors import DataError, suggestion
 from gitract_core.organs import CONTEST, Organs
 
@@ -42,6 +43,10 @@ class SliceIndex:
         organs: of the data set, in channel order.
         known: boolean (slices, organs), where the annotation is known; None where it is throughout.
         scan_columns: more that is known of scans (site, scanner, sex, date), index scan, or None.
+        gray: name of the gray scaling that suits the images, see ``gray``.
+        channels: names of the images' channels.
+        layout: name in words of how the data set lies on disk.
+        assumed: what was taken for granted when it was read, a sentence each.
     """
 
     root: Path
@@ -49,6 +54,10 @@ class SliceIndex:
     organs: Organs = CONTEST
     known: np.ndarray | None = None
     scan_columns: pd.DataFrame | None = None
+    gray: str = CURRENT_GRAY
+    channels: tuple[str, ...] = ONE_CHANNEL
+    layout: str = "contest"
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = [c for c in IMAGE_COLUMNS if c not in self.table.columns]
@@ -81,28 +90,32 @@ class SliceIndex:
             object.__setattr__(self, "table", self.table.assign(**columns))
 
     @classmethod
-    def from_directory(cls, path: Path | str) -> SliceIndex:
-        """The index of a contest folder, or of a bare folder of scans without masks.
+    def from_directory(cls, path: Path | str, *, patients: str | None = None) -> SliceIndex:
+        """The index of a data set in any layout that ``layouts`` knows.
 
         Args:
-            path: a folder with ``train.csv`` and ``train/`` (and maybe ``scans.csv``, see
-                ``scan_columns``), or any folder with ``caseN/caseN_dayN/scans/*.png`` below it.
+            path: a contest folder with ``train.csv`` and ``train/``, any folder with
+                ``caseN/caseN_dayN/scans/*.png`` below it, or a folder of another layout.
+            patients: which patient a scan is of, see ``layouts.patients``; not for the contest's
+                layout, whose names say it.
 
         Raises:
             DataError: a missing folder, file, column or image, an image whose size is not the one
-                in its name, a PNG that is cut short, faulty rows of ``train.csv``.
+                in its name, a damaged image, faulty annotations, patients that nothing tells.
         """
         root = Path(path)
-        if not root.is_dir():
-            raise DataError(root, "a folder", "nothing there", "check the path")
-        if not (root / "train.csv").is_file():
-            if (root / "train").is_dir():
-                raise DataError(root / "train.csv", "a file", "none", "add the annotations")
-            return cls(root, read_images(root, root))
-        if not (root / "train").is_dir():
-            raise DataError(root / "train", "a folder of cases", "none", "unpack the images")
-        images = read_images(root, root / "train")
-        return _joined(root, images, read_annotations(root / "train.csv"))
+        found = read_contents(root, patients)
+        return cls(
+            root,
+            found.table,
+            found.organs,
+            found.known,
+            found.scan_columns,
+            gray=found.gray,
+            channels=found.channels,
+            layout=found.layout,
+            assumed=found.assumed,
+        )
 
     @property
     def annotated(self) -> bool:
@@ -122,7 +135,9 @@ class SliceIndex:
         """Raise a ``DataError`` unless some slice has a mask: nothing can be trained or scored."""
         counts = self.organ_counts
         if not counts.any():
-            where, got = self.root / "train.csv", f"none in {len(counts)} slices"
+            contest = self.layout == "contest"
+            where = self.root / "train.csv" if contest else self.root
+            got = f"none in {len(counts)} slices"
             remedy = "add the masks, or exclude fewer scans"
             raise DataError(where, "a mask in at least one slice", got, remedy)
 
@@ -209,7 +224,7 @@ class SliceIndex:
         kept = ~self.table["scan"].isin(list(scans))
         known = None if self.known is None else self.known[kept.to_numpy()]
         table = self.table[kept].reset_index(drop=True)
-        return SliceIndex(self.root, table, self.organs, known, self.scan_columns)
+        return replace(self, table=table, known=known)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -227,6 +242,8 @@ class SliceIndex:
             hasher.update("\n".join(self.organs).encode() + b"\0organs")
         if self.known is not None:
             hasher.update(np.packbits(self.known).tobytes() + b"\0known")
+        if "axis" in self.table.columns:
+            hasher.update("\n".join(self.table["axis"]).encode() + b"\0axis")
         return hasher.hexdigest()[:16]
 
     @cached_property
@@ -258,25 +275,3 @@ def known_shares(states: np.ndarray, organs: Organs) -> dict[str, float]:
     """
     shares = (states != State.UNKNOWN).mean(axis=0).tolist()
     return dict(zip(organs, shares, strict=True))
-
-
-def _joined(root: Path, images: pd.DataFrame, rows: MaskRows) -> SliceIndex:
-    """Images with their masks; every image must have its rows and the other way round."""
-    masks = rows.masks
-    for ids, others, what in (
-        (masks.index, images["id"], "an image of this slice below train/"),
-        (images["id"], masks.index, f"{rows_in_words(rows.organs)} of this slice in train.csv"),
-    ):
-        lonely = ids[~ids.isin(others)]
-        if len(lonely):
-            got = f"none ({len(lonely)} such slices)"
-            remedy = "restore the missing files or rows"
-            raise DataError(f"{root}, id {next(iter(lonely))}", what, got, remedy)
-    order = masks.index.get_indexer(pd.Index(images["id"]))
-    columns = {organ: masks[organ].to_numpy()[order] for organ in rows.organs}
-    taken = [organ for organ in rows.organs if organ in (*IMAGE_COLUMNS, *SCAN_COLUMNS)]
-    if taken:
-        raise DataError(root / "train.csv", "another name of a class", taken[0], "rename it")
-    known = None if rows.known is None else rows.known[order]
-    more = read_scan_columns(root / "scans.csv", images["scan"].unique())
-    return SliceIndex(root, images.assign(**columns), rows.organs, known, more)

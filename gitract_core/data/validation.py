@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitract_core.data import rle
 from gitract_core.data.images import read_image
+from gitract_core.data.native import native_scan
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError, RleError
 from gitract_core.processors import usable_processors
@@ -45,7 +46,13 @@ def _scan_faults(index: SliceIndex, rows: pd.DataFrame) -> list[str]:
         scan_size(rows)
     except DataError as error:
         faults.append(str(error))
-    for row in rows.to_dict("records"):
+    of_slices = str(rows["path"].iloc[0]).endswith(".png")
+    if not of_slices:  # masks were read with the index
+        try:
+            native_scan(index.root, rows)
+        except DataError as error:
+            faults.append(str(error))
+    for row in rows.to_dict("records") if of_slices else ():
         height, width = int(row["height"]), int(row["width"])
         try:
             read_image(index.root / row["path"], height, width)

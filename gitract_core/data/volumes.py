@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gitract_core.data import rle
-from gitract_core.data.images import read_image
+from gitract_core.data.native import native_scan
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import DataError, RleError
 
@@ -58,12 +58,12 @@ def load_scan(index: SliceIndex, scan: str) -> ScanVolume:
         RleError: a mask's text is not a mask of the image's size.
     """
     rows = index.rows_of_scan(scan)
-    height, width = scan_size(rows)
-    images = [read_image(index.root / path, height, width) for path in rows["path"]]
+    scan_size(rows)
+    images = native_scan(index.root, rows)
     masks = scan_masks(rows, organs=index.organs) if index.annotated else None
     first = rows.iloc[0]
     spacing = (SLICE_THICKNESS_MM, float(first["spacing_y_mm"]), float(first["spacing_x_mm"]))
-    return ScanVolume(scan, tuple(rows["id"]), np.stack(images), masks, spacing, index.organs)
+    return ScanVolume(scan, tuple(rows["id"]), images, masks, spacing, index.organs)
 
 
 def scan_size(rows: pd.DataFrame) -> tuple[int, int]:

@@ -33,6 +33,7 @@ def load_network(
     device: torch.device,
     *,
     organs: Organs,
+    channels: int = 1,
     stamp: Stamp | None = None,
 ) -> nn.Module:
     """A candidate's network with the weights of a trial, ready to predict.
@@ -42,6 +43,7 @@ def load_network(
         weights: the file.
         device: where to predict.
         organs: that it finds.
+        channels: of the images.
         stamp: what the trial's result says of the file.
 
     Raises:
@@ -49,7 +51,7 @@ def load_network(
     """
     if stamp:
         stamp.check(weights, "remove the trial's directory and run the sweep again")
-    network = build_network(candidate.network, candidate.input.planes, len(organs))
+    network = build_network(candidate.network, candidate.input.planes_of(channels), len(organs))
     try:
         known = is_utf8(weights)  # the library opens no others
         network.load_state_dict(load_file(weights) if known else load(weights.read_bytes()))

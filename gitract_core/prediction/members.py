@@ -19,10 +19,11 @@ from torch import nn
 
 from gitract_core.data import rle
 from gitract_core.data.cache import scan_images
-from gitract_core.data.gray import FIRST_GRAY, gray_scaling
+from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.gray import FIRST_GRAY, gray_of_channels
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, resolve_precision
-from gitract_core.errors import GitractError, RunError
+from gitract_core.errors import DataError, GitractError, RunError
 from gitract_core.files.atomic import parse_json, read_bytes, write_json
 from gitract_core.files.digests import seal_of
 from gitract_core.files.json_shapes import Meta
@@ -85,6 +86,7 @@ class _Manifest(TypedDict):
     folds_fingerprint: str
     flip: bool
     organs: NotRequired[list[str]]
+    channels: NotRequired[list[str]]
     gray: NotRequired[str]
 
 
@@ -101,6 +103,7 @@ class Members:
         organs: what the networks find, in channel order; manifests that do not say it are of the
             contest.
         gray: name of the gray scaling of the images that they learned from.
+        channels: names of those images' channels.
     """
 
     members: tuple[Member, ...]
@@ -110,6 +113,7 @@ class Members:
     flip: bool = False
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
+    channels: tuple[str, ...] = ONE_CHANNEL
 
     def __post_init__(self) -> None:
         total = sum(m.weight for m in self.members)
@@ -125,6 +129,8 @@ class Members:
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values["organs"] = list(self.organs)
+        if self.channels == ONE_CHANNEL:
+            del values["channels"]
         write_json(path, values, seal=True)
 
     @classmethod
@@ -163,8 +169,9 @@ class Members:
             postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in organs)
             prints = (values["data_fingerprint"], values["folds_fingerprint"])
             gray = values.get("gray", FIRST_GRAY)
-            gray_scaling(gray)
-            return cls(members, postprocess, *prints, values["flip"], organs, gray)
+            channels = tuple(values.get("channels", ONE_CHANNEL))
+            gray_of_channels(gray, len(channels))
+            return cls(members, postprocess, *prints, values["flip"], organs, gray, channels)
         except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
 
@@ -208,7 +215,9 @@ class Members:
             for (files, weight), result in zip(trials, results, strict=True)
         )
         prints = (first.spec.data_fingerprint, first.spec.folds_fingerprint)
-        return cls(members, rules, *prints, organs=first.organs, gray=first.gray)
+        return cls(
+            members, rules, *prints, organs=first.organs, gray=first.gray, channels=first.channels
+        )
 
     @classmethod
     def of_one(cls, files: TrialFiles) -> Members:
@@ -249,10 +258,16 @@ class Predictor:
         if found != member.sha256:
             expected, got = f"SHA-256 {member.sha256[:12]}...", f"{found[:12]}..."
             raise RunError(weights, expected, got, "make the ensemble anew")
-        return load_network(member.candidate, weights, self.device, organs=self.members.organs)
+        organs, channels = self.members.organs, len(self.members.channels)
+        return load_network(
+            member.candidate, weights, self.device, organs=organs, channels=channels
+        )
 
     def masks(self, index: SliceIndex, scan: str) -> np.ndarray:
         """Masks of one scan at native size, boolean (organs, slices, height, width)."""
+        if len(index.channels) != len(self.members.channels):
+            expected = f"images of the channels {', '.join(self.members.channels)}"
+            raise DataError(index.root, expected, ", ".join(index.channels), "pass such images")
         rows = index.rows_of_scan(scan)
         sizes = {m.candidate.input.size for m in self.members.members}
         gray = self.members.gray

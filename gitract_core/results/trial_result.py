@@ -14,6 +14,7 @@ from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from gitract_core.data.contents import ONE_CHANNEL
 from gitract_core.data.gray import FIRST_GRAY
 from gitract_core.errors import DivergedError, GitractError, RunError
 from gitract_core.files.atomic import json_bytes, parse_json, read_bytes, write_bytes
@@ -177,6 +178,7 @@ class TrialResult:
             if that of all is.
         organs: what the network finds, in channel order; files that do not say it are of the
             contest.
+        channels: names of the images' channels.
         gray: name of the gray scaling of the images.
         stamps: what ``files`` gives, as the file has it: few readers need it.
     """
@@ -189,6 +191,7 @@ class TrialResult:
     environment: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, float] = field(default_factory=dict)
     organs: Organs = CONTEST
+    channels: tuple[str, ...] = ONE_CHANNEL
     gray: str = FIRST_GRAY
     stamps: bytes = field(default=b"{}", compare=False, repr=False)
 
@@ -220,6 +223,8 @@ class TrialResult:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
         if not self.known:
             del values["known"]
+        if self.channels == ONE_CHANNEL:
+            del values["channels"]
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
         values |= {"spec": self.spec.to_json(), "organs": list(self.organs)}
@@ -269,6 +274,7 @@ class TrialResult:
             values["environment"],
             known=values.get("known", {}),
             organs=_organs_of(path, values),
+            channels=tuple(values.get("channels", ONE_CHANNEL)),
             gray=values.get("gray", FIRST_GRAY),
             stamps=bytes(values.get("files", b"{}")),
         )

@@ -114,7 +114,8 @@ class Training:
         seed = spec.seed * 1009 + spec.fold
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            planes, organs = self.candidate.input.planes, data.slices.n_organs
+            planes = self.candidate.input.planes_of(data.slices.images.shape[1])
+            organs = data.slices.n_organs
             network = build_network(self.candidate.network, planes, organs)
         self.network = on_device(network, device)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 import torch
 
-from gitract_core.data.cache import mask_bits, native_images, network_images, organs_in_bits
+from gitract_core.data.cache import mask_bits, network_images, organs_in_bits
+from gitract_core.data.native import native_scan
 from gitract_core.data.volumes import scan_masks
 from gitract_core.device import (
     Runtime,
@@ -72,7 +73,7 @@ class SampleScan:
         Raises:
             DataError: an image cannot be read.
         """
-        return cls(np.stack(list(native_images(root, rows))), rows, organs)
+        return cls(native_scan(root, rows), rows, organs)
 
     @property
     def native_pixels(self) -> int:

@@ -26,6 +26,7 @@ class TrialData:
         source: gives the cache to a node that does not see the folder.
         repeats: further fold plans, for repeated cross-validation.
         gray: name of the gray scaling of the images.
+        patients: which patient a scan is of, see ``layouts.patients``.
     """
 
     directory: Path
@@ -35,6 +36,7 @@ class TrialData:
     source: CacheSource | None = None
     repeats: tuple[FoldPlan, ...] = ()
     gray: str = CURRENT_GRAY
+    patients: str | None = None
 
     def plan_of(self, spec: TrialSpec) -> FoldPlan:
         """The plan that a trial's fold is of.
@@ -64,6 +66,7 @@ class TrialData:
             exclude=self.exclude,
             source=self.source,
             gray=self.gray,
+            patients=self.patients,
             checked=checked,
         )
 

@@ -90,8 +90,14 @@ def open_oof(
         device = (runtime or Runtime()).torch_device()
         cache = data.cache(spec.candidate.input.size, checked=True)
         stamp = result.stamp(files.best) if result else None
-        organs = cache.organs
-        network = load_network(spec.candidate, files.best, device, organs=organs, stamp=stamp)
+        network = load_network(
+            spec.candidate,
+            files.best,
+            device,
+            organs=cache.organs,
+            channels=len(cache.channels),
+            stamp=stamp,
+        )
         rows = data.plan_of(spec).rows(
             cache.index.table["case"].to_numpy(), spec.fold, held_out=True
         )

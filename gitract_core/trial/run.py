@@ -219,8 +219,14 @@ def _finish(
     clock: EpochClock,
 ) -> None:
     """Predict and score the held-out fold with the weights kept; write the result last."""
-    best, organs = training.best_stamp, cache.organs
-    network = load_network(spec.candidate, files.best, training.device, organs=organs, stamp=best)
+    network = load_network(
+        spec.candidate,
+        files.best,
+        training.device,
+        organs=cache.organs,
+        channels=len(cache.channels),
+        stamp=training.best_stamp,
+    )
     scans = held_out_scans(cache, held_out)
     predictions = predict_held_out(
         network,
@@ -254,6 +260,7 @@ def _finish(
         environment=_environment(training, spec, cache),
         known=_known_shares(cache, held_out),
         organs=cache.organs,
+        channels=cache.channels,
         gray=cache.gray,
     ).save(files.result)
     files.failure.unlink(missing_ok=True)

@@ -22,9 +22,13 @@ class SweepOptions:
     """The options of ``sweep`` and ``plan``.
 
     Attributes:
-        data: the contest folder with ``train.csv`` and ``train/``; None for the demo's phantom.
+        data: the folder of a data set, in any layout of ``docs/data.md``; None for the demo's
+            phantom.
         space: name of a search space, a YAML file, or what such a file holds as a dictionary;
             None for ``demo`` without ``data`` and ``paper`` with it.
+        patients: which patient a scan is of, where the layout does not say it: ``one-a-file``, a
+            regular expression whose first group is the patient, or a table with columns ``scan``
+            and ``patient``.
         out: run directory or ``s3://BUCKET/FOLDER``; ``runs/SPACE`` if left out.
         folds: number of folds; by default the space's.
         repeats: number of fold plans; by default as many as the run has, or one.
@@ -53,6 +57,7 @@ class SweepOptions:
     """
 
     data: Path | None = None
+    patients: str | None = None
     space: str | Path | Mapping[str, Any] | None = None
     out: Path | None = None
     folds: int | None = None
@@ -148,6 +153,7 @@ class SweepOptions:
             exclude=tuple(dict.fromkeys(names)),
             overrides=tuple(overrides.items()),
             command=command,
+            patients=self.patients,
             repeats=self.repeats,
         )
 

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.app import app
+from orchestrator.cli.options import Json, Patients
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
-
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
 @app.command(epilog="Example: gitract-cv phantom data/phantom --cases 20 --seed 1")
@@ -49,14 +48,15 @@ def phantom(
 
 @app.command(epilog="Example: gitract-cv validate --data uw-madison")
 def validate(
-    data: Annotated[Path, typer.Option(help="Contest folder, or a folder of scans.")],
+    data: Annotated[Path, typer.Option(help="Folder of a data set, or of scans.")],
+    patients: Patients = None,
     as_json: Json = False,
 ) -> None:
     """Every fault of a data set: names, sizes, unreadable images, masks; exit code 1 if any."""
     from gitract_core.data.slices import SliceIndex
     from gitract_core.data.validation import data_faults
 
-    index = SliceIndex.from_directory(data)
+    index = SliceIndex.from_directory(data, patients=patients)
     with progress_bar("images and masks") as progress:
         faults = data_faults(index, progress)
     if as_json:

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.app import app
+from orchestrator.cli.options import Json
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
-
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
 @app.command(

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.app import app
+from orchestrator.cli.options import Json, Patients
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     from orchestrator.report.paper.figures import PaperFigures
     from orchestrator.report.table import Table
-
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
 @app.command(epilog="Example: gitract-cv figures runs/paper --out figures")
@@ -93,7 +92,8 @@ def _relations(written: PaperFigures) -> Table:
 
 @app.command(epilog="Example: gitract-cv eda --data uw-madison --html eda.html --figures figures")
 def eda(
-    data: Annotated[Path, typer.Option(help="Contest folder with train.csv and train/.")],
+    data: Annotated[Path, typer.Option(help="Folder of a data set with masks.")],
+    patients: Patients = None,
     html: Annotated[
         Path | None, typer.Option(help="Write one page with all tables and figures.")
     ] = None,
@@ -110,7 +110,7 @@ def eda(
     from gitract_core.data.slices import SliceIndex
     from gitract_core.eda import Annotations, explore
 
-    index = SliceIndex.from_directory(data)
+    index = SliceIndex.from_directory(data, patients=patients)
     exploration = explore(Annotations.of_index(index))
     written: list[Path] = []
     if figures:

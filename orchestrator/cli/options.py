@@ -16,7 +16,14 @@ from orchestrator.api.options import SweepOptions, knobs_of_texts
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Contest folder with train.csv and train/; the phantom if left out."),
+    typer.Option(help="Folder of a data set, see docs/data.md; the phantom if left out."),
+]
+Patients = Annotated[
+    str | None,
+    typer.Option(
+        help="Which patient a scan is of: one-a-file, a pattern whose first group is the patient, "
+        "or a table scan,patient. The contest's names say it.",
+    ),
 ]
 Space = Annotated[
     str | None,
@@ -105,6 +112,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on s
 
 _ANNOTATIONS: dict[str, Any] = {
     "data": Data,
+    "patients": Patients,
     "space": Space,
     "out": Out,
     "folds": Folds,

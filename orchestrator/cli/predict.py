@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.app import app
+from orchestrator.cli.options import Json
 from orchestrator.cli.terminal.next_steps import export_of
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 FileFormat = Literal["nifti", "rtstruct"]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
 @app.command(epilog="Example: gitract-cv ensemble runs/paper --top 3 --images uw-madison/test")

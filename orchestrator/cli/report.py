@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.options import Margin
+from orchestrator.cli.options import Json, Margin
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from gitract_core.metrics.competition import CompetitionScore
     from gitract_core.prediction.announced_scores import AnnouncedScores
-
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
 @app.command(epilog="Example: gitract-cv report runs/paper --csv table.csv")

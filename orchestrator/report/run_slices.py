@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gitract_core.data.cache import SliceCache, cache_directory
-from gitract_core.data.images import read_image, scan_to_bytes
+from gitract_core.data.native import picture
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError, RunError
@@ -24,11 +24,12 @@ def run_index(record: SweepRecord) -> SliceIndex:
         DataError: there is no cache and the data set is missing, faulty or another one.
     """
     for size in sorted({candidate.input.size for candidate in record.candidates}):
-        directory = cache_directory(record.data_fingerprint, size)
+        directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
         if directory.is_dir():
             with suppress(RunError):  # damaged: the data has it too
                 return SliceCache(directory, record.data_directory, size).index
-    index = SliceIndex.from_directory(record.data_directory).without(record.exclude)
+    index = SliceIndex.from_directory(record.data_directory, patients=record.patients)
+    index = index.without(record.exclude)
     if index.fingerprint != record.data_fingerprint:
         expected = f"the run's data set {record.data_fingerprint}"
         raise DataError(record.data_directory, expected, index.fingerprint, "restore the data")
@@ -42,9 +43,8 @@ def gray_scan(index: SliceIndex, scan: str) -> np.ndarray:
         DataError: an image is missing or damaged.
     """
     rows = index.rows_of_scan(scan)
-    height, width = scan_size(rows)
-    images = [read_image(index.root / path, height, width) for path in rows["path"]]
-    return scan_to_bytes(np.stack(images))
+    scan_size(rows)
+    return picture(index.root, rows, index.gray)
 
 
 def fullest_slice(index: SliceIndex) -> tuple[str, int]:

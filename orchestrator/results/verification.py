@@ -153,7 +153,7 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
         if any((folder / name).is_file() for name in ("members.json", "oof_score.json")):
             found.ensemble(folder)  # without its manifest too
     for size in sorted({candidate.input.size for candidate in record.candidates}):
-        directory = cache_directory(record.data_fingerprint, size)
+        directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
         if directory.is_dir():
             found.cache(directory, size, record)
     return Verification(

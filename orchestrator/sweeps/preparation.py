@@ -40,7 +40,7 @@ class SweepRequest:
     """What the user asked for.
 
     Attributes:
-        data: the contest folder.
+        data: the folder of the data set.
         space: candidates, folds and seed.
         out: the run directory, new or to be continued.
         exclude: scans to leave out.
@@ -48,6 +48,7 @@ class SweepRequest:
         command: the command line, for the record.
         repeats: how often the cross-validation is done, each time with other folds; None: as often
             as before in this run directory, once in a new one.
+        patients: which patient a scan is of, see ``data.layouts.patients``.
     """
 
     data: Path
@@ -57,6 +58,7 @@ class SweepRequest:
     overrides: tuple[tuple[str, Any], ...] = ()
     command: str = ""
     repeats: int | None = None
+    patients: str | None = None
 
     @property
     def search(self) -> Search | None:
@@ -150,7 +152,8 @@ def check(request: SweepRequest) -> PreparedSweep:
     candidates = request.candidates()
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
-    index = SliceIndex.from_directory(request.data).without(request.exclude)
+    index = SliceIndex.from_directory(request.data, patients=request.patients)
+    index = index.without(request.exclude)
     index.refuse_without_masks()
     for folder in (request.data, request.out, cache_root()):
         require_utf8(folder)
@@ -306,6 +309,8 @@ def _record(
         commands=(request.command,),
         repeats=tuple(Repeat(plan.seed, plan.fingerprint) for plan in repeats),
         to_come=max(request.search.total - len(candidates), 0) if request.search else 0,
+        patients=_patients_for_record(request.patients),
+        gray=index.gray,
     )
     if before is None:
         return new
@@ -315,11 +320,17 @@ def _record(
         candidates=merged,
         asked=() if set(merged) == set(candidates) else tuple(c.key for c in candidates),
         data_directory=new.data_directory,
+        patients=new.patients,
         repeats=new.repeats,
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
         commands=(*before.commands, *new.commands),
         to_come=new.to_come,
     )
+
+
+def _patients_for_record(rule: str | None) -> str | None:
+    """A table by its whole path, since later commands may run elsewhere."""
+    return str(Path(rule).resolve()) if rule is not None and Path(rule).is_file() else rule
 
 
 def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex) -> None:
@@ -328,6 +339,9 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
     if before.data_fingerprint != index.fingerprint:
         expected = f"the run's data set ({before.data_directory}, {before.data_fingerprint})"
         raise RunError(where, expected, f"{request.data}, {index.fingerprint}", remedy)
+    if before.gray != index.gray:
+        expected = f"gray scaling {before.gray}, as before"
+        raise RunError(where, expected, index.gray, "restore the data set's, or pass another --out")
     if before.n_folds != request.space.folds:
         raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
     if before.seed != request.space.seed:

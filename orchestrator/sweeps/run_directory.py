@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
 
 from gitract_core import __version__
+from gitract_core.data.gray import FIRST_GRAY
 from gitract_core.errors import GitractError, RunError, one_line
 from gitract_core.files.atomic import json_bytes, parse_json, read_json
 from gitract_core.files.json_shapes import Meta
@@ -65,6 +66,8 @@ class _Record(TypedDict):
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
     asked: NotRequired[list[str]]
     removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
+    patients: NotRequired[str | None]
+    gray: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,9 @@ class SweepRecord:
             that do not say it.
         removed: places, from 0, in the order of first appearance, of candidates that are not among
             ``candidates`` any more: their letters are not given again.
+        patients: which patient a scan is of, see ``data.layouts.patients``; None where the layout
+            or the data set itself says it.
+        gray: name of the gray scaling of the images.
     """
 
     candidates: tuple[Candidate, ...]
@@ -113,6 +119,8 @@ class SweepRecord:
     organs: Organs = CONTEST
     asked: tuple[str, ...] = ()
     removed: tuple[int, ...] = ()
+    patients: str | None = None
+    gray: str = FIRST_GRAY
 
     @property
     def last_asked(self) -> tuple[Candidate, ...]:
@@ -188,6 +196,9 @@ class SweepRecord:
         new = {name: list(getattr(self, name)) for name in _LATER_LISTS}
         for name in _LATER_LISTS:  # left out where empty: older versions read the file then
             del values[name]
+        for name, default in (("patients", None), ("gray", FIRST_GRAY)):
+            if values[name] == default:
+                del values[name]
         lists |= {name: value for name, value in new.items() if value}
         return {"format": _FORMAT, **values, **lists}
 
@@ -335,5 +346,12 @@ class SweepDirectory:
         from gitract_core.trial.data import TrialData
 
         plan, *repeats = self.plans(record)
-        where = (record.data_directory, record.data_fingerprint)
-        return TrialData(*where, plan, record.exclude, repeats=tuple(repeats))
+        return TrialData(
+            record.data_directory,
+            record.data_fingerprint,
+            plan,
+            record.exclude,
+            repeats=tuple(repeats),
+            gray=record.gray,
+            patients=record.patients,
+        )

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.contest.png_header import read_png_header
 from gitract_core.data.ids import SliceKey, natural_key
+from gitract_core.data.png_header import read_png_header
 from gitract_core.errors import DataError
 
 _SCAN = re.compile(r"case(\d{1,9})_day(\d{1,9})", re.ASCII)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gitract_core.data import rle
-from gitract_core.data.images import read_image, scan_to_bytes
+from gitract_core.data import native, rle
 from gitract_core.eda.counting import group_name, spoken_name
 from gitract_core.errors import DataError
 from gitract_core.organs import Organs
@@ -151,9 +150,8 @@ def _read(index: SliceIndex, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError("slice", "a slice of the data set", name, "pass the data set explored")
     row = rows.iloc[0]
     height, width = int(row["height"]), int(row["width"])
-    image = read_image(index.root / str(row["path"]), height, width)
     masks = np.stack([rle.decode(row[organ], height, width) for organ in index.organs])
-    return scan_to_bytes(image[None])[0], masks
+    return native.picture(index.root, rows, index.gray)[0], masks
 
 
 def _around(masks: np.ndarray) -> tuple[slice, slice]:

@@ -1,0 +1,166 @@
+"""nnU-Net's raw layout: ``dataset.json``, ``imagesTr/NAME_0000.nii.gz``, ``labelsTr/NAME.nii.gz``.
+
+Version 2 of the format (https://github.com/MIC-DKFZ/nnUNet, documentation/dataset_format.md):
+``labels`` names organs with their values, or with lists of values (regions, which may overlap);
+``ignore`` among them marks voxels that nobody looked at. A slice that holds such a voxel is not
+known for any organ: annotation is known by slice here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gitract_core.clinic.nifti import read_placing
+from gitract_core.clinic.orientation import Placing
+from gitract_core.data.contents import Contents
+from gitract_core.data.gray import CT_GRAY, FIRST_GRAY
+from gitract_core.data.ids import natural_key
+from gitract_core.data.layouts.description import Annotated, Description
+from gitract_core.data.layouts.label_maps import Labels, ScanMasks, read_labels
+from gitract_core.data.layouts.names import check_scan
+from gitract_core.data.layouts.patients import patients_of
+from gitract_core.data.layouts.scan_table import scan_columns
+from gitract_core.data.layouts.volumes_table import VolumeScan, VolumeSet
+from gitract_core.errors import DataError, FaultyDataError
+from gitract_core.files.atomic import read_json
+from gitract_core.organs import Organs
+
+NAME = "dataset.json"
+_ENDINGS = (".nii.gz", ".nii")
+_BACKGROUND, _IGNORE = "background", "ignore"
+
+
+def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents:
+    """A data set in nnU-Net's raw layout.
+
+    Args:
+        root: its folder.
+        said: what ``dataset.yaml`` says; its organs, channels and so on come before the JSON's.
+        patients: see ``patients``.
+
+    Raises:
+        DataError: a file is missing or faulty, or nothing tells which patient a scan is of.
+    """
+    where = root / NAME
+    values = read_json(where, dict[str, Any], "restore the file")
+    ending = values.get("file_ending", _ENDINGS[0])
+    if ending not in _ENDINGS:
+        expected = f"file_ending {' or '.join(_ENDINGS)}"
+        raise DataError(where, expected, repr(ending), "convert the images to NIfTI")
+    channels = _channels(where, values)
+    labels = _labels(where, values)
+    if said.organs:
+        labels = Labels(_as_values(root, said), labels.ignore)
+    scans = _scans(root, ending, len(channels), labels, said)
+    volumes = VolumeSet(root, scans, Organs(tuple(labels.values)), said.slice_axis, read_placing)
+    found = patients_of(patients, [scan.name for scan in scans], root)
+    table, known = volumes.table(found.of_scan)
+    grays = [CT_GRAY if name.upper() == "CT" else FIRST_GRAY for name in channels]
+    gray = grays[0] if len(set(grays)) == 1 else "+".join(grays)
+    return Contents(
+        table,
+        Organs(tuple(labels.values)),
+        known,
+        scan_columns(root, table, found.more, said.columns),
+        gray=said.gray or gray,
+        channels=tuple(said.channels or channels),
+        layout="nnU-Net",
+        assumed=_assumed(labels, said),
+    )
+
+
+def _assumed(labels: Labels, said: Description) -> tuple[str, ...]:
+    lines = []
+    if said.annotated is None:
+        lines.append("An organ that a label map does not hold is not there (annotated: all).")
+    if labels.ignore is not None:
+        lines.append("A slice with a voxel of the ignore label is unknown for every organ.")
+    return tuple(lines)
+
+
+def _channels(where: Path, values: dict[str, Any]) -> tuple[str, ...]:
+    named = values.get("channel_names", values.get("modality"))
+    right = isinstance(named, dict) and sorted(named) == sorted(map(str, range(len(named))))
+    if not isinstance(named, dict) or not right or not named:
+        expected = 'channel_names as in {"0": "T2"}'
+        raise DataError(where, expected, f"{named!r:.60}", "correct the file")
+    return tuple(str(named[str(place)]) for place in range(len(named)))
+
+
+def _labels(where: Path, values: dict[str, Any]) -> Labels:
+    named = values.get("labels")
+    if not isinstance(named, dict) or not named:
+        expected = 'labels as in {"background": 0, "stomach": 1}'
+        raise DataError(where, expected, f"{named!r:.60}", "correct the file")
+    found: dict[str, tuple[int, ...]] = {}
+    for name, value in named.items():
+        entries = value if isinstance(value, list) else [value]
+        if not all(type(entry) is int and entry >= 0 for entry in entries) or not entries:
+            expected = "a label value from 0, or a list of them"
+            raise DataError(f"{where}, label {name}", expected, f"{value!r:.60}", "correct it")
+        found[name] = tuple(entries)
+    ignore = found.pop(_IGNORE, None)
+    organs = {name: v for name, v in found.items() if name != _BACKGROUND and v != (0,)}
+    if not organs:
+        raise DataError(where, "a label beside background", "none", "correct the file")
+    return Labels(organs, ignore[0] if ignore else None)
+
+
+def _as_values(root: Path, said: Description) -> dict[str, tuple[int, ...]]:
+    organs = {
+        name: tuple(v for v in values if isinstance(v, int))
+        for name, values in (said.organs or {}).items()
+    }
+    if not all(organs.values()):
+        where = f"{root / 'dataset.yaml'}, key organs"
+        raise DataError(where, "label values, as the labels are label maps", "names", "correct it")
+    return organs
+
+
+def _scans(
+    root: Path, ending: str, channels: int, labels: Labels, said: Description
+) -> list[VolumeScan]:
+    """One a file of ``labelsTr`` or ``imagesTr``.
+
+    Raises:
+        FaultyDataError: every label without images, image without a label, and missing channel.
+    """
+    images, truths = root / "imagesTr", root / "labelsTr"
+    for folder in (images, truths):
+        if not folder.is_dir():
+            raise DataError(folder, "a folder", "none", "complete the data set")
+    ends = tuple((said.channels or {str(n): f"_{n:04d}" for n in range(channels)}).values())
+    any_channel = re.compile(rf"(.+)_\d{{4}}{re.escape(ending)}", re.ASCII)
+    named = {m[1] for f in _visible(images) if (m := any_channel.fullmatch(f.name))}
+    labeled = {f.name.removesuffix(ending) for f in _visible(truths) if f.name.endswith(ending)}
+    faults, scans = [], []
+    for name in sorted(named | labeled, key=natural_key):
+        files = (truths / f"{name}{ending}", *(images / f"{name}{end}{ending}" for end in ends))
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            what = "a label map" if missing[0] == files[0] else "an image of this channel"
+            faults.append(DataError(missing[0], what, "none", "restore or remove the scan's files"))
+            continue
+        try:
+            check_scan(files[1], name)
+        except DataError as error:
+            faults.append(error)
+        annotate = partial(_annotate, files[0], labels, said)
+        scans.append(VolumeScan(name, files[1:], annotate))
+    if not scans and not faults:
+        faults.append(DataError(images, f"NAME_0000{ending}", "none", "complete the data set"))
+    if faults:
+        raise FaultyDataError(*faults)
+    return scans
+
+
+def _annotate(file: Path, labels: Labels, said: Description, image: Placing) -> ScanMasks:
+    annotated: Annotated = said.annotated or "all"
+    return labels.scan(file, read_labels(file, image, said.slice_axis), annotated)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if not file.name.startswith(".")]
