@@ -99,7 +99,8 @@ def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
     from gitract_core.prediction.submission import read_submission
 
     table = read_submission(truth)
-    if {"height", "width"} <= set(table.columns):
+    stated = {"height", "width"} <= set(table.columns)
+    if stated and images is None:
         return table
     if images is None:
         expected = "columns height and width"
@@ -108,13 +109,33 @@ def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
         got = ", ".join(map(str, table.columns))
         raise SubmissionError(truth, "a column 'id'", got, "mend the header")
     sizes = SliceIndex.from_directory(images).table[["id", "height", "width"]]
+    given = table
     table = table.drop(columns=["height", "width"], errors="ignore")  # one alone is of no use
     joined = table.merge(sizes, on="id", how="left")
     lonely = joined["height"].isna()
     if lonely.any():
         where, got = f"{truth}, id {joined['id'][lonely].iloc[0]}", f"none below {images}"
         raise SubmissionError(where, "an image of this slice", got, "pass the right --images")
+    if stated:
+        _check_sizes(given, joined, truth)
     return joined.astype({"height": int, "width": int})
+
+
+def _check_sizes(given: pd.DataFrame, found: pd.DataFrame, truth: Path) -> None:
+    """Raise for the first size of a table of masks that is not its image's."""
+    import pandas as pd
+
+    from gitract_core.errors import SubmissionError
+
+    columns = ["height", "width"]
+    stated = given[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    differ = (stated != found[columns].to_numpy(float)).any(axis=1)
+    if differ.any():
+        row = int(differ.argmax())
+        name, (height, width) = given["id"].iloc[row], given[columns].iloc[row]
+        its = "height {} and width {}".format(*found[columns].astype(int).iloc[row])
+        got, remedy = f"height {height} and width {width}", "correct it, or pass the right --images"
+        raise SubmissionError(f"{truth}, id {name}", f"{its}, as its image has", got, remedy)
 
 
 def _print_score(result: CompetitionScore, empty: str, norm: str) -> None:
