@@ -80,6 +80,7 @@ class ResultShape(TypedDict):
     environment: Facts
     known: NotRequired[dict[str, Annotated[float, Meta(ge=0, le=1)]]]
     organs: NotRequired[list[str]]
+    pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
     gray: NotRequired[str]
     files: NotRequired[Raw]  # dict[str, StampShape], which few readers need

@@ -227,7 +227,7 @@ class TrialResult:
             del values["channels"]
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
-        values |= {"spec": self.spec.to_json(), "organs": list(self.organs)}
+        values |= {"spec": self.spec.to_json(), **self.organs.to_json()}
         content = json_bytes({"key": self.spec.key, **values}, seal=True)
         try:
             self._parse(path, content, self.spec)
@@ -282,7 +282,7 @@ class TrialResult:
 
 def _organs_of(path: Path, values: ResultShape) -> Organs:
     """The organs of a result, of each of which every case must have its sums."""
-    organs = Organs(tuple(values["organs"])) if "organs" in values else CONTEST
+    organs = Organs.of(values, CONTEST)
     wanted = [len(organs)] * len(CaseSums.__annotations__)  # of each case, in the order of a shape
     for case, sums in values["per_case"].items():
         lengths = [*map(len, sums.values())]  # type: ignore[arg-type]

@@ -342,6 +342,9 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
     if before.gray != index.gray:
         expected = f"gray scaling {before.gray}, as before"
         raise RunError(where, expected, index.gray, "restore the data set's, or pass another --out")
+    if before.organs.pairs != index.organs.pairs:
+        expected, got = f"pairs {list(before.organs.pairs)}, as before", list(index.organs.pairs)
+        raise RunError(where, expected, got, "restore the data set's, or pass another --out")
     if before.n_folds != request.space.folds:
         raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
     if before.seed != request.space.seed:

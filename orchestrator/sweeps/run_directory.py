@@ -66,6 +66,7 @@ class _Record(TypedDict):
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
     asked: NotRequired[list[str]]
     removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
+    pairs: NotRequired[list[list[str]]]
     patients: NotRequired[str | None]
     gray: NotRequired[str]
 
@@ -192,7 +193,7 @@ class SweepRecord:
         values = {**self.__dict__, "data_directory": str(self.data_directory)}
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
-        lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
+        lists = {"candidates": candidates, "repeats": repeats, **self.organs.to_json()}
         new = {name: list(getattr(self, name)) for name in _LATER_LISTS}
         for name in _LATER_LISTS:  # left out where empty: older versions read the file then
             del values[name]
@@ -212,7 +213,8 @@ class SweepRecord:
         values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
         for name in _LATER_LISTS:
             values[name] = tuple(values.get(name, ()))
-        values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
+        values["organs"] = Organs.of(values, CONTEST)
+        values.pop("pairs", None)
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
 
