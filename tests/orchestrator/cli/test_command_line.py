@@ -103,6 +103,32 @@ def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> Non
     assert 0 <= json.loads(scored.stdout)["score"] <= 1
 
 
+def test_why_a_submission_has_no_score_to_expect_is_said(swept: Path, tiny: Path) -> None:
+    made = cli(swept, "ensemble", "--top", 1, "--images", tiny / "train", "--json")
+    submission = swept / json.loads(made.stdout)["submission"]
+    content, check = submission.read_bytes(), ("check-submission", submission, "--images", tiny)
+    submission.write_bytes(content.rpartition(b",")[0] + b",1 2\n")
+    try:
+        shown = cli(swept, *check).stdout
+        values = json.loads(cli(swept, *check, "--json").stdout)
+        assert values["faults"] == []
+        assert values["expected"] is None
+        assert "changed since it was made" in values["why_no_score"]
+        assert f"score to expect is not known: {values['why_no_score']}" in shown
+    finally:
+        submission.write_bytes(content)
+    announced = submission.with_name("oof_score.json")
+    announced.rename(announced.with_name("elsewhere"))
+    try:
+        assert f"{announced.name} is missing" in cli(swept, *check).stdout
+    finally:
+        announced.with_name("elsewhere").rename(announced)
+    assert json.loads(cli(swept, *check, "--json").stdout)["why_no_score"] is None
+    alone = swept / "alone.csv"
+    alone.write_bytes(content)
+    assert "no note beside it" in cli(swept, "check-submission", alone, "--images", tiny).stdout
+
+
 def test_changed_weights_are_refused(swept: Path, tiny: Path) -> None:
     made = cli(swept, "ensemble", "--top", 1, "--images", tiny / "train", "--json")
     members = json.loads(made.stdout)["members"]
