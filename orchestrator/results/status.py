@@ -10,6 +10,7 @@ Nothing here loads torch or Ray.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -240,7 +241,7 @@ def _traceback_end(failure: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
-    if not files.result.is_file():
+    if not os.path.lexists(files.result):
         return None
     try:
         result = TrialResult.load(files.result, spec)
@@ -276,4 +277,4 @@ def _read_failure(file: Path) -> dict[str, Any] | None:
     try:
         return read_json(file)
     except RunError as error:
-        return {"message": str(error)} if file.is_file() else None
+        return {"message": str(error)} if os.path.lexists(file) else None

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -285,7 +286,7 @@ class SweepDirectory:
         try:
             return TrialResult.load(file, spec)
         except RunError:
-            if file.is_file():
+            if os.path.lexists(file):
                 raise
             return None
 
@@ -296,7 +297,7 @@ class SweepDirectory:
             failure = read_json(file)
         except RunError as error:
             # None: there is none, or a new attempt removed it just now.
-            return str(error) if file.is_file() else None
+            return str(error) if os.path.lexists(file) else None
         if failure.get("key", spec.key) != spec.key:
             remedy = "run the sweep again"
             return str(RunError(file, f"key {spec.key}", failure["key"], remedy))
