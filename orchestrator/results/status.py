@@ -25,6 +25,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.results.steadiness import found_nothing
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
+from orchestrator.sweeps.going_on import command_to_go_on
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -99,7 +100,8 @@ class RunStatus:
         at: when it was read, seconds since 1970.
         asked: candidates of the last sweep; trials of others are not waited for.
         to_come: candidates that a search has yet to propose; their trials are not counted.
-        command: of the last sweep, empty where it was not a command.
+        command: that goes on; empty where none does.
+        left_out: candidates removed since the last sweep, whose command would train them again.
     """
 
     directory: Path
@@ -110,6 +112,7 @@ class RunStatus:
     asked: frozenset[Candidate] = field(repr=False)
     to_come: int = 0
     command: str = ""
+    left_out: int = 0
 
     @property
     def counts(self) -> dict[State, int]:
@@ -196,7 +199,6 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         for spec in record.specs()
     )
     labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
-    command = record.commands[-1] if record.commands else ""
     return RunStatus(
         directory.path,
         trials,
@@ -205,7 +207,8 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         now,
         asked=frozenset(record.last_asked),
         to_come=record.to_come,
-        command=command if command.startswith("gitract-cv ") else "",
+        command=command_to_go_on(directory, record),
+        left_out=len(record.left_out),
     )
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
-_LATER_LISTS = ("asked", "removed")
+_LATER_LISTS = ("asked", "removed", "left_out")
 MOST_REPEATS = 100
 
 
@@ -65,6 +65,7 @@ class _Record(TypedDict):
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
     asked: NotRequired[list[str]]
+    left_out: NotRequired[list[str]]
     removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
 
 
@@ -96,6 +97,7 @@ class SweepRecord:
             that do not say it.
         removed: places, from 0, in the order of first appearance, of candidates that are not among
             ``candidates`` any more: their letters are not given again.
+        left_out: keys of those removed since the last sweep, whose command asks for them.
     """
 
     candidates: tuple[Candidate, ...]
@@ -114,6 +116,7 @@ class SweepRecord:
     organs: Organs = CONTEST
     asked: tuple[str, ...] = ()
     removed: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def last_asked(self) -> tuple[Candidate, ...]:
