@@ -25,6 +25,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.results.steadiness import found_nothing
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
+from orchestrator.sweeps.fold_files import check_folds
 from orchestrator.sweeps.going_on import command_to_go_on
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
@@ -186,9 +187,10 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     """The state of every trial of a run; nothing is written, and no writer waits.
 
     Raises:
-        RunError: the run's record or its log of racing is damaged.
+        RunError: the run's record, its folds or its log of racing are damaged.
     """
     record = directory.record()
+    check_folds(directory, record)
     left_out = dropped(directory)
     now = time.time()
     trials = tuple(

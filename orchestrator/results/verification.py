@@ -21,6 +21,7 @@ from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.race_log import log_file, read_log
+from orchestrator.sweeps.registration import read_registration, registration_file
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
 _REMEDY = "make the ensemble anew"
@@ -146,6 +147,8 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
     found.look(lambda: run.plans(record))
     if lexists(log_file(run)):
         found.look(lambda: read_log(log_file(run)))
+    if lexists(registration_file(run)):
+        found.look(lambda: read_registration(run))
     specs = record.specs()
     for done, spec in enumerate(specs, 1):
         found.trial(spec)
