@@ -19,7 +19,7 @@ from orchestrator.api.machines import dashboard_lines
 from tests.support.command_line import ROOT, cli
 from tests.support.tiny_sweep import SPACE
 from tests.support.waiting import wait_until
-from tests.support.warm import WarmPopen
+from tests.support.warm import WarmPopen, run_warm
 
 _SPACE = SPACE + "training: {epochs: 2}\n"
 
@@ -101,6 +101,25 @@ def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> Non
     assert again.read_text() == (swept / two["submission"]).read_text()
     scored = cli(swept, "score", again, tiny / "train.csv", "--images", tiny, "--json")
     assert 0 <= json.loads(scored.stdout)["score"] <= 1
+
+
+def test_a_sweep_that_is_terminated_before_it_begins_says_so(tmp_path: Path, tiny: Path) -> None:
+    """Batch systems may take a job back in its first second, when libraries are being loaded."""
+    code = (
+        "import os, signal, time\n"
+        "from orchestrator.api.options import SweepOptions\n"
+        "from orchestrator.cli import main\n"
+        "def early(*_):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+        "SweepOptions.request = early\n"
+        "main()\n"
+    )
+    arguments = ["--debug", "sweep", "--local", "--data", str(tiny)]
+    ended = run_warm([sys.executable, "-c", code, *arguments], cwd=tmp_path, env=os.environ.copy())
+    assert ended.returncode == 143
+    assert ended.stderr == "gitract-cv: terminated; the same command goes on from here\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_why_a_submission_has_no_score_to_expect_is_said(swept: Path, tiny: Path) -> None:
