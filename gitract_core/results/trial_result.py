@@ -91,11 +91,6 @@ class TrialFiles:
         return self.directory / ".lock"
 
     @property
-    def damaged(self) -> Path:
-        """A result that could not be read, set aside."""
-        return self.directory / "result.json.damaged"
-
-    @property
     def bound(self) -> tuple[Path, ...]:
         """The files whose size and digest the result holds; a new file of a trial belongs here."""
         return (self.best, self.history, self.oof, self.epochs, self.scores)

@@ -23,6 +23,7 @@ from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import case_of_scan, known_shares
 from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
+from gitract_core.files.leftovers import set_aside
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics import ScanScore, pool_scores
 from gitract_core.metrics.scan_truth import ScanTruth
@@ -95,8 +96,7 @@ def iterate_trial(
     with _sole_writer(directory):
         if files.is_finished(spec):
             return
-        if files.result.is_file():
-            files.result.replace(files.damaged)
+        set_aside(files.result)
         files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
         cache = data.cache(spec.candidate.input.size)
         twin, say = adopt_training(spec, files), (runtime or Runtime()).say

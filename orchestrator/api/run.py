@@ -176,7 +176,8 @@ class Run:
         Returns:
             One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
             patients, with the luck of training), ``p`` (two-sided signed-rank test over patients),
-            ``pairs`` of candidates, ``cases``, ``folds``, and what ``a`` and ``b`` stand for.
+            ``pairs`` of candidates, ``cases``, ``folds``, what ``a`` and ``b`` stand for, and
+            ``why_no_interval``: under 10 patients there is none, and no ``p``.
 
         Raises:
             RunError: no such candidate, a candidate that is not ranked, or no pair.

@@ -25,10 +25,10 @@ from gitract_core.trial.cost import (
     SampleScan,
     StepCost,
     begin_process,
-    measure_scoring,
     measure_step,
     shape_of,
 )
+from gitract_core.trial.scoring_cost import ScoringCost, measure_scoring
 from orchestrator.capacity.process_group import ProcessGroup, meet
 from orchestrator.capacity.trial_slots import Node, Slots
 
@@ -64,14 +64,14 @@ class Measured:
 
     Attributes:
         steps: shape -> its cost.
-        scoring_seconds: by size and post-processing, seconds for each native pixel.
+        scorings: by size and post-processing, the cost of scoring.
         cache_seconds: decoding a slice into the cache, on one processor.
         start_seconds: from starting a worker process to its first training step, with what only the
             first trial of a process waits for.
     """
 
     steps: Mapping[Candidate, StepCost]
-    scoring_seconds: Mapping[ScoringRule, float]
+    scorings: Mapping[ScoringRule, ScoringCost]
     cache_seconds: float
     start_seconds: float
 
@@ -79,9 +79,9 @@ class Measured:
         """The cost of a candidate's shape."""
         return self.steps[shape_of(candidate)]
 
-    def scoring(self, candidate: Candidate) -> float:
-        """Seconds for each native pixel."""
-        return self.scoring_seconds[candidate.input.size, candidate.postprocess]
+    def scoring(self, candidate: Candidate) -> ScoringCost:
+        """The cost of scoring a candidate's predictions."""
+        return self.scorings[candidate.input.size, candidate.postprocess]
 
 
 Watch = Callable[[Measured], None]
@@ -157,7 +157,7 @@ class _Found:
     """What one process measured: costs of the shapes, scoring by the rules, and its start."""
 
     steps: list[StepCost]
-    scoring: list[float]
+    scoring: list[ScoringCost]
     start_seconds: float
 
 
@@ -181,8 +181,8 @@ def _measure_side_by_side(task: _Task, count: int, watch: Watch = unwatched) -> 
 _task: _Task | None = None  # of this process
 
 
-def _begin(task: _Task, asked: float) -> tuple[float, list[float]]:
-    """In a process of its own: its start, and scoring; seconds of both."""
+def _begin(task: _Task, asked: float) -> tuple[float, list[ScoringCost]]:
+    """In a process of its own: the seconds of its start, and the costs of scoring."""
     global _task
     _task = task
     begin_process(task.shapes[0], task.runtime, task.scans[0])
@@ -196,7 +196,7 @@ def _measured(task: _Task, found: Sequence[_Found]) -> Measured:
     done = task.shapes[: len(found[0].steps)]
     return Measured(
         steps={s: _together([f.steps[i] for f in found]) for i, s in enumerate(done)},
-        scoring_seconds={r: mean(f.scoring[i] for f in found) for i, r in enumerate(task.rules)},
+        scorings={r: _mean([f.scoring[i] for f in found]) for i, r in enumerate(task.rules)},
         cache_seconds=0.0,
         start_seconds=mean(f.start_seconds for f in found),
     )
@@ -221,6 +221,13 @@ def _measure_shape(place: int) -> StepCost:
         got = f"{type(error).__name__}: {error}"
         remedy = "change the candidate, or lower optimizer.batch_size if memory ran out"
         raise TrialError(where, "a training step", got, remedy) from None
+
+
+def _mean(costs: Sequence[ScoringCost]) -> ScoringCost:
+    return ScoringCost(
+        truth_seconds=mean(cost.truth_seconds for cost in costs),
+        score_seconds=mean(cost.score_seconds for cost in costs),
+    )
 
 
 def _together(costs: Sequence[StepCost]) -> StepCost:

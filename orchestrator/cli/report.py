@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gitract_core.metrics.competition import CompetitionScore
-    from gitract_core.prediction.announced_scores import AnnouncedScores
+    from gitract_core.prediction.provenance import ExpectedScore
 
 
 @app.command(epilog="Example: gitract-cv report runs/paper --csv table.csv")
@@ -156,7 +156,8 @@ def check_submission(
     organs = organs_of_submission(file)
     faults = check(file, index.table[["id", "height", "width"]], organs=organs)
     expected, patients = expected_score(file), len(set(case_of_scan(index).values()))
-    to_come = interval_to_come(expected, patients) if expected else (math.nan, math.nan)
+    announced = expected.announced
+    to_come = interval_to_come(announced, patients) if announced else (math.nan, math.nan)
     if as_json:
         values = {
             "rows": len(organs) * len(index.table),
@@ -164,13 +165,14 @@ def check_submission(
         }
         without_columns = any(fault.row == 1 for fault in faults)
         summary = {} if without_columns else summarize_submission(file, organs=organs)
-        score = expected and {
-            "score": expected["score"],
+        score = announced and {
+            "score": announced["score"],
             "interval": to_come,
             "patients": patients,
-            "out_of_fold_interval": expected["interval"],
+            "out_of_fold_interval": announced["interval"],
         }
-        print_json({**values, "summary": summary, "expected": score})
+        why = {"expected": score, "why_no_score": expected.reason or None}
+        print_json({**values, "summary": summary, **why})
     else:
         out = console()
         for fault in faults:
@@ -192,14 +194,13 @@ def _print_summary(summary: dict[str, dict[str, float]]) -> None:
         out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}")
 
 
-def _print_expected(
-    expected: AnnouncedScores | None, patients: int, to_come: tuple[float, float]
-) -> None:
+def _print_expected(expected: ExpectedScore, patients: int, to_come: tuple[float, float]) -> None:
     out = console()
-    if expected is None or expected["score"] is None:
-        out.print("  no note of it beside it: what score to expect is not known", style="dim")
+    if expected.announced is None:
+        text = f"  what score to expect is not known: {expected.reason}"
+        out.print(text, style="dim", soft_wrap=True)
         return
-    text, (low, high) = f"  expected score {expected['score']:.4f}, out of fold", to_come
+    text, (low, high) = f"  expected score {expected.announced['score']:.4f}, out of fold", to_come
     who = "1 patient" if patients == 1 else f"{patients} patients"
     if low == low:
         text += f"; 95 % interval {low:.4f} to {high:.4f} for {who} like those of training"

@@ -28,6 +28,7 @@ from orchestrator.results.candidate_scores import CandidateScores, mean_of
 from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_choice import unlike
 from orchestrator.statistics import pooled_folds
+from orchestrator.sweeps.fold_files import check_folds
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -129,9 +130,10 @@ def build_leaderboard(
     A trial whose result cannot be read is as good as missing; its file is named in the reasons.
 
     Raises:
-        RunError: the run's record is damaged.
+        RunError: the run's record or its folds are damaged.
     """
     whole = directory.record()
+    check_folds(directory, whole)
     record = whole.narrowed(whole.last_asked if shown is None else shown)
     labels = candidate_labels(record.candidates)
     left_out = dropped(directory)

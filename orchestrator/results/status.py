@@ -10,6 +10,7 @@ Nothing here loads torch or Ray.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.results.steadiness import found_nothing
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
+from orchestrator.sweeps.fold_files import check_folds
+from orchestrator.sweeps.going_on import command_to_go_on
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -98,7 +101,8 @@ class RunStatus:
         at: when it was read, seconds since 1970.
         asked: candidates of the last sweep; trials of others are not waited for.
         to_come: candidates that a search has yet to propose; their trials are not counted.
-        command: of the last sweep, empty where it was not a command.
+        command: that goes on; empty where none does.
+        left_out: candidates removed since the last sweep, whose command would train them again.
     """
 
     directory: Path
@@ -109,6 +113,7 @@ class RunStatus:
     asked: frozenset[Candidate] = field(repr=False)
     to_come: int = 0
     command: str = ""
+    left_out: int = 0
 
     @property
     def counts(self) -> dict[State, int]:
@@ -182,9 +187,10 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     """The state of every trial of a run; nothing is written, and no writer waits.
 
     Raises:
-        RunError: the run's record or its log of racing is damaged.
+        RunError: the run's record, its folds or its log of racing are damaged.
     """
     record = directory.record()
+    check_folds(directory, record)
     left_out = dropped(directory)
     now = time.time()
     trials = tuple(
@@ -195,7 +201,6 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         for spec in record.specs()
     )
     labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
-    command = record.commands[-1] if record.commands else ""
     return RunStatus(
         directory.path,
         trials,
@@ -204,7 +209,8 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         now,
         asked=frozenset(record.last_asked),
         to_come=record.to_come,
-        command=command if command.startswith("gitract-cv ") else "",
+        command=command_to_go_on(directory, record),
+        left_out=len(record.left_out),
     )
 
 
@@ -240,7 +246,7 @@ def _traceback_end(failure: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
-    if not files.result.is_file():
+    if not os.path.lexists(files.result):
         return None
     try:
         result = TrialResult.load(files.result, spec)
@@ -276,4 +282,4 @@ def _read_failure(file: Path) -> dict[str, Any] | None:
     try:
         return read_json(file)
     except RunError as error:
-        return {"message": str(error)} if file.is_file() else None
+        return {"message": str(error)} if os.path.lexists(file) else None

@@ -325,6 +325,7 @@ def _record(
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
         commands=(*before.commands, *new.commands),
         to_come=new.to_come,
+        left_out=(),
     )
 
 

@@ -169,7 +169,7 @@ def register(directory: SweepDirectory, asked: Registration) -> Registration:
         raise RunError(
             "--register", expected, got, "register before anything trains, in a new --out"
         )
-    write_json(file, asked.to_json())
+    write_json(file, asked.to_json(), seal=True)
     return asked
 
 

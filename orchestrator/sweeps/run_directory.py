@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
-_LATER_LISTS = ("asked", "removed")
+_LATER_LISTS = ("asked", "removed", "left_out")
 MOST_REPEATS = 100
 
 
@@ -65,6 +66,7 @@ class _Record(TypedDict):
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
     asked: NotRequired[list[str]]
+    left_out: NotRequired[list[str]]
     removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
     pairs: NotRequired[list[list[str]]]
     patients: NotRequired[str | None]
@@ -102,6 +104,7 @@ class SweepRecord:
         patients: which patient a scan is of, see ``data.layouts.patients``; None where the layout
             or the data set itself says it.
         gray: name of the gray scaling of the images.
+        left_out: keys of those removed since the last sweep, whose command asks for them.
     """
 
     candidates: tuple[Candidate, ...]
@@ -122,6 +125,7 @@ class SweepRecord:
     removed: tuple[int, ...] = ()
     patients: str | None = None
     gray: str = FIRST_GRAY
+    left_out: tuple[str, ...] = ()
 
     @property
     def last_asked(self) -> tuple[Candidate, ...]:
@@ -298,7 +302,7 @@ class SweepDirectory:
         try:
             return TrialResult.load(file, spec)
         except RunError:
-            if file.is_file():
+            if os.path.lexists(file):
                 raise
             return None
 
@@ -309,7 +313,7 @@ class SweepDirectory:
             failure = read_json(file)
         except RunError as error:
             # None: there is none, or a new attempt removed it just now.
-            return str(error) if file.is_file() else None
+            return str(error) if os.path.lexists(file) else None
         if failure.get("key", spec.key) != spec.key:
             remedy = "run the sweep again"
             return str(RunError(file, f"key {spec.key}", failure["key"], remedy))

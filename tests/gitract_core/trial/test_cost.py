@@ -17,8 +17,9 @@ from gitract_core.knobs import PostprocessKnobs
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
 from gitract_core.trial import cost
-from gitract_core.trial.cost import SampleScan, StepCost, measure_scoring, measure_step, shape_of
+from gitract_core.trial.cost import SampleScan, StepCost, measure_step, shape_of
 from gitract_core.trial.relative_cost import relative_cost
+from gitract_core.trial.scoring_cost import measure_scoring
 from orchestrator.capacity import measuring
 from tests.support.tiny_sweep import KNOBS
 
@@ -125,7 +126,9 @@ def test_measuring_leaves_the_order_of_chance_alone(tiny: Path) -> None:
 def test_scoring_is_timed_for_each_native_pixel(tiny: Path) -> None:
     scan = scan_of(tiny)
     assert scan.native_pixels == 6 * 40 * 48
-    assert 0 < measure_scoring(PostprocessKnobs(), 32, [scan, scan]) < 1e-2
+    found = measure_scoring(PostprocessKnobs(), 32, [scan, scan])
+    assert 0 < found.truth_seconds < found.once < 1e-2
+    assert 0 < found.score_seconds < found.once
 
 
 class ClockedTraining:
@@ -201,7 +204,7 @@ def test_typical_probabilities_are_masks_with_soft_borders(tiny: Path) -> None:
     scan = scan_of(tiny)
     shares = {}
     for size in (32, 128):
-        soft = cost._soft(scan, size)
+        soft = cost.soft_masks(scan, size)
         assert soft.shape == (3, 6, size, size)
         assert soft.max() > 128
         shares[size] = ((soft > 2) & (soft < 253)).mean()
