@@ -77,6 +77,7 @@ class Mean:
         columns: names of its sum and its count.
         values: of a scan, float (organs, any number); NaN where there is nothing to count.
         short: header of a narrow column.
+        header: of a wide one.
         note: what a reader of the column must know; empty for nothing.
         needs: what ``values`` needs measured in millimeters.
         weights: of the values of each organ, above 0; empty where all count alike.
@@ -88,6 +89,7 @@ class Mean:
     columns: tuple[str, str]
     values: Callable[[ScanScore], np.ndarray]
     short: str = ""
+    header: str = ""
     note: str = ""
     needs: tuple[SurfaceMeasure, ...] = ()
     weights: tuple[float, ...] = ()
@@ -223,7 +225,7 @@ def _volume_dice_values(scan: ScanScore) -> np.ndarray:
     return volume_dice(scan)[:, None]
 
 
-SLICE_DICE = Mean("dice", "Dice", "slices", ("dice_sum", "dice_rows"), row_dice, "Dice")
+SLICE_DICE = Mean("dice", "Dice", "slices", ("dice_sum", "dice_rows"), row_dice, "Dice", "Dice")
 """Rows (slice, organ) pooled over all scans, at native size."""
 
 HAUSDORFF_SCORE = Mean(
@@ -233,6 +235,7 @@ HAUSDORFF_SCORE = Mean(
     ("hausdorff_sum", "hausdorff_volumes"),
     _hausdorff_values,
     "Haus.",
+    "Hausdorff",
     "Haus.: 1 - normalized Hausdorff distance, higher is better",
 )
 """1 - distance over the diagonal of the volume."""

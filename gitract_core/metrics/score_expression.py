@@ -150,14 +150,15 @@ def _fail(text: str, column: int, expected: str, got: object, remedy: str) -> No
     raise GitractError(f"score {text!r}, position {column}", expected, got, remedy)
 
 
-def parse_score(text: str, organs: Organs) -> Mixture:
+def parse_score(text: str, organs: Organs | None = None) -> Mixture:
     """The score that an expression stands for.
 
     Equal scores have one ``text``, however they are spelled.
 
     Args:
         text: ``contest`` or a sum of terms.
-        organs: of the data set.
+        organs: of the data set; without, organs are not looked up and all weigh alike, which is
+            enough for sums that are there.
 
     Raises:
         GitractError: not such an expression, or an organ that the data set does not have.
@@ -169,8 +170,12 @@ def parse_score(text: str, organs: Organs) -> Mixture:
     if not terms:
         return COMPETITION
     total = sum(term.factor for term in terms)
-    ordered = [_in_order(text, term, organs) for term in terms]
-    means = tuple(_mean(term, organs) for term in ordered)
+    if organs is None:
+        ordered = list(terms)
+        means = tuple(_MEANS[term.name](term) for term in terms)
+    else:
+        ordered = [_in_order(text, term, organs) for term in terms]
+        means = tuple(_mean(term, organs) for term in ordered)
     spelled = " + ".join(term.text(term.factor) for term in ordered)
     return Mixture(means, tuple(term.factor / total for term in terms), spelled)
 
@@ -203,7 +208,9 @@ def _over_scans(key: str, title: str, values: Callable[[ScanScore], np.ndarray])
 
 def _dice(term: ScoreTerm) -> Mean:
     mean = _over_scans(term.measure, "volume Dice", volume_dice)
-    return replace(mean, short="Dice", note="Dice: of an organ's whole volume in a scan")
+    return replace(
+        mean, short="Dice", header="volume Dice", note="Dice: of an organ's whole volume in a scan"
+    )
 
 
 def _hausdorff(term: ScoreTerm) -> Mean:
@@ -218,7 +225,8 @@ def _hausdorff(term: ScoreTerm) -> Mean:
         key, by = f"hd95_score@{limit:g}mm", f"{limit:g} mm"
     mean = _over_scans(key, f"HD95 score (limit {by})", values)
     note = f"HD95: 1 - 95 % Hausdorff distance / {by}, higher is better; a missed organ is 0"
-    return replace(mean, short="HD95", note=note, needs=(measure,))
+    header = key.removeprefix("hd95_score").replace("@", " ")
+    return replace(mean, short="HD95", header=f"HD95{header}", note=note, needs=(measure,))
 
 
 def _surface(term: ScoreTerm) -> Mean:
@@ -230,7 +238,7 @@ def _surface(term: ScoreTerm) -> Mean:
     mean = _over_scans(measure.key, f"surface Dice at {mm}", values)
     short = f"SD {term.mm:g}"
     note = f"{short}: share of both surfaces that lies within {mm} of the other"
-    return replace(mean, short=short, note=note, needs=(measure,))
+    return replace(mean, short=short, header=mean.title, note=note, needs=(measure,))
 
 
 _MEANS: Mapping[str, Callable[[ScoreTerm], Mean]] = {

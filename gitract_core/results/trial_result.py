@@ -178,6 +178,7 @@ class TrialResult:
         organs: what the network finds, in channel order; files that do not say it are of the
             contest.
         gray: name of the gray scaling of the images.
+        own: ``score`` and ``per_case`` of the sweep's score; empty where it is the contest's.
         stamps: what ``files`` gives, as the file has it: few readers need it.
     """
 
@@ -190,6 +191,7 @@ class TrialResult:
     known: Mapping[str, float] = field(default_factory=dict)
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
+    own: Mapping[str, Any] = field(default_factory=dict)
     stamps: bytes = field(default=b"{}", compare=False, repr=False)
 
     @property
@@ -218,8 +220,8 @@ class TrialResult:
             DivergedError: it holds figures that ``load`` would refuse; nothing is written.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
-        if not self.known:
-            del values["known"]
+        for name in (n for n in ("known", "own") if not values[n]):
+            del values[name]
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
         values |= {"spec": self.spec.to_json(), "organs": list(self.organs)}
@@ -270,6 +272,7 @@ class TrialResult:
             known=values.get("known", {}),
             organs=_organs_of(path, values),
             gray=values.get("gray", FIRST_GRAY),
+            own=dict(values.get("own", {})),
             stamps=bytes(values.get("files", b"{}")),
         )
 

@@ -9,6 +9,7 @@ from gitract_core.data.cache import CacheSource, SliceCache, open_cache
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.spec import TrialSpec
 
 _OWN_DATA = "use the run's own data and folds, or start a new run"
@@ -26,6 +27,7 @@ class TrialData:
         source: gives the cache to a node that does not see the folder.
         repeats: further fold plans, for repeated cross-validation.
         gray: name of the gray scaling of the images.
+        score: by which trials are scored beside the contest's; no part of their keys.
     """
 
     directory: Path
@@ -35,6 +37,7 @@ class TrialData:
     source: CacheSource | None = None
     repeats: tuple[FoldPlan, ...] = ()
     gray: str = CURRENT_GRAY
+    score: str = CONTEST_SCORE
 
     def plan_of(self, spec: TrialSpec) -> FoldPlan:
         """The plan that a trial's fold is of.

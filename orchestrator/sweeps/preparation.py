@@ -20,6 +20,8 @@ from gitract_core.files.leftovers import remove_leftovers
 from gitract_core.files.names import require_utf8
 from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
+from gitract_core.metrics.score import CONTEST_SCORE
+from gitract_core.metrics.score_expression import parse_score
 from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
@@ -48,6 +50,8 @@ class SweepRequest:
         command: the command line, for the record.
         repeats: how often the cross-validation is done, each time with other folds; None: as often
             as before in this run directory, once in a new one.
+        score: by which candidates are ranked; None: as before in this run directory, by the
+            contest's in a new one.
     """
 
     data: Path
@@ -57,6 +61,7 @@ class SweepRequest:
     overrides: tuple[tuple[str, Any], ...] = ()
     command: str = ""
     repeats: int | None = None
+    score: str | None = None
 
     @property
     def search(self) -> Search | None:
@@ -293,6 +298,7 @@ def _record(
     before: SweepRecord | None,
 ) -> SweepRecord:
     plan, *repeats = plans
+    asked = request.score or (before.score if before else CONTEST_SCORE)
     new = SweepRecord(
         candidates=candidates,
         n_folds=plan.n_splits,
@@ -306,6 +312,7 @@ def _record(
         commands=(request.command,),
         repeats=tuple(Repeat(plan.seed, plan.fingerprint) for plan in repeats),
         to_come=max(request.search.total - len(candidates), 0) if request.search else 0,
+        score=parse_score(asked, index.organs).text,
     )
     if before is None:
         return new
@@ -319,6 +326,7 @@ def _record(
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
         commands=(*before.commands, *new.commands),
         to_come=new.to_come,
+        score=new.score,
     )
 
 

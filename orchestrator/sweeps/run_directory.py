@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from gitract_core import __version__
 from gitract_core.errors import GitractError, RunError, one_line
 from gitract_core.files.atomic import json_bytes, parse_json, read_json
 from gitract_core.files.json_shapes import Meta
+from gitract_core.metrics.score import CONTEST_SCORE, Mixture
+from gitract_core.metrics.score_expression import parse_score
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
@@ -65,6 +67,7 @@ class _Record(TypedDict):
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
     asked: NotRequired[list[str]]
     removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
+    score: NotRequired[Annotated[str, Meta(max_length=500)]]
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class SweepRecord:
             that do not say it.
         removed: places, from 0, in the order of first appearance, of candidates that are not among
             ``candidates`` any more: their letters are not given again.
+        score: by which candidates are ranked; see ``gitract_core.metrics.score_expression``. Files
+            that do not say it mean the contest's.
     """
 
     candidates: tuple[Candidate, ...]
@@ -113,6 +118,12 @@ class SweepRecord:
     organs: Organs = CONTEST
     asked: tuple[str, ...] = ()
     removed: tuple[int, ...] = ()
+    score: str = CONTEST_SCORE
+
+    @cached_property
+    def measure(self) -> Mixture:
+        """The score by which candidates are ranked."""
+        return parse_score(self.score, self.organs)
 
     @property
     def last_asked(self) -> tuple[Candidate, ...]:
@@ -181,7 +192,10 @@ class SweepRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""
-        values = {**self.__dict__, "data_directory": str(self.data_directory)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["data_directory"] = str(self.data_directory)
+        if self.score == CONTEST_SCORE:
+            del values["score"]
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
         lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
@@ -202,7 +216,9 @@ class SweepRecord:
         for name in _LATER_LISTS:
             values[name] = tuple(values.get(name, ()))
         values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
-        return cls(**{**values, "data_directory": Path(values["data_directory"])})
+        record = cls(**{**values, "data_directory": Path(values["data_directory"])})
+        _ = record.measure  # is checked
+        return record
 
 
 @dataclass(frozen=True)
@@ -336,4 +352,5 @@ class SweepDirectory:
 
         plan, *repeats = self.plans(record)
         where = (record.data_directory, record.data_fingerprint)
-        return TrialData(*where, plan, record.exclude, repeats=tuple(repeats))
+        further = tuple(repeats)
+        return TrialData(*where, plan, record.exclude, repeats=further, score=record.score)
