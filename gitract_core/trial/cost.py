@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from gitract_core.data.cache import mask_bits, native_images, network_images, organs_in_bits
-from gitract_core.data.volumes import scan_masks
+from gitract_core.data.volumes import scan_masks, scan_spacing_mm
 from gitract_core.device import (
     Runtime,
     captures,
@@ -30,6 +30,9 @@ from gitract_core.device import (
 )
 from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
 from gitract_core.metrics.scan_truth import ScanTruth
+from gitract_core.metrics.score import CONTEST_SCORE
+from gitract_core.metrics.score_expression import parse_score
+from gitract_core.metrics.surfaces.distances import InMillimeters
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
@@ -230,17 +233,27 @@ def measure_rate(
     return epochs * len(training.data.training) / (now - start)
 
 
-def measure_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[SampleScan]) -> float:
+def measure_scoring(
+    rule: PostprocessKnobs, size: int, scans: Sequence[SampleScan], score: str = CONTEST_SCORE
+) -> float:
     """Seconds that post-processing and scoring take, for each native pixel of a scan.
 
     The probabilities are the true masks with soft borders: those of a network that learned.
+
+    Args:
+        rule: from probabilities to masks.
+        size: of the network's input.
+        scans: that are scored.
+        score: beside the contest's.
     """
-    seconds = 0.0
+    seconds, needs = 0.0, parse_score(score).needs
     for scan in scans:
         probabilities = _soft(scan, size)
         start = time.perf_counter()
         grid, truth = NativeGrid.of_scan(scan.rows), scan_masks(scan.rows, organs=scan.organs)
-        ScanTruth.of(truth).score(organ_mask(plane, grid, rule) for plane in probabilities)
+        in_mm = InMillimeters(scan_spacing_mm(scan.rows), needs) if needs else None
+        masks = (organ_mask(plane, grid, rule) for plane in probabilities)
+        ScanTruth.of(truth).score(masks, in_mm)
         seconds += time.perf_counter() - start
     return seconds / sum(scan.native_pixels for scan in scans)
 

@@ -248,7 +248,8 @@ class Run:
         """The same candidates of this run and of another on the same folds, this one first.
 
         Args:
-            other: a run on the same folds, for example of another version or machine.
+            other: a run on the same folds, for example of another version or machine; ranked by
+                this run's score.
             candidate: as in ``compare``; every candidate that is ranked in both if left out.
 
         Returns:
@@ -263,6 +264,8 @@ class Run:
 
         names = self.path.name, other.path.name
         name = None if candidate is None else str(candidate)
+        alike = other.measure.text == self.measure.text
+        other = other if alike else replace(other, score=self.measure.text)
         found = compare_runs(self.board, other.board, names, name)
         return pd.DataFrame([found.to_json()]).drop(columns="each")
 

@@ -252,7 +252,8 @@ def _print_expected(
     if expected is None or expected["score"] is None:
         out.print("  no note of it beside it: what score to expect is not known", style="dim")
         return
-    text, (low, high) = f"  expected score {expected['score']:.4f}, out of fold", to_come
+    by = f" ({expected['measure']})" if "measure" in expected else ""
+    text, (low, high) = f"  expected score{by} {expected['score']:.4f}, out of fold", to_come
     who = "1 patient" if patients == 1 else f"{patients} patients"
     if low == low:
         text += f"; 95 % interval {low:.4f} to {high:.4f} for {who} like those of training"

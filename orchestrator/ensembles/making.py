@@ -12,7 +12,7 @@ import numpy as np
 from gitract_core.files.atomic import write_json
 from gitract_core.files.digests import digest_of
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics.score import COMPETITION
+from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.prediction.members import Members
 from gitract_core.progress import Progress, silent
 from gitract_core.results.under_score import figures
@@ -71,6 +71,7 @@ class Ensemble:
         method: how it was chosen.
         flipped: announced score with mirrored slices, if that was tried; kept if it is higher.
         left_out: candidates with a trial whose files are damaged, and why, one line each.
+        measure: by which it was chosen and scored.
     """
 
     directory: Path
@@ -81,6 +82,7 @@ class Ensemble:
     method: Method
     flipped: float | None = None
     left_out: tuple[str, ...] = ()
+    measure: Mixture = COMPETITION
 
 
 def make_ensemble(
@@ -119,12 +121,22 @@ def make_ensemble(
     members = replace(members, flip=flip)
     announced = announce(found, single)
     left_out = usable.left_out
-    ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped, left_out)
+    ensemble = Ensemble(
+        directory,
+        members,
+        announced,
+        chosen,
+        rules,
+        method,
+        flipped=flipped,
+        left_out=left_out,
+        measure=board.score,
+    )
     scores = directory / "oof_score.json"
     scores.unlink(missing_ok=True)  # so that it never lies beside other members
     members.save(directory / "members.json")
     of = digest_of((directory / "members.json").read_bytes())
-    write_json(scores, {**_score_json(ensemble, found, board), "members_digest": of}, seal=True)
+    write_json(scores, {**_score_json(ensemble, found), "members_digest": of}, seal=True)
     return ensemble
 
 
@@ -161,13 +173,13 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
     )
 
 
-def _score_json(ensemble: Ensemble, found: CrossFit, board: Leaderboard) -> dict[str, Any]:
+def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
     announced, organs = ensemble.announced, ensemble.members.organs
     return {
         **asdict(announced),
         "score_sd": announced.sd,
-        **({} if board.score is COMPETITION else {"measure": board.score.text}),
-        "pooled": figures(found.announced.sum(axis=0), organs, board.score),
+        **({} if ensemble.measure is COMPETITION else {"measure": ensemble.measure.text}),
+        "pooled": figures(found.announced.sum(axis=0), organs, ensemble.measure),
         "per_case": {
             str(case): {name: sums[:, i].tolist() for i, name in enumerate(found.measure.columns)}
             for case, sums in zip(found.cases, found.announced, strict=True)

@@ -50,8 +50,7 @@ class SweepRequest:
         command: the command line, for the record.
         repeats: how often the cross-validation is done, each time with other folds; None: as often
             as before in this run directory, once in a new one.
-        score: by which candidates are ranked; None: as before in this run directory, by the
-            contest's in a new one.
+        score: by which candidates are ranked; None: as before, or in a new run the contest's.
     """
 
     data: Path

@@ -98,8 +98,7 @@ class SweepRecord:
             that do not say it.
         removed: places, from 0, in the order of first appearance, of candidates that are not among
             ``candidates`` any more: their letters are not given again.
-        score: by which candidates are ranked; see ``gitract_core.metrics.score_expression``. Files
-            that do not say it mean the contest's.
+        score: by which candidates are ranked; files that do not say it mean the contest's.
     """
 
     candidates: tuple[Candidate, ...]
@@ -194,13 +193,13 @@ class SweepRecord:
         """Plain JSON values; the inverse of ``from_json``."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["data_directory"] = str(self.data_directory)
-        if self.score == CONTEST_SCORE:
-            del values["score"]
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
         lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
         new = {name: list(getattr(self, name)) for name in _LATER_LISTS}
-        for name in _LATER_LISTS:  # left out where empty: older versions read the file then
+        if self.score == CONTEST_SCORE:  # left out, as empty lists are: older versions read it then
+            del values["score"]
+        for name in _LATER_LISTS:
             del values[name]
         lists |= {name: value for name, value in new.items() if value}
         return {"format": _FORMAT, **values, **lists}
@@ -216,9 +215,8 @@ class SweepRecord:
         for name in _LATER_LISTS:
             values[name] = tuple(values.get(name, ()))
         values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
-        record = cls(**{**values, "data_directory": Path(values["data_directory"])})
-        _ = record.measure  # is checked
-        return record
+        parse_score(values.get("score", CONTEST_SCORE), values["organs"])  # is checked
+        return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
 
 @dataclass(frozen=True)
@@ -352,5 +350,5 @@ class SweepDirectory:
 
         plan, *repeats = self.plans(record)
         where = (record.data_directory, record.data_fingerprint)
-        further = tuple(repeats)
-        return TrialData(*where, plan, record.exclude, repeats=further, score=record.score)
+        again, score = tuple(repeats), record.score
+        return TrialData(*where, plan, record.exclude, repeats=again, score=score)
