@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
-@app.command(epilog="Example: gitract-cv report runs/paper --csv table.csv")
+@app.command(
+    epilog="Example: gitract-cv report runs/paper --csv table.csv; by another score: --score "
+    "'0.4*dice + 0.6*hd95_mm'"
+)
 def report(
     run: Annotated[
         Path | None, typer.Argument(help="Run directory; the newest under runs/ if left out.")
@@ -68,8 +71,8 @@ def report(
 
 
 @app.command(
-    epilog="Example: gitract-cv score submission.csv truth.csv --score 'surface_dice@2mm' "
-    "--images uw-madison/train"
+    epilog="Example: gitract-cv score submission.csv truth.csv; by another score: --score "
+    "'surface_dice@2mm' --images uw-madison/train"
 )
 def score(
     prediction: Annotated[Path, typer.Argument(help="Table id,class,predicted.")],
