@@ -101,7 +101,7 @@ class _Task:
     rules: tuple[ScoringRule, ...]
     runtime: Runtime
     scans: tuple[SampleScan, ...]
-    score: str
+    score: str = CONTEST_SCORE
 
 
 def measure_costs(
