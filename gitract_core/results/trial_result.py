@@ -175,6 +175,7 @@ class TrialResult:
             contest.
         channels: names of the images' channels.
         gray: name of the gray scaling of the images.
+        own: ``score`` and ``per_case`` of the sweep's score; empty where it is the contest's.
         stamps: what ``files`` gives, as the file has it: few readers need it.
     """
 
@@ -188,6 +189,7 @@ class TrialResult:
     organs: Organs = CONTEST
     channels: tuple[str, ...] = ONE_CHANNEL
     gray: str = FIRST_GRAY
+    own: Mapping[str, Any] = field(default_factory=dict)
     stamps: bytes = field(default=b"{}", compare=False, repr=False)
 
     @property
@@ -216,10 +218,8 @@ class TrialResult:
             DivergedError: it holds figures that ``load`` would refuse; nothing is written.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
-        if not self.known:
-            del values["known"]
-        if self.channels == ONE_CHANNEL:
-            del values["channels"]
+        usual = {"known": {}, "own": {}, "channels": ONE_CHANNEL}
+        values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
         values |= {"spec": self.spec.to_json(), **self.organs.to_json()}
@@ -271,6 +271,7 @@ class TrialResult:
             organs=_organs_of(path, values),
             channels=tuple(values.get("channels", ONE_CHANNEL)),
             gray=values.get("gray", FIRST_GRAY),
+            own=dict(values.get("own", {})),
             stamps=bytes(values.get("files", b"{}")),
         )
 

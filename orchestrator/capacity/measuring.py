@@ -20,6 +20,7 @@ from gitract_core.data.cache import mask_bits, scan_images
 from gitract_core.device import Runtime
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.spec import Candidate
 from gitract_core.trial.cost import (
     SampleScan,
@@ -100,6 +101,7 @@ class _Task:
     rules: tuple[ScoringRule, ...]
     runtime: Runtime
     scans: tuple[SampleScan, ...]
+    score: str = CONTEST_SCORE
 
 
 def measure_costs(
@@ -108,6 +110,7 @@ def measure_costs(
     slots: Slots,
     *,
     side_by_side: int,
+    score: str = CONTEST_SCORE,
     place: Place = here,
     watch: Watch = unwatched,
 ) -> Measured:
@@ -119,6 +122,7 @@ def measure_costs(
         slots: device and threads of a trial.
         side_by_side: trials that will run on a machine, or on one GPU of it, at once; see
             ``trials_side_by_side``.
+        score: by which trials are scored beside the contest's.
         place: where trials will run. Caches are built here, and timed here.
         watch: called after every shape with what is measured so far, where the place is here.
 
@@ -131,7 +135,7 @@ def measure_costs(
     cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
-    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
+    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans, score)
     if place is here:
         found = _measure_side_by_side(
             task, side_by_side, lambda so_far: watch(replace(so_far, cache_seconds=cache))
@@ -188,7 +192,8 @@ def _begin(task: _Task, asked: float) -> tuple[float, list[ScoringCost]]:
     begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
     meet()
-    return started, [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
+    seconds = [measure_scoring(rule, size, task.scans, task.score) for size, rule in task.rules]
+    return started, seconds
 
 
 def _measured(task: _Task, found: Sequence[_Found]) -> Measured:

@@ -34,7 +34,7 @@ def compare(
     """The difference of A and B with its interval, paired over patients, folds and other knobs.
 
     With KNOB=VALUE on both sides every pair of ranked candidates that agree in all other knobs
-    counts. With --with the first run is compared with the second.
+    counts. With --with the first run is compared with the second, by the first one's score.
     """
     from gitract_core.errors import RunError
     from orchestrator.api.comparison import compare_runs
@@ -45,7 +45,10 @@ def compare(
             remedy = "leave B out"
             raise RunError("compare", "A or nothing beside --with", f"{a} and {b}", remedy)
         found = compare_runs(
-            opened.board, open_run(other, bulky=False).board, (str(run), str(other)), a
+            opened.board,
+            open_run(other, bulky=False, score=opened.measure.text).board,
+            (str(run), str(other)),
+            a,
         )
     elif a is None or b is None:
         got = "neither" if a is None else f"{a} alone"

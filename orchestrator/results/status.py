@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from gitract_core.errors import RunError, one_line, printable
 from gitract_core.files.atomic import read_json
-from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
+from gitract_core.results.trial_result import EpochRecord, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.results.steadiness import found_nothing
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
@@ -191,11 +192,11 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     """
     record = directory.record()
     check_folds(directory, record)
-    left_out = dropped(directory)
+    trials_of_run, left_out = ScoredTrials(directory, record.measure), dropped(directory)
     now = time.time()
     trials = tuple(
         dataclasses.replace(
-            _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now),
+            _read_trial(spec, trials_of_run, left_out.get(spec.candidate.key), now),
             alone=directory.trial(spec).to_run_alone.is_file(),
         )
         for spec in record.specs()
@@ -215,10 +216,11 @@ def read_status(directory: SweepDirectory) -> RunStatus:
 
 
 def _read_trial(
-    spec: TrialSpec, files: TrialFiles, left_out: str | None, now: float
+    spec: TrialSpec, trials: ScoredTrials, left_out: str | None, now: float
 ) -> TrialStatus:
+    files = trials.directory.trial(spec)
     running = is_locked(files.lock)  # before the result: who finishes in between is finished
-    result = _read_result(spec, files)
+    result = _read_result(spec, trials)
     if result and not (running and result.state == "damaged"):
         return result
     records, age = _read_epochs(files.history, now)
@@ -245,15 +247,20 @@ def _traceback_end(failure: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(failure.get("detail", "")).rstrip().splitlines()[-_DETAIL_LINES:])
 
 
-def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
-    if not os.path.lexists(files.result):
+def _read_result(spec: TrialSpec, trials: ScoredTrials) -> TrialStatus | None:
+    file = trials.directory.trial(spec).result
+    if not os.path.lexists(file):
         return None
     try:
-        result = TrialResult.load(files.result, spec)
-        age = time.time() - files.result.stat().st_mtime
+        result = TrialResult.load(file, spec)
+        age = time.time() - file.stat().st_mtime
     except (RunError, OSError) as error:
         return TrialStatus(spec, "damaged", reason=str(error).splitlines()[0])
-    score, micro = result.scores["score"], int(result.environment.get("micro_batch", 0))
+    try:
+        score = trials.under(result).scores["score"]
+    except RunError:
+        score = None  # there are no sums of the run's score
+    micro = int(result.environment.get("micro_batch", 0))
     return TrialStatus(
         spec,
         "finished",

@@ -89,6 +89,7 @@ class Registration:
             exclude=record.exclude,
             repeats=len(record.plans),
             to_come=record.to_come,
+            score=record.measure.name,
         )
 
     def to_json(self) -> dict[str, Any]:

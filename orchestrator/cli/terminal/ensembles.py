@@ -23,6 +23,8 @@ def print_ensemble(made: Ensemble, patients: int, in_report: Optimism | None) ->
     """
     from rich.text import Text
 
+    from gitract_core.metrics.score import COMPETITION
+
     out = console()
     models = len(made.members.members)
     out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
@@ -32,7 +34,8 @@ def print_ensemble(made: Ensemble, patients: int, in_report: Optimism | None) ->
         out.print(f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}")
     _print_rules(made)
     a = made.announced
-    score = Text("out-of-fold score  ").append(f"{a.score:.4f}", "bold")
+    by = "" if made.measure is COMPETITION else f" ({made.measure.text})"
+    score = Text(f"out-of-fold score{by}  ").append(f"{a.score:.4f}", "bold")
     out.print(score.append(f", {_to_come(made, patients)}"), soft_wrap=True)
     details = f"mean patient {_span(a.interval)}; in sample {a.in_sample:.4f}; one candidate, "
     details += f"chosen alike, {a.single:.4f}, gain {a.gain:+.4f}, "

@@ -14,6 +14,8 @@ import torch
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.surfaces.distances import SurfaceDistances
+from gitract_core.metrics.surfaces.elements import SpacingMm
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
 from gitract_core.trial import cost
@@ -210,3 +212,19 @@ def test_typical_probabilities_are_masks_with_soft_borders(tiny: Path) -> None:
         shares[size] = ((soft > 2) & (soft < 253)).mean()
     assert math.isclose(shares[32], shares[128], rel_tol=0.3)
     assert 0.05 < shares[128] < 0.6
+
+
+def test_scoring_in_millimeters_is_measured_where_the_score_asks_for_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, measured = SurfaceDistances.between, list[SpacingMm]()
+
+    def noted(first: np.ndarray, second: np.ndarray, spacing_mm: SpacingMm) -> SurfaceDistances:
+        measured.append(spacing_mm)
+        return real(first, second, spacing_mm)
+
+    monkeypatch.setattr(SurfaceDistances, "between", noted)
+    measure_scoring(PostprocessKnobs(), 32, [scan_of(tiny)], "dice[stomach=2]")
+    assert measured == []
+    measure_scoring(PostprocessKnobs(), 32, [scan_of(tiny)], "0.5*dice + 0.5*hd95_mm")
+    assert measured == [(3.0, 1.5, 1.5)] * 3
