@@ -217,9 +217,11 @@ def _predict_files(
     where = manifest if manifest.is_dir() else manifest.parent
     predictor = Predictor(Members.load(manifest), where, runtime)
     with progress_bar("reading") as progress:
-        check_sources(sources, file_format, progress)
+        checked = check_sources(sources, file_format, progress)
+    for line in checked.left_aside:
+        console(stderr=True).print(f"warning: {line}", soft_wrap=True)
     with progress_bar("prediction") as progress:
-        return predict_sources(predictor, sources, folder, file_format, progress)
+        return predict_sources(predictor, checked.sources, folder, file_format, progress)
 
 
 def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_json: bool) -> None:
