@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,7 +35,6 @@ CURRENT_GRAY = FIRST_GRAY
 CT_GRAY = "window_-160_240-v1"
 """Soft tissue of the abdomen in Hounsfield units."""
 _WINDOW = re.compile(r"window_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)-v1", re.ASCII)
-_NAMES = (FIRST_GRAY, "window_LOW_HIGH-v1", "zscore-v1")
 _SDS = 3.0
 _WHOLE = (np.uint8, np.uint16)
 
@@ -67,15 +67,13 @@ def gray_scaling(name: str) -> GrayScaling:
     >>> gray_scaling("window_-160_240-v1")(np.array([[[-1000, 40, 900]]], np.int16)).tolist()
     [[[0, 128, 255]]]
     """
-    if name == FIRST_GRAY:
-        return GrayScaling(_as_16_bits, scan_to_bytes)
-    if name == "zscore-v1":
-        return GrayScaling(_standardized, partial(_window, low=-_SDS, high=_SDS))
+    if name in GRAY_SCALINGS:
+        return GRAY_SCALINGS[name]
     window = _WINDOW.fullmatch(name)
     if window and float(window[1]) < float(window[2]):
         scale = partial(_window, low=float(window[1]), high=float(window[2]))
         return GrayScaling(_as_floats, scale)
-    remedy = suggestion(name, _NAMES)
+    remedy = suggestion(name, (*GRAY_SCALINGS, "window_LOW_HIGH-v1"))
     raise DataError("gray scaling", "a known name", f"{name!r:.100}", remedy)
 
 
@@ -120,3 +118,12 @@ def _standardized(scan: np.ndarray) -> np.ndarray:
 def _window(scan: np.ndarray, *, low: float, high: float) -> np.ndarray:
     shares = (scan.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return np.asarray((np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
+GRAY_SCALINGS: MappingProxyType[str, GrayScaling] = MappingProxyType(
+    {
+        FIRST_GRAY: GrayScaling(_as_16_bits, scan_to_bytes),
+        "zscore-v1": GrayScaling(_standardized, partial(_window, low=-_SDS, high=_SDS)),
+    }
+)
+"""Those without numbers in their names."""

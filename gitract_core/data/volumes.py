@@ -28,7 +28,8 @@ class ScanVolume:
     Attributes:
         scan: its name, ``case123_day20``.
         ids: the slices' ids in order.
-        images: uint8 or uint16 (slices, height, width).
+        images: (slices, height, width), uint8 or uint16 in the contest's layout, else of any real
+            dtype; (slices, channels, height, width) where there are several channels.
         masks: boolean (organs, slices, height, width), or None without annotations.
         spacing_mm: distance of neighbors along slices, rows (y) and columns (x).
         organs: of the data set, in the order of the masks.
@@ -42,11 +43,12 @@ class ScanVolume:
     organs: Organs
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 3 or len(self.images) != len(self.ids):
+        if self.images.ndim not in (3, 4) or len(self.images) != len(self.ids):
             expected = f"images of shape ({len(self.ids)}, height, width)"
             raise DataError(self.scan, expected, self.images.shape, "stack one image a slice")
-        if self.masks is not None and self.masks.shape != (len(self.organs), *self.images.shape):
-            expected = f"masks of shape {(len(self.organs), *self.images.shape)}"
+        shape = (len(self.organs), len(self.ids), *self.images.shape[-2:])
+        if self.masks is not None and self.masks.shape != shape:
+            expected = f"masks of shape {shape}"
             raise DataError(self.scan, expected, self.masks.shape, "decode one mask an organ")
 
 
@@ -61,9 +63,20 @@ def load_scan(index: SliceIndex, scan: str) -> ScanVolume:
     scan_size(rows)
     images = native_scan(index.root, rows)
     masks = scan_masks(rows, organs=index.organs) if index.annotated else None
-    first = rows.iloc[0]
-    spacing = (SLICE_THICKNESS_MM, float(first["spacing_y_mm"]), float(first["spacing_x_mm"]))
+    spacing = scan_spacing_mm(rows)
     return ScanVolume(scan, tuple(rows["id"]), images, masks, spacing, index.organs)
+
+
+def scan_spacing_mm(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """Distance of neighbors along slices, rows (y) and columns (x) of a scan.
+
+    Args:
+        rows: of the index; without a column ``spacing_z_mm``, as the contest's, slices are
+            ``SLICE_THICKNESS_MM`` apart.
+    """
+    first = rows.iloc[0]
+    z_mm = first.get("spacing_z_mm", SLICE_THICKNESS_MM)
+    return float(z_mm), float(first["spacing_y_mm"]), float(first["spacing_x_mm"])
 
 
 def scan_size(rows: pd.DataFrame) -> tuple[int, int]:

@@ -202,7 +202,8 @@ def inverted(scan: np.ndarray) -> np.ndarray:
 def test_prediction_scales_as_training_did(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = MappingProxyType({**gray.GRAY_SCALINGS, "inverted-v1": inverted})
+    scaling = gray.GrayScaling(lambda scan: scan, inverted)
+    known = MappingProxyType({**gray.GRAY_SCALINGS, "inverted-v1": scaling})
     monkeypatch.setattr(gray, "GRAY_SCALINGS", known)
     spec, data = trial_of(tiny, training__epochs=1)
     plain = data.cache(32)
