@@ -170,7 +170,8 @@ def predict_sources(
         grid = native_grid(scan)
         gray = predictor.members.gray
         images = {size: network_input(scan, size, gray=gray) for size in sizes}
-        masks = predictor.masks_of(images, grid)
+        numbers = np.array(scan.numbers) if scan.numbers else None
+        masks = predictor.masks_of(images, grid, numbers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
