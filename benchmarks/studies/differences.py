@@ -72,6 +72,9 @@ WORLDS = {
 }
 
 
+_SAME = 5e-4  # of true scores: that much they are uncertain themselves, cut off at 0 and 1
+
+
 @dataclass(frozen=True)
 class Row:
     """What was counted of one world.
@@ -106,7 +109,7 @@ class Row:
 def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
     random, truth = np.random.default_rng(2024), np.array(true_scores(world))
     half = oracle(world, truth)
-    best = truth > truth.max() - 1e-6
+    best = truth > truth.max() - _SAME
     hold = put_out = holds = 0
     widths, needed, of_best, tied, left = [], [], [], [], []
     for seed in range(sweeps):
