@@ -111,7 +111,8 @@ def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
     half = oracle(world, truth)
     best = truth > truth.max() - _SAME
     hold = put_out = holds = 0
-    widths, needed, of_best, tied, left = [], [], [], [], []
+    widths, needed, tied, left = [], [], [], []
+    of_best: list[tuple[float, float]] = []
     for seed in range(sweeps):
         sums = simulate(world, random)
         drawn = bootstrap(sums, variance_components(sums), draws, seed)
@@ -126,8 +127,8 @@ def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
         widths.append(float((found.behind.high - found.behind.low)[others].mean()))
         needed.append(2 * float(half[found.first][others].mean()))
         if best[found.first] and (both := best & others).any():
-            wide = (found.behind.high - found.behind.low)[both].mean()
-            of_best.append(float(wide / (2 * half[found.first][both].mean())))
+            wide = float((found.behind.high - found.behind.low)[both].mean())
+            of_best.append((wide, 2 * float(half[found.first][both].mean())))
         winner = winners_score(drawn, seed)
         holds += winner.low <= truth[winner.winner] <= winner.high
         common = float((drawn.estimate - truth).mean())
@@ -144,7 +145,7 @@ def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
         winner_bias=float(np.mean(left)) if said else nothing,
         winner_noise=float(np.std(left) / math.sqrt(said)) if said else nothing,
         winner_holds=holds / said if said else nothing,
-        width_of_best=float(np.mean(of_best)) if of_best else nothing,
+        width_of_best=float(np.divide(*np.mean(of_best, axis=0))) if of_best else nothing,
     )
 
 
