@@ -37,6 +37,7 @@ from orchestrator.statistics.variance.pooling import first_of_each
 
 DRAWS = 2000
 LEVEL = 0.95
+_DIGITS = 12  # of bounds that are sums of weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,3 +250,19 @@ def _drawn_scores(sums: CaseSums, observed: Floats, draws: int, rng: np.random.G
     n = sums.n_cases
     counts = rng.multinomial(n, np.full(n, 1 / n), size=draws)
     return np.asarray(observed.mean(axis=1) + (counts - 1) @ influence.T)
+
+
+def within_scores(ends: Floats, contrasts: Floats) -> Floats:
+    """Intervals of weighted sums of scores, cut to what scores from 0 to 1 can give.
+
+    Args:
+        ends: low and high, (sums, 2); NaN stays.
+        contrasts: the weights, (sums, candidates).
+
+    >>> within_scores(np.array([[-1.5, 0.2]]), np.array([[1.0, -1.0]]))
+    array([[-1. ,  0.2]])
+    """
+    rows = np.atleast_2d(contrasts)
+    least, most = (part.sum(axis=1) for part in (np.minimum(rows, 0), np.maximum(rows, 0)))
+    least, most = np.round(least, _DIGITS), np.round(most, _DIGITS)
+    return np.asarray(np.clip(ends, least[:, None], most[:, None]))
