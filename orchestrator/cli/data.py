@@ -65,8 +65,8 @@ def validate(
     scans = 0 if found.index is None else len(found.index.scans)
     faults = found.faults
     if as_json:
-        listed = {"faults": list(faults), "notes": list(found.notes)}
-        print_json({"slices": slices, "scans": scans, **listed})
+        notes = {"notes": list(found.notes)} if found.notes else {}
+        print_json({"slices": slices, "scans": scans, "faults": list(faults), **notes})
     else:
         out = console()
         for fault in faults:

@@ -112,13 +112,21 @@ def predict(
         Literal["csv", "nifti", "rtstruct"] | None,
         typer.Option("--format", help="If left out csv for contest scans, else as the images."),
     ] = None,
+    allow_empty: Annotated[
+        bool,
+        typer.Option(
+            "--allow-empty",
+            help="Write the header alone where the folder holds no scans, as the contest's test "
+            "folder before it is filled.",
+        ),
+    ] = False,
     device: Device = "auto",
     workers: options.Workers = None,
     address: options.PredictOn = None,
     as_json: Json = False,
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
-    from gitract_core.clinic.file_kinds import format_of, kind_of
+    from gitract_core.clinic.file_kinds import format_of, is_empty, kind_of
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.prediction.members import Members, manifest_path
@@ -126,6 +134,9 @@ def predict(
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
     model = Members.load(manifest)  # what is wrong with it is said before images are read
+    if allow_empty and file_format in (None, "csv") and images.is_dir() and is_empty(images):
+        _write_header(out or Path("submission.csv"), images, as_json=as_json)
+        return
     kind = kind_of(images)
     wanted = format_of(images, kind, file_format)
     if wanted != "csv":
@@ -145,6 +156,19 @@ def predict(
         _print_submission(out, index, model.organs, faults)
     if faults:
         raise typer.Exit(1)
+
+
+def _write_header(out: Path, images: Path, *, as_json: bool) -> None:
+    """A submission for no scans."""
+    from gitract_core.prediction.submission import check_name, write_submission
+
+    check_name(out)
+    write_submission(out, [])
+    if as_json:
+        print_json({"submission": str(out), "faults": []})
+        return
+    console(stderr=True).print(f"warning: no scans below {images}", soft_wrap=True)
+    console().print(f"submission  {out} (header alone)", soft_wrap=True)
 
 
 def _check_target(out: Path, device: str) -> None:

@@ -92,6 +92,10 @@ def score(
         str | None,
         typer.Option("--score", help="Another score, such as '0.4*dice + 0.6*hd95_mm'."),
     ] = None,
+    gaps: Annotated[
+        Literal["close", "keep"],
+        typer.Option(help="Slices that a scan lacks: stack what is there, or keep their places."),
+    ] = "close",
     as_json: Json = False,
 ) -> None:
     """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score.
@@ -113,16 +117,39 @@ def score(
     expected = _truth_with_sizes(truth, images, spacings=in_mm)
     try:
         if by and terms:
-            _show_own(score_tables(given, expected, by), as_json=as_json)
-            return
-        result = competition_score(given, expected, empty=empty, hausdorff_norm=hausdorff_norm)
+            own = score_tables(given, expected, by, gaps=gaps)
+        else:
+            result = competition_score(
+                given, expected, empty=empty, hausdorff_norm=hausdorff_norm, gaps=gaps
+            )
     except (SubmissionError, RleError) as error:
         file = truth if str(error).startswith("truth") else prediction
         raise error.within(file) from None
-    if as_json:
-        print_json(result.to_json())
+    words = _gap_words(expected, gaps)
+    if terms:
+        _show_own(own, words, as_json=as_json)
+    elif as_json:
+        print_json(result.to_json() | ({"gaps": words} if words else {}))
     else:
         _print_score(result, empty, hausdorff_norm)
+        for line in words:
+            console().print(line, style="dim", soft_wrap=True)
+
+
+def _gap_words(truth: pd.DataFrame, gaps: str) -> list[str]:
+    """Which slices scans lack, and what that means; nothing if they lack none."""
+    from gitract_core.metrics.mask_table import gaps_of
+
+    found = gaps_of(truth)
+    if not found:
+        return []
+    who = f"{found[0].scan} lacks {found[0]}"
+    others = len(found) - 1
+    who += f", {others} other scan{'s lack' if others > 1 else ' lacks'} some too" if others else ""
+    if gaps == "keep":
+        return [f"{who}: the places are kept"]
+    said = "distances are those of the slices that are there, stacked without a gap"
+    return [f"{who}: {said}; --gaps keep leaves their places"]
 
 
 def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd.DataFrame:
@@ -132,7 +159,8 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
 
     table = read_submission(truth)
     needed = ["height", "width", *["spacing_y_mm", "spacing_x_mm"] * spacings]
-    if set(needed) <= set(table.columns):
+    stated = {"height", "width"} <= set(table.columns)
+    if set(needed) <= set(table.columns) and images is None:
         return table
     if images is None:
         expected = f"columns {', '.join(needed[:-1])} and {needed[-1]}"
@@ -140,7 +168,7 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
     if "id" not in table.columns:
         got = ", ".join(map(str, table.columns))
         raise SubmissionError(truth, "a column 'id'", got, "mend the header")
-    index = SliceIndex.from_directory(images).table
+    given, index = table, SliceIndex.from_directory(images).table
     needed += [name for name in ("spacing_z_mm",) if spacings and name in index.columns]
     sizes = index[["id", *needed]]
     table = table.drop(columns=needed, errors="ignore")  # some of them are of no use
@@ -149,15 +177,34 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
     if lonely.any():
         where, got = f"{truth}, id {joined['id'][lonely].iloc[0]}", f"none below {images}"
         raise SubmissionError(where, "an image of this slice", got, "pass the right --images")
+    if stated:
+        _check_sizes(given, joined, truth)
     return joined.astype({"height": int, "width": int})
 
 
-def _show_own(result: TableScore, *, as_json: bool) -> None:
+def _check_sizes(given: pd.DataFrame, found: pd.DataFrame, truth: Path) -> None:
+    """Raise for the first size of a table of masks that is not its image's."""
+    import pandas as pd
+
+    from gitract_core.errors import SubmissionError
+
+    columns = ["height", "width"]
+    stated = given[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    differ = (stated != found[columns].to_numpy(float)).any(axis=1)
+    if differ.any():
+        row = int(differ.argmax())
+        name, (height, width) = given["id"].iloc[row], given[columns].iloc[row]
+        its = "height {} and width {}".format(*found[columns].astype(int).iloc[row])
+        got, remedy = f"height {height} and width {width}", "correct it, or pass the right --images"
+        raise SubmissionError(f"{truth}, id {name}", f"{its}, as its image has", got, remedy)
+
+
+def _show_own(result: TableScore, gaps: list[str], *, as_json: bool) -> None:
     from orchestrator.report.organ_names import organ_name
     from orchestrator.report.table import Column, Table, decimal, to_terminal
 
     if as_json:
-        print_json(result.to_json())
+        print_json(result.to_json() | ({"gaps": gaps} if gaps else {}))
         return
     means = result.measure.means
     keys = [*(mean.key for mean in means), "score"]
@@ -167,6 +214,7 @@ def _show_own(result: TableScore, *, as_json: bool) -> None:
     out = console()
     out.print(to_terminal(Table("", (Column("", "left"), *figures), rows)))
     notes = [f"{result.measure.name}; {result.scans} scans", *(m.note for m in means if m.note)]
+    notes += gaps
     for note in notes:
         out.print(note, style="dim")
 
