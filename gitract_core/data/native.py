@@ -88,6 +88,12 @@ def along(volume: np.ndarray, axis: str) -> np.ndarray:
     return np.ascontiguousarray(volume.transpose(order))
 
 
+def back_along(masks: np.ndarray, axis: str) -> np.ndarray:
+    """The inverse of ``along`` for masks, (organs, slices, height, width)."""
+    order = {"axial": (0, 1, 2, 3), "coronal": (0, 2, 1, 3), "sagittal": (0, 2, 3, 1)}[axis]
+    return np.ascontiguousarray(masks.transpose(order))
+
+
 def resized(images: Iterable[np.ndarray], size: int) -> np.ndarray:
     """Slices (height, width) at network size, (slices, size, size)."""
     return np.stack([resize_image(image, size) for image in images])

@@ -22,6 +22,7 @@ from gitract_core.data.contest.images import IMAGE_COLUMNS
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
 from gitract_core.data.layouts.detecting import read_contents
+from gitract_core.data.native import AXES
 from gitract_core.errors import DataError, suggestion
 from gitract_core.organs import CONTEST, Organs
 
@@ -117,6 +118,11 @@ class SliceIndex:
             layout=found.layout,
             assumed=found.assumed,
         )
+
+    @property
+    def axis(self) -> str:
+        """Along which slices lie, one of ``native.AXES``."""
+        return str(self.table["axis"].iloc[0]) if "axis" in self.table.columns else AXES[0]
 
     @property
     def annotated(self) -> bool:

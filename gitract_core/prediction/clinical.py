@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,6 +19,7 @@ from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
 from gitract_core.data.cache import network_images
 from gitract_core.data.gray import CURRENT_GRAY
+from gitract_core.data.native import AXES, along, back_along
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.data.sources import Source
 from gitract_core.errors import DataError, NoScanError, RunError
@@ -52,15 +53,27 @@ class PredictedScan:
     doubts: tuple[str, ...]
 
 
-def native_grid(scan: Scan) -> NativeGrid:
-    """The pixels of a scan's masks, with its own slice distance."""
-    height, width = scan.images.shape[1:]
+def native_grid(scan: Scan, axis: str = AXES[0]) -> NativeGrid:
+    """The pixels of a scan's masks along an axis, with its own slice distance."""
+    height, width = along(scan.images, axis).shape[1:]
     return NativeGrid(height, width, scan.placing.voxel_mm3)
 
 
-def network_input(scan: Scan, size: int, *, gray: str = CURRENT_GRAY) -> np.ndarray:
-    """A scan as networks see it: uint8 (slices, size, size), scaled as contest scans are."""
-    return network_images(scan.images, size, gray=gray)
+def network_input(
+    images: np.ndarray, size: int, *, gray: str = CURRENT_GRAY, axis: str = AXES[0]
+) -> np.ndarray:
+    """A scan as networks see it, scaled as training scans were; see ``network_images``.
+
+    Args:
+        images: (slices, height, width), or (channels, slices, height, width) of several.
+        size: side in pixels.
+        gray: name of the gray scaling.
+        axis: along which networks know slices.
+    """
+    if images.ndim == 3:
+        return network_images(along(images, axis), size, gray=gray)
+    channels = np.stack([along(channel, axis) for channel in images], axis=1)
+    return network_images(channels, size, gray=gray)
 
 
 def doubts_about(scan: Scan) -> tuple[str, ...]:
@@ -167,11 +180,14 @@ def predict_sources(
     for done, source in enumerate(sources, 1):
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
-        grid = native_grid(scan)
-        gray = predictor.members.gray
-        images = {size: network_input(scan, size, gray=gray) for size in sizes}
+        gray, axis = predictor.members.gray, predictor.members.axis
+        grid, values = native_grid(scan, axis), scan.images
+        if source.others:
+            values = _with_channels(scan, [read() for read in source.others])
+            scan = replace(scan, name=source.name)  # not that of its first file
+        images = {size: network_input(values, size, gray=gray, axis=axis) for size in sizes}
         numbers = np.array(scan.numbers) if scan.numbers else None
-        masks = predictor.masks_of(images, grid, numbers)
+        masks = back_along(predictor.masks_of(images, grid, numbers), axis)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
@@ -181,6 +197,16 @@ def predict_sources(
         progress(done, len(sources))
     _write_list(predictor, made, folder)
     return made
+
+
+def _with_channels(first: Scan, others: Sequence[Scan]) -> np.ndarray:
+    """All channels of a scan, (channels, slices, height, width)."""
+    for other in others:
+        alike = np.allclose(other.placing.affine, first.placing.affine, atol=0.01)
+        if other.images.shape != first.images.shape or not alike:
+            expected = f"voxels at the places of {first.name}"
+            raise DataError(other.name, expected, "other places", "resample it to the first")
+    return np.stack([first.images, *(other.images for other in others)])
 
 
 def check_folder(images: Path, out: Path) -> None:

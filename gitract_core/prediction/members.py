@@ -88,6 +88,7 @@ class _Manifest(TypedDict):
     organs: NotRequired[list[str]]
     pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
+    axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
     gray: NotRequired[str]
 
 
@@ -105,6 +106,7 @@ class Members:
             contest.
         gray: name of the gray scaling of the images that they learned from.
         channels: names of those images' channels.
+        axis: along which their slices lie, one of ``native.AXES``.
     """
 
     members: tuple[Member, ...]
@@ -115,6 +117,7 @@ class Members:
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
     channels: tuple[str, ...] = ONE_CHANNEL
+    axis: str = "axial"
 
     def __post_init__(self) -> None:
         total = sum(m.weight for m in self.members)
@@ -130,8 +133,8 @@ class Members:
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values |= self.organs.to_json()
-        if self.channels == ONE_CHANNEL:
-            del values["channels"]
+        usual = {"channels": ONE_CHANNEL, "axis": "axial"}
+        values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         write_json(path, values, seal=True)
 
     @classmethod
@@ -172,7 +175,16 @@ class Members:
             gray = values.get("gray", FIRST_GRAY)
             channels = tuple(values.get("channels", ONE_CHANNEL))
             gray_of_channels(gray, len(channels))
-            return cls(members, postprocess, *prints, values["flip"], organs, gray, channels)
+            return cls(
+                members,
+                postprocess,
+                *prints,
+                values["flip"],
+                organs,
+                gray,
+                channels,
+                values.get("axis", "axial"),
+            )
         except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
 
@@ -217,7 +229,13 @@ class Members:
         )
         prints = (first.spec.data_fingerprint, first.spec.folds_fingerprint)
         return cls(
-            members, rules, *prints, organs=first.organs, gray=first.gray, channels=first.channels
+            members,
+            rules,
+            *prints,
+            organs=first.organs,
+            gray=first.gray,
+            channels=first.channels,
+            axis=first.axis,
         )
 
     @classmethod

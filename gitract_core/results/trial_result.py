@@ -174,6 +174,7 @@ class TrialResult:
         organs: what the network finds, in channel order; files that do not say it are of the
             contest.
         channels: names of the images' channels.
+        axis: along which slices lie, one of ``native.AXES``.
         gray: name of the gray scaling of the images.
         own: ``score`` and ``per_case`` of the sweep's score; empty where it is the contest's.
         stamps: what ``files`` gives, as the file has it: few readers need it.
@@ -188,6 +189,7 @@ class TrialResult:
     known: Mapping[str, float] = field(default_factory=dict)
     organs: Organs = CONTEST
     channels: tuple[str, ...] = ONE_CHANNEL
+    axis: str = "axial"
     gray: str = FIRST_GRAY
     own: Mapping[str, Any] = field(default_factory=dict)
     stamps: bytes = field(default=b"{}", compare=False, repr=False)
@@ -218,7 +220,7 @@ class TrialResult:
             DivergedError: it holds figures that ``load`` would refuse; nothing is written.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
-        usual = {"known": {}, "own": {}, "channels": ONE_CHANNEL}
+        usual = {"known": {}, "own": {}, "channels": ONE_CHANNEL, "axis": "axial"}
         values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
@@ -270,6 +272,7 @@ class TrialResult:
             known=values.get("known", {}),
             organs=_organs_of(path, values),
             channels=tuple(values.get("channels", ONE_CHANNEL)),
+            axis=values.get("axis", "axial"),
             gray=values.get("gray", FIRST_GRAY),
             own=dict(values.get("own", {})),
             stamps=bytes(values.get("files", b"{}")),

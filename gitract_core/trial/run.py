@@ -270,6 +270,7 @@ def _finish(
         known=_known_shares(cache, held_out),
         organs=cache.organs,
         channels=cache.channels,
+        axis=cache.index.axis,
         gray=cache.gray,
         own=own_sums(scores, cache, score),
     ).save(files.result)

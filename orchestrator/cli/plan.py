@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,7 @@ WriteSpace = Annotated[
 @app.command(
     epilog="Example: gitract-cv plan --data uw-madison --space paper --exclude faulty --budget 6h"
 )
-@options.sweep_options
+@partial(options.sweep_options, hidden=options.OF_A_RUN_ALONE)
 def plan(
     asked: SweepOptions,
     run: NoisyRun = None,
@@ -49,8 +50,8 @@ def plan(
 
     A few steps of each network are run on the data, as many at once as there will be trials, and
     nothing is written. With --budget, whole candidates are left out, those that train longest
-    first, until the rest fits. --retries, --grace, --checkpoint-minutes and trackers change nothing
-    here.
+    first, until the rest fits. Options of sweep that change nothing of it (retries, trackers) are
+    taken, and left out of this page.
 
     With --detect nothing is run: it says how many patients and repeats find a difference between
     two candidates, from the noise of RUN, or from what is typical.

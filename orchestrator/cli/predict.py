@@ -250,14 +250,17 @@ def _predict_files(
 
     for package in ("nibabel", "pydicom", "contourpy"):
         require(package, "NIfTI and DICOM", "clinic")
+    from gitract_core.data.gray import FIRST_GRAY
     from gitract_core.data.sources import find_sources
     from gitract_core.prediction.clinical import check_folder, check_sources, predict_sources
     from gitract_core.prediction.members import Members, Predictor
 
     check_folder(images, folder)
-    sources = find_sources(images, kind)
+    members = Members.load(manifest)
+    raw = members.gray != FIRST_GRAY
+    sources = find_sources(images, kind, raw=raw, channels=members.channels)
     where = manifest if manifest.is_dir() else manifest.parent
-    predictor = Predictor(Members.load(manifest), where, runtime)
+    predictor = Predictor(members, where, runtime)
     with progress_bar("reading") as progress:
         checked = check_sources(sources, file_format, progress)
     for line in checked.left_aside:

@@ -31,7 +31,8 @@ from orchestrator.ensembles.selection import Method
 from orchestrator.ensembles.to_come import interval_to_come
 from orchestrator.out_of_fold import scoring_again
 from orchestrator.out_of_fold.average_scores import OofMeter
-from orchestrator.results.scored_trials import ScoredTrials, UnscoredError
+from orchestrator.results.scored_trials import ScoredTrials, UnscoredError, kept_files
+from orchestrator.results.verification import verify_run
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule
 from orchestrator.sweeps.labels import candidate_labels
@@ -161,6 +162,18 @@ def test_what_was_scored_again_is_kept_and_a_damaged_file_made_anew(
     assert (ranking(again), again.board.ranked[0].mean()) == before
     assert scored == [kept[0].stem]
     assert kept[0].read_bytes() == whole
+
+
+def test_kept_sums_are_verified_and_go_with_their_candidate(sweep: PreparedSweep) -> None:
+    run = by(sweep, FAR)
+    assert len(run.board.ranked) == 2
+    assert not [f for f in verify_run(run.directory).faults if "report/scores" in f]
+    damaged = kept_files(run.directory)[0]
+    damaged.write_bytes(damaged.read_bytes().replace(b"0.", b"1.", 1))
+    (fault,) = [f for f in verify_run(run.directory).faults if "report/scores" in f]
+    assert str(damaged) in fault
+    run.remove("bce")
+    assert len(kept_files(run.directory)) == 2
 
 
 def test_sums_of_an_earlier_training_are_not_taken(sweep: PreparedSweep) -> None:
