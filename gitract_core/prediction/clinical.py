@@ -17,13 +17,14 @@ import numpy as np
 from gitract_core.clinic.nifti import write_nifti
 from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
+from gitract_core.clinic.unlike_mr import CT_QUESTION
 from gitract_core.data.cache import network_images
-from gitract_core.data.gray import CURRENT_GRAY
+from gitract_core.data.gray import CURRENT_GRAY, FIRST_GRAY
 from gitract_core.data.native import AXES, along, back_along
-from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.data.sources import Source
 from gitract_core.errors import DataError, NoScanError, RunError
 from gitract_core.files.atomic import write_json
+from gitract_core.prediction.learned_sizes import CONTEST_SIZES, Learned
 from gitract_core.prediction.members import Predictor
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.progress import Progress, silent
@@ -31,8 +32,6 @@ from gitract_core.progress import Progress, silent
 FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
 _MM3_IN_ML = 1000
-FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
-PIXEL_MM = 1.5
 _UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 
 
@@ -76,24 +75,22 @@ def network_input(
     return network_images(channels, size, gray=gray)
 
 
-def doubts_about(scan: Scan) -> tuple[str, ...]:
+def doubts_about(scan: Scan, learned: Learned = CONTEST_SIZES) -> tuple[str, ...]:
     """What a reader noticed, and what differs by more than half from training, a line each."""
     distance, *pixel = scan.placing.spacing_mm
     sides = [n * mm for n, mm in zip(scan.images.shape[1:], pixel, strict=True)]
     lines = [*scan.notes]
-    if _is_unusual(distance / SLICE_THICKNESS_MM):
-        lines.append(
-            f"slices {distance:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
-        )
-    if any(_is_unusual(mm / PIXEL_MM) for mm in pixel):
+    if _is_unusual(distance / learned.slice_mm):
+        lines.append(f"slices {distance:.2f} mm apart; networks learned from {learned.slice_mm:g}")
+    if any(_is_unusual(mm / learned.pixel_mm) for mm in pixel):
         lines.append(
             f"pixels of {pixel[0]:.2f} x {pixel[1]:.2f} mm (height x width); "
-            f"networks learned from about {PIXEL_MM} x {PIXEL_MM}"
+            f"networks learned from about {learned.pixel_mm:.2g} x {learned.pixel_mm:.2g}"
         )
-    if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides):
+    if any(_is_unusual(side / learned.field_mm) for side in sides):
         lines.append(
             f"field of view {sides[0]:.0f} x {sides[1]:.0f} mm (height x width); "
-            f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
+            f"networks learned from about {learned.field_mm:.0f} x {learned.field_mm:.0f}"
         )
     return tuple(lines)
 
@@ -161,6 +158,7 @@ def predict_sources(
     folder: Path,
     file_format: FileFormat,
     progress: Progress = silent,
+    learned: Learned = CONTEST_SIZES,
 ) -> list[PredictedScan]:
     """Predict scans into a folder of files and, at the end, their list, ``predictions.json``.
 
@@ -170,6 +168,7 @@ def predict_sources(
         folder: where the files are written.
         file_format: ``nifti`` or ``rtstruct``.
         progress: called with (scans done, all scans).
+        learned: sizes of the images that the networks learned from.
 
     Raises:
         DataError: a scan is at fault; files of those before it stay, whole. After
@@ -193,7 +192,8 @@ def predict_sources(
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        made.append(PredictedScan(scan.name, names, volumes, doubts_about(scan)))
+        doubts = doubts_about(_questioned(scan, gray), learned)
+        made.append(PredictedScan(scan.name, names, volumes, doubts))
         progress(done, len(sources))
     _write_list(predictor, made, folder)
     return made
@@ -207,6 +207,14 @@ def _with_channels(first: Scan, others: Sequence[Scan]) -> np.ndarray:
             expected = f"voxels at the places of {first.name}"
             raise DataError(other.name, expected, "other places", "resample it to the first")
     return np.stack([first.images, *(other.images for other in others)])
+
+
+def _questioned(scan: Scan, gray: str) -> Scan:
+    """A scan without the question for its modality where networks know other values than MR's."""
+    if gray == FIRST_GRAY:
+        return scan
+    notes = tuple(note for note in scan.notes if not note.startswith(CT_QUESTION))
+    return replace(scan, notes=notes)
 
 
 def check_folder(images: Path, out: Path) -> None:

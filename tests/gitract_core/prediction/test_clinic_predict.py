@@ -72,7 +72,8 @@ def test_nifti_gives_the_masks_of_the_contest_way(
     nib.save(nib.Nifti1Image(volume[::-1, :, ::-1].astype(float), turned), tmp_path / "in/b.nii")
     done = cli(tmp_path, "predict", trial, "--images", "in")
     assert "6 files of 2 scans" in done.stdout
-    assert "warning: a: field of view 54 x 54 mm" in done.stderr
+    assert done.stderr == ""  # of the sizes of training
+    assert f"predictions/a_{CONTEST.names[0]}.nii.gz" in done.stdout
     for organ, a, b in zip(
         expected,
         written(tmp_path / "predictions", "a"),
@@ -156,6 +157,21 @@ def test_a_missing_slice_is_told_and_no_neighbor(tiny: Path, trial: Path, tmp_pa
     for organ, image in zip(CONTEST.names, written(tmp_path / "o", SCAN), strict=True):
         masks = [decode(t, 36, 36) for t in rows["predicted"][rows["class"] == organ]]
         np.testing.assert_array_equal(np.asanyarray(image.dataobj).T, masks)
+
+
+def test_scans_unlike_those_of_training_are_told(tiny: Path, trial: Path, tmp_path: Path) -> None:
+    """The networks' own training images say what is unlike, not the contest's."""
+    affine = np.diag([-3.0, -3.0, -3.0, 1.0])
+    nib.save(nib.Nifti1Image(images_of(tiny).T, affine), tmp_path / "a.nii.gz")
+    done = cli(tmp_path, "predict", trial, "--images", "a.nii.gz", "--json")
+    said = [
+        "pixels of 3.00 x 3.00 mm (height x width); networks learned from about 1.5 x 1.5",
+        "field of view 108 x 108 mm (height x width); networks learned from about 60 x 60",
+    ]
+    made = json.loads(done.stdout)
+    assert made["scans"][0]["doubts"] == said
+    assert made["rests_on"]["field_mm"] == 60
+    assert done.stderr.splitlines() == [f"warning: a: {line}" for line in said]
 
 
 def test_wrong_use_is_one_line(trial: Path, tmp_path: Path) -> None:
