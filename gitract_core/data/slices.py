@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State, slice_states, state_of_scan
-from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL
+from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL, Extent
 from gitract_core.data.contest.images import IMAGE_COLUMNS
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
@@ -123,6 +123,16 @@ class SliceIndex:
     def axis(self) -> str:
         """Along which slices lie, one of ``native.AXES``."""
         return str(self.table["axis"].iloc[0]) if "axis" in self.table.columns else AXES[0]
+
+    @property
+    def extent(self) -> Extent:
+        """How finely and how far the images show the body; a constant in the contest's layout."""
+        if "spacing_z_mm" not in self.table.columns:
+            return Extent()
+        scans = self.table.drop_duplicates("scan")
+        z, y, x = (float(scans[f"spacing_{axis}_mm"].median()) for axis in "zyx")
+        high, wide = scans["height"] * scans["spacing_y_mm"], scans["width"] * scans["spacing_x_mm"]
+        return Extent((z, y, x), (float(high.median()), float(wide.median())))
 
     @property
     def annotated(self) -> bool:

@@ -18,9 +18,9 @@ from gitract_core.clinic.nifti import write_nifti
 from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
 from gitract_core.data.cache import network_images
+from gitract_core.data.contents import Extent
 from gitract_core.data.gray import CURRENT_GRAY
-from gitract_core.data.native import AXES, along, back_along
-from gitract_core.data.slices import SLICE_THICKNESS_MM
+from gitract_core.data.native import AXES, along, axes_along, back_along
 from gitract_core.data.sources import Source
 from gitract_core.errors import DataError, NoScanError, RunError
 from gitract_core.files.atomic import write_json
@@ -31,8 +31,6 @@ from gitract_core.progress import Progress, silent
 FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
 _MM3_IN_ML = 1000
-FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
-PIXEL_MM = 1.5
 _UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 
 
@@ -76,24 +74,31 @@ def network_input(
     return network_images(channels, size, gray=gray)
 
 
-def doubts_about(scan: Scan) -> tuple[str, ...]:
-    """What a reader noticed, and what differs by more than half from training, a line each."""
-    distance, *pixel = scan.placing.spacing_mm
-    sides = [n * mm for n, mm in zip(scan.images.shape[1:], pixel, strict=True)]
+def doubts_about(scan: Scan, learned: Extent | None = None, axis: str = AXES[0]) -> tuple[str, ...]:
+    """What a reader noticed, and what differs by more than half from training, a line each.
+
+    Args:
+        scan: to be predicted.
+        learned: of the training data; by default the contest's.
+        axis: along which networks know slices.
+    """
+    known = learned or Extent()
+    distance, *pixel = axes_along(scan.placing.spacing_mm, axis)
+    _, *pixels = axes_along(scan.placing.turned_shape, axis)
+    sides = [n * mm for n, mm in zip(pixels, pixel, strict=True)]
+    usual, *usual_pixel = known.spacing_mm
     lines = [*scan.notes]
-    if _is_unusual(distance / SLICE_THICKNESS_MM):
-        lines.append(
-            f"slices {distance:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
-        )
-    if any(_is_unusual(mm / PIXEL_MM) for mm in pixel):
+    if _is_unusual(distance / usual):
+        lines.append(f"slices {distance:.2f} mm apart; networks learned from {usual:g}")
+    if any(_is_unusual(mm / was) for mm, was in zip(pixel, usual_pixel, strict=True)):
         lines.append(
             f"pixels of {pixel[0]:.2f} x {pixel[1]:.2f} mm (height x width); "
-            f"networks learned from about {PIXEL_MM} x {PIXEL_MM}"
+            f"networks learned from about {usual_pixel[0]:g} x {usual_pixel[1]:g}"
         )
-    if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides):
+    if any(_is_unusual(side / was) for side, was in zip(sides, known.field_mm, strict=True)):
         lines.append(
             f"field of view {sides[0]:.0f} x {sides[1]:.0f} mm (height x width); "
-            f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
+            f"networks learned from about {known.field_mm[0]:.0f} x {known.field_mm[1]:.0f}"
         )
     return tuple(lines)
 
@@ -192,7 +197,8 @@ def predict_sources(
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        made.append(PredictedScan(scan.name, names, volumes, doubts_about(scan)))
+        doubts = doubts_about(scan, predictor.members.extent, axis)
+        made.append(PredictedScan(scan.name, names, volumes, doubts))
         progress(done, len(sources))
     _write_list(predictor, made, folder)
     return made

@@ -271,6 +271,7 @@ def _finish(
         organs=cache.organs,
         channels=cache.channels,
         axis=cache.index.axis,
+        extent=cache.index.extent,
         gray=cache.gray,
         own=own_sums(scores, cache, score),
     ).save(files.result)
