@@ -34,6 +34,7 @@ from orchestrator.ensembles.selection import Method
 from orchestrator.ensembles.to_come import interval_to_come
 from orchestrator.out_of_fold import scoring_again
 from orchestrator.out_of_fold.average_scores import OofMeter
+from orchestrator.report.page.gathering import ensemble_values
 from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.scored_trials import ScoredTrials, UnscoredError, kept_files
 from orchestrator.results.verification import verify_run
@@ -315,6 +316,10 @@ def test_an_ensemble_is_chosen_and_announced_by_the_score(sweep: PreparedSweep) 
         assert announced["measure"] == parse_score(score, CONTEST).text
         low, high = interval_to_come(announced, 3)
         assert not low > high
+    (listed,) = ensemble_values(sweep.directory, FAR)  # the last one has replaced the others
+    assert listed["measure"] == FAR
+    assert ensemble_values(sweep.directory) == []
+    run = by(sweep, MIXED)
     meter = OofMeter(sweep.directory, run.board.ranked, (PostprocessKnobs(),), score=run.measure)
     left = meter.sums((1, 0))
     meter._known.clear()  # measured from masks, organ by organ
