@@ -30,7 +30,7 @@ class NativeGrid:
 
     Attributes:
         height, width: pixels.
-        voxel_mm3: volume of a pixel times the slice thickness.
+        voxel_mm3: area of a pixel times the distance of slices.
     """
 
     height: int

@@ -122,9 +122,8 @@ def _examine(
     known = scan.known[:, :, None, None]
     probabilities, truth = scan.probabilities / 255 * known, truth_at(average, scan) & known
     spacing = scan_spacing_mm(scan.rows)
-    _, y_mm, x_mm = spacing
     grid = scan.grid
-    pixel_cm2 = y_mm * x_mm * grid.height * grid.width / average.size**2 / 100
+    pixel_cm2 = spacing[1] * spacing[2] * grid.height * grid.width / average.size**2 / 100
     table = _slice_table(scan, probabilities, truth, pixel_cm2)
     rule = average.lines[0].candidate.postprocess
     masks = native_masks(scan.probabilities, grid, rule) & known
