@@ -21,7 +21,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from gitract_core.clinic.file_kinds import is_dicom
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, counted
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 
 _SAME = 1e-3  # cosines and millimeters of numbers that should be equal
@@ -86,7 +86,7 @@ def read_series(folder: Path) -> Series:
             _check_image(file, header)
             found.append((file, header))
     if len(found) < 2:
-        got = f"{len(found)} images"
+        got = counted(len(found), "image")
         raise DataError(folder, "a DICOM series of two images or more", got, "pass its folder")
     _check_alike(folder, found)
     normal = np.cross(*_directions(found[0][1]))
@@ -191,7 +191,7 @@ def _check_alike(folder: Path, found: list[tuple[Path, Dataset]]) -> None:
     """Raise unless all images are of one series, size, spacing, orientation and frame."""
     first_file, first = found[0]
     if len(found) * int(first.Rows) * int(first.Columns) > MOST_VOXELS:
-        got = f"{len(found)} images of {first.Rows} x {first.Columns}"
+        got = f"{counted(len(found), 'image')} of {first.Rows} x {first.Columns}"
         raise DataError(folder, f"at most {MOST_VOXELS} voxels", got, "export the series again")
     instances: dict[str, Path] = {}
     for file, header in found:

@@ -21,7 +21,7 @@ from gitract_core.data.contest.images import IMAGE_COLUMNS, read_images
 from gitract_core.data.contest.train_csv import MaskRows, read_annotations, rows_in_words
 from gitract_core.data.ids import SliceKey, check_name
 from gitract_core.data.scan_columns import SCAN_COLUMNS, read_scan_columns
-from gitract_core.errors import DataError, suggestion
+from gitract_core.errors import DataError, counted, suggestion
 from gitract_core.organs import CONTEST, Organs
 
 __all__ = ["IMAGE_COLUMNS", "SLICE_THICKNESS_MM", "SliceIndex", "SliceKey"]
@@ -122,7 +122,7 @@ class SliceIndex:
         """Raise a ``DataError`` unless some slice has a mask: nothing can be trained or scored."""
         counts = self.organ_counts
         if not counts.any():
-            where, got = self.root / "train.csv", f"none in {len(counts)} slices"
+            where, got = self.root / "train.csv", f"none in {counted(len(counts), 'slice')}"
             remedy = "add the masks, or exclude fewer scans"
             raise DataError(where, "a mask in at least one slice", got, remedy)
 
@@ -269,7 +269,7 @@ def _joined(root: Path, images: pd.DataFrame, rows: MaskRows) -> SliceIndex:
     ):
         lonely = ids[~ids.isin(others)]
         if len(lonely):
-            got = f"none ({len(lonely)} such slices)"
+            got = f"none ({counted(len(lonely), 'such slice')})"
             remedy = "restore the missing files or rows"
             raise DataError(f"{root}, id {next(iter(lonely))}", what, got, remedy)
     order = masks.index.get_indexer(pd.Index(images["id"]))

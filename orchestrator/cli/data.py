@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
 
@@ -65,8 +66,8 @@ def validate(
         out = console()
         for fault in faults:
             out.print(fault)
-        n = f"{len(index.table)} slices in {len(index.scans)} scans"
-        out.print(f"{data}: {n}, {len(faults)} faults")
+        n = f"{counted(len(index.table), 'slice')} in {counted(len(index.scans), 'scan')}"
+        out.print(f"{data}: {n}, {counted(len(faults), 'fault')}")
     if faults:
         raise typer.Exit(1)
 
