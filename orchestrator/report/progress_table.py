@@ -117,6 +117,8 @@ class SweepProgress:
             cell.failed = "diverged" if event.fault == "diverged" else "failed"
         if event.kind in ("error", "failed") or not can_redraw(self.console):
             self._print_line(event, spec)
+        if event.kind == "finished" and event.reason:
+            self._print(spec, event.reason)
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
         if event.kind == "finished" and cell.validation_parts:
