@@ -50,7 +50,10 @@ class Place(Protocol):
     """A machine on which something is measured."""
 
     def __call__(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
-        """What ``work`` returns or raises there."""
+        """What ``work`` returns or raises there.
+
+        An argument named ``watch`` is called here, with what the work calls it with there.
+        """
 
 
 def here(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
@@ -120,7 +123,7 @@ def measure_costs(
         side_by_side: trials that will run on a machine, or on one GPU of it, at once; see
             ``trials_side_by_side``.
         place: where trials will run. Caches are built here, and timed here.
-        watch: called after every shape with what is measured so far, where the place is here.
+        watch: called after every shape with what is measured so far.
 
     Raises:
         DataError: a scan cannot be read.
@@ -132,12 +135,11 @@ def measure_costs(
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
     task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
-    if place is here:
-        found = _measure_side_by_side(
-            task, side_by_side, lambda so_far: watch(replace(so_far, cache_seconds=cache))
-        )
-    else:
-        found = place(_measure_side_by_side, task, side_by_side)
+
+    def told(so_far: Measured) -> None:
+        watch(replace(so_far, cache_seconds=cache))
+
+    found = place(_measure_side_by_side, task, side_by_side, watch=told)
     return replace(_measured(task, found), cache_seconds=cache)
 
 
