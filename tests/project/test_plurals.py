@@ -18,16 +18,17 @@ NEVER_ONE = {
     "named where there are two or more": r"^len\((tied|s\.candidates)\)$|^found\.pairs$",
     "named where fewer are shown": r"^self\.ranked$",
     "the other branch of the two": r"^candidates$",
-    "no number": r"^(kind|word|_WORDS\..*)$",
+    "no number": r"^(kind|word|_WORDS\..*|', '\.join.*)$",
     "folds, of which there are two or more": r"n_folds$|^plan\.folds$|^n_cases$",
     "a total that is named for a share of it": r"^(of|shown)$",
+    "those of a whole data set": r"^int\(counts\.sum\(\)\)$",
     "nobody's message": r"^parameters\.batch$",
 }
 
 
 def counts(source: str) -> Iterator[tuple[int, str, str]]:
     """Line, what is counted and the words behind it, of every f-string that counts."""
-    words = re.compile(rf"^ (?:more |such )?(?:{PLURALS})s\b")
+    words = re.compile(rf"^ (?:[a-z-]+ )?(?:{PLURALS})s\b")
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.JoinedStr):
             continue
