@@ -23,7 +23,7 @@ from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
 from gitract_core.data.layouts.detecting import read_contents
 from gitract_core.data.native import AXES
-from gitract_core.errors import DataError, suggestion
+from gitract_core.errors import DataError, counted, suggestion
 from gitract_core.organs import CONTEST, Organs
 
 __all__ = ["IMAGE_COLUMNS", "SLICE_THICKNESS_MM", "SliceIndex", "SliceKey"]
@@ -154,7 +154,7 @@ class SliceIndex:
         if not counts.any():
             contest = self.layout == "contest"
             where = self.root / "train.csv" if contest else self.root
-            got = f"none in {len(counts)} slices"
+            got = f"none in {counted(len(counts), 'slice')}"
             remedy = "add the masks, or exclude fewer scans"
             raise DataError(where, "a mask in at least one slice", got, remedy)
 

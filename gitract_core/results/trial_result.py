@@ -16,7 +16,7 @@ from typing import Any
 
 from gitract_core.data.contents import ONE_CHANNEL, Extent
 from gitract_core.data.gray import FIRST_GRAY
-from gitract_core.errors import DivergedError, GitractError, RunError
+from gitract_core.errors import DivergedError, GitractError, RunError, counted
 from gitract_core.files.atomic import json_bytes, parse_json, read_bytes, write_bytes
 from gitract_core.files.digests import Stamp, StampShape
 from gitract_core.organs import CONTEST, Organs
@@ -296,7 +296,10 @@ def _organs_of(path: Path, values: ResultShape) -> Organs:
     for case, sums in values["per_case"].items():
         lengths = [*map(len, sums.values())]  # type: ignore[arg-type]
         if lengths != wanted:
-            expected, got = f"{len(organs)} sums, one an organ", f"{sorted(set(lengths))}"
+            expected, got = (
+                f"{counted(len(organs), 'sum')}, one an organ",
+                f"{sorted(set(lengths))}",
+            )
             raise RunError(f"{path}, key per_case.{case}", expected, got, _REMEDY)
     return organs
 

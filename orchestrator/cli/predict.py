@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli import options
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
@@ -267,16 +268,18 @@ def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_
         text = ", ".join(f"{organ} {ml:.0f} ml" for organ, ml in volumes)
         out.print(f"{scan.scan}  {text}", soft_wrap=True)
     files = sum(len(scan.files) for scan in made)
-    out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
+    numbers = f"{counted(files, 'file')} of {counted(len(made), 'scan')}"
+    out.print(f"predictions  {folder} ({numbers}, predictions.json)")
 
 
 def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault]) -> None:
     out = console()
     if not faults:
         n = len(index.table)
-        out.print(f"submission  {path} ({n} slices, {len(organs) * n} rows, checked: in order)")
+        size = f"{counted(n, 'slice')}, {counted(len(organs) * n, 'row')}"
+        out.print(f"submission  {path} ({size}, checked: in order)")
         return
-    out.print(f"submission  {path} has {len(faults)} faults:", style="bold red")
+    out.print(f"submission  {path} has {counted(len(faults), 'fault')}:", style="bold red")
     for fault in faults[:20]:
         out.print(f"  {fault}")
 
