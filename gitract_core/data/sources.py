@@ -18,6 +18,7 @@ from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.clinic.series import holds_images
 from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.scan_table_faults import scan_doubts
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError
@@ -108,7 +109,9 @@ def read_contest(index: SliceIndex, name: str) -> Scan:
     affine = np.diag([-columns, -rows, -slices, 1.0])  # NIfTI's order, x first: left, back, feet
     shape = volume.images.shape
     placing = Placing((shape[2], shape[1], shape[0]), affine)
-    return Scan(name, to_16_bits(volume.images), placing)
+    table = index.rows_of_scan(name)
+    notes, numbers = tuple(scan_doubts(index.root, table)), tuple(table["slice"].tolist())
+    return Scan(name, to_16_bits(volume.images), placing, notes=notes, numbers=numbers)
 
 
 def _folder_name(path: Path, folder: Path) -> str:

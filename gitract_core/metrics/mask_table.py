@@ -201,6 +201,9 @@ def _with_places(
         expected, got = f"at most {MOST_VOXELS} voxels a scan", f"slices {first} to {last}"
         raise SubmissionError(f"truth, {scan}", expected, got, "leave --gaps keep out")
     names = dict(slices)
+    if len(names) < len(slices):
+        got = f"two of number {next(n for n, name in slices if names[n] != name)}"
+        raise SubmissionError(f"truth, {scan}", "one slice a number", got, "mend the ids")
     return tuple(names.get(number, "") for number in range(first, last + 1))
 
 

@@ -191,7 +191,8 @@ def predict_sources(
             values = _with_channels(scan, [read() for read in source.others])
             scan = replace(scan, name=source.name)  # not that of its first file
         images = {size: network_input(values, size, gray=gray, axis=axis) for size in sizes}
-        masks = back_along(predictor.masks_of(images, grid), axis)
+        numbers = np.array(scan.numbers) if scan.numbers else None
+        masks = back_along(predictor.masks_of(images, grid, numbers), axis)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)

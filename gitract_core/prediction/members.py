@@ -296,15 +296,22 @@ class Predictor:
         sizes = {m.candidate.input.size for m in self.members.members}
         gray = self.members.gray
         images = {size: scan_images(index.root, rows, size, gray=gray) for size in sizes}
-        return self.masks_of(images, NativeGrid.of_scan(rows))
+        numbers = rows["slice"].to_numpy()
+        return self.masks_of(images, NativeGrid.of_scan(rows), numbers)
 
-    def masks_of(self, images: Mapping[int, np.ndarray], grid: NativeGrid) -> np.ndarray:
+    def masks_of(
+        self,
+        images: Mapping[int, np.ndarray],
+        grid: NativeGrid,
+        numbers: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Masks of a scan from anywhere, boolean (organs, slices, height, width).
 
         Args:
             images: uint8 (slices, size, size) at every size that a member wants, scaled by the
                 members' ``gray``.
             grid: the scan's own pixels.
+            numbers: of the slices; by default the scan lacks none.
         """
         seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
         masks_at = max(seen)
@@ -315,7 +322,9 @@ class Predictor:
             scan, flip = seen[candidate.input.size], self.members.flip
             organs = self.members.organs
             mirrored = organs.mirrored if organs.pairs else None
-            part = predict_scan(network, scan, candidate, precision, flip=flip, mirrored=mirrored)
+            part = predict_scan(
+                network, scan, candidate, precision, flip=flip, mirrored=mirrored, numbers=numbers
+            )
             part = at_size(part, masks_at) * np.float32(member.weight)
             total = total + part
         return native_masks(total, grid, self.members.postprocess)

@@ -28,6 +28,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 FileFormat = Literal["nifti", "rtstruct"]
 
 
+_MOST_DOUBTS = 20
+
+
 @app.command(epilog="Example: gitract-cv ensemble runs/paper --top 3 --images uw-madison/test")
 def ensemble(
     run: Annotated[
@@ -205,6 +208,7 @@ class _Where:
 def _predict(manifest: Path, index: Any, out: Path, where: _Where) -> list[Fault]:
     from orchestrator.api.ensemble import write_submission
 
+    _print_doubts(index)
     with progress_bar("prediction") as progress:
         faults = write_submission(
             manifest,
@@ -217,6 +221,20 @@ def _predict(manifest: Path, index: Any, out: Path, where: _Where) -> list[Fault
             progress=progress,
         )
     return list(faults)
+
+
+def _print_doubts(index: SliceIndex) -> None:
+    """What makes masks of contest scans doubtful, to stderr."""
+    from gitract_core.data.scan_table_faults import scan_doubts
+
+    lines = [
+        f"warning: {scan}: {doubt}"
+        for scan in index.scans
+        for doubt in scan_doubts(index.root, index.rows_of_scan(scan))
+    ]
+    more = len(lines) - _MOST_DOUBTS
+    for line in lines[:_MOST_DOUBTS] + [f"warning: {more} more such lines"] * (more > 0):
+        console(stderr=True).print(line, soft_wrap=True)
 
 
 def _predict_files(

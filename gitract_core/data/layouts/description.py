@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import yaml
-
 from gitract_core.data.gray import FIRST_GRAY, gray_scaling
 from gitract_core.data.native import AXES
 from gitract_core.errors import DataError, suggestion
@@ -95,6 +93,8 @@ def read_description(root: Path) -> Description:
     path = root / NAME
     if not path.is_file():
         return Description()
+    import yaml  # bundles predict where it is not installed
+
     try:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
