@@ -127,7 +127,13 @@ def test_all_faults_are_told_together(data: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-30])
     faults = find_faults(data).faults
     assert len(faults) == 6, faults
-    for words in ("case1_day0_slice_0001", "slce_0003", "0.00_0.00", "slice_0005, stomach", "case7_day0"):
+    for words in (
+        "case1_day0_slice_0001",
+        "slce_0003",
+        "0.00_0.00",
+        "slice_0005, stomach",
+        "case7_day0",
+    ):
         assert sum(words in line for line in faults) == 1
     assert sum(cut.name in line for line in faults) == 1
 
