@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gitract_core.clinic.dicom_files import no_warnings
 from gitract_core.clinic.structures.planes import Planes
 from gitract_core.clinic.structures.rtstruct_reading import draw_rtstruct, read_rtstruct
 from gitract_core.clinic.structures.seg_reading import draw_seg, read_seg
@@ -17,14 +18,21 @@ def read_structure_set(file: Path, form: Form) -> StructureSet:
     Raises:
         DataError: damaged, or without a region.
     """
-    return read_rtstruct(file) if form == "RTSTRUCT" else read_seg(file)
+    with no_warnings():
+        return read_rtstruct(file) if form == "RTSTRUCT" else read_seg(file)
 
 
-def draw(found: StructureSet, regions: Iterable[Region], planes: Planes) -> dict[int, Covered]:
-    """What some regions cover, by number.
+def draw(found: StructureSet, regions: Iterable[Region], planes: Planes) -> Iterator[Covered]:
+    """What some regions cover, one by one in their order.
+
+    Args:
+        found: the file.
+        regions: which of its regions.
+        planes: the images of its series.
 
     Raises:
         DataError: damaged, or regions that are not in the images.
     """
     drawing = draw_rtstruct if found.form == "RTSTRUCT" else draw_seg
-    return drawing(found, regions, planes)
+    with no_warnings():
+        yield from drawing(found, regions, planes)

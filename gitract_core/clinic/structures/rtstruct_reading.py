@@ -39,8 +39,8 @@ def read_rtstruct(file: Path) -> StructureSet:
 
 def draw_rtstruct(
     found: StructureSet, regions: Iterable[Region], planes: Planes
-) -> dict[int, Covered]:
-    """What some regions cover, by number.
+) -> Iterator[Covered]:
+    """What some regions cover, one by one.
 
     Contours belong to the image that they name, and where they name none of the series, to the
     image nearest to their plane.
@@ -54,15 +54,13 @@ def draw_rtstruct(
         DataError: damaged; contours that lie in no image.
     """
     dataset = _opened(found.file)
-    drawn = {}
     for region in regions:
         where = f"{found.file}, region {region.name}"
         try:
             contours = list(_contours(dataset, region.number))
         except DAMAGE as error:
             raise _damaged(where, first_line(error)) from None
-        drawn[region.number] = _covered(where, contours, planes)
-    return drawn
+        yield _covered(where, contours, planes)
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def read_seg(file: Path) -> StructureSet:
     return StructureSet(file, "SEG", tuple(dict.fromkeys(series)), regions, fractional)
 
 
-def draw_seg(found: StructureSet, regions: Iterable[Region], planes: Planes) -> dict[int, Covered]:
-    """What some segments cover, by number; a segment without a frame covers nothing.
+def draw_seg(found: StructureSet, regions: Iterable[Region], planes: Planes) -> Iterator[Covered]:
+    """What some segments cover, one by one; a segment without a frame covers nothing.
 
     Args:
         found: the file.
@@ -60,22 +60,24 @@ def draw_seg(found: StructureSet, regions: Iterable[Region], planes: Planes) -> 
     Raises:
         DataError: damaged; frames in no image, or of another grid than the images'.
     """
-    masks = {
-        region.number: np.zeros((len(planes.origins), *planes.shape), np.bool_)
-        for region in regions
-    }
-    taken: set[tuple[int, int]] = set()
-    for frame in _frames(found.file, set(masks)):
-        where = f"{found.file}, frame {frame.number}"
-        place = _place(where, frame, planes)
-        if (frame.segment, place) in taken:
-            got = f"two at image {place + 1}"
-            raise DataError(where, "one frame an image and segment", got, _REMEDY)
-        taken.add((frame.segment, place))
-        row, column = _corner(where, frame, planes, place)
-        height, width = frame.inside.shape
-        masks[frame.segment][place, row : row + height, column : column + width] = frame.inside
-    return {number: Covered(mask) for number, mask in masks.items()}
+    try:
+        dataset = open_dicom(found.file)
+    except DAMAGE as error:
+        raise _damaged(found.file, first_line(error)) from None
+    for region in regions:
+        mask = np.zeros((len(planes.origins), *planes.shape), np.bool_)
+        taken: set[int] = set()
+        for frame in _frames(found.file, dataset, region.number):
+            where = f"{found.file}, frame {frame.number}"
+            place = _place(where, frame, planes)
+            if place in taken:
+                got = f"two at image {place + 1}"
+                raise DataError(where, "one frame an image and segment", got, _REMEDY)
+            taken.add(place)
+            row, column = _corner(where, frame, planes, place)
+            height, width = frame.inside.shape
+            mask[place, row : row + height, column : column + width] = frame.inside
+        yield Covered(mask)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,6 @@ class _Frame:
 
     Attributes:
         number: in the file, from 1.
-        segment: its number.
         inside: boolean (rows, columns).
         origin: center of the first pixel, millimeters, LPS, or None.
         axes: float (2, 3), steps to the next row and column, or None.
@@ -92,36 +93,31 @@ class _Frame:
     """
 
     number: int
-    segment: int
     inside: np.ndarray
     origin: np.ndarray | None
     axes: np.ndarray | None
     images: tuple[tuple[str, int], ...]
 
 
-def _frames(file: Path, segments: set[int]) -> Iterator[_Frame]:
-    """The frames of some segments that hold a voxel; a label map's frame is one a segment.
+def _frames(file: Path, dataset: FileDataset, segment: int) -> Iterator[_Frame]:
+    """The frames of a segment that hold a voxel; a label map's frame may be of any.
 
     Raises:
         DataError: damaged.
     """
     try:
-        dataset = open_dicom(file)
         groups = dataset.PerFrameFunctionalGroupsSequence
         if int(dataset.NumberOfFrames) != len(groups):
             raise ValueError(f"{dataset.NumberOfFrames} frames, and {len(groups)} places of them")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
         for place, own in enumerate(groups):
             identified = _group(own, shared, "SegmentIdentificationSequence")
-            segment = int(identified.ReferencedSegmentNumber) if identified else 0
-            if identified and segment not in segments:
+            if identified and int(identified.ReferencedSegmentNumber) != segment:
                 continue
             values = _pixels(dataset, place)
-            where = _where(own, shared)
-            for number in [segment] if identified else sorted(segments):
-                inside = _inside(dataset, values) if identified else values == number
-                if inside.any():
-                    yield _Frame(place + 1, number, inside, *where)
+            inside = _inside(dataset, values) if identified else values == segment
+            if inside.any():
+                yield _Frame(place + 1, inside, *_where(own, shared))
     except (*DAMAGE, RuntimeError) as error:
         raise _damaged(file, first_line(error)) from None
 

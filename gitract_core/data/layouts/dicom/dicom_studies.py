@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ from gitract_core.data.layouts.description import Annotated, Description
 from gitract_core.data.layouts.dicom.inventory import Inventory, take_inventory
 from gitract_core.data.layouts.dicom.roi_names import RoiNames
 from gitract_core.data.layouts.dicom.studies import Studies, Study, sort_out
-from gitract_core.data.layouts.label_maps import ScanMasks
+from gitract_core.data.layouts.label_maps import ScanMasks, texts_of
 from gitract_core.data.layouts.names import allowed
 from gitract_core.data.layouts.patients import ONE_A_FILE, RULES, Patients, patients_of
 from gitract_core.data.layouts.scan_table import scan_columns
@@ -87,7 +88,7 @@ class _Drawing:
 
     Attributes:
         said: what ``dataset.yaml`` says.
-        names: of organs; None where nothing is drawn in any study.
+        names: of organs; None where no study has a structure set.
         organs: likewise.
         regions: of each scan and organ.
         planes: of each series that was read, by its path.
@@ -141,17 +142,20 @@ class _Drawing:
     def _masks(self, study: Study, placing: Placing) -> ScanMasks:
         assert study.structures is not None
         of_organs = self.regions[study.name]
-        wanted = [region for regions in of_organs.values() for region in regions]
-        covered = draw(study.structures, wanted, self.planes[study.series.path])
-        self.notes += [note for found in covered.values() for note in found.notes]
-        empty = np.zeros(placing.shape, np.bool_)
-        masks, looked = [], []
-        for organ in self.organs or ():
-            found = [covered[region.number] for region in of_organs.get(organ, [])]
-            mask = np.logical_or.reduce([empty, *(one.mask for one in found)])
-            masks.append(along(placing.turned(mask), self.said.slice_axis))
-            looked.append(any(one.looked for one in found))
-        return ScanMasks.of(np.stack(masks), looked, self.said.annotated or _DEFAULT)
+        organs = [of_organs.get(organ, []) for organ in self.organs or ()]
+        wanted = [region for regions in organs for region in regions]
+        drawn = draw(study.structures, wanted, self.planes[study.series.path])
+        texts, looked = [], []
+        for regions in organs:  # one at a time, as volumes of many organs are large
+            mask = np.zeros(placing.shape, np.bool_)
+            looked.append(False)
+            for found in islice(drawn, len(regions)):
+                mask |= found.mask
+                looked[-1] |= found.looked
+                self.notes += found.notes
+            texts.append(texts_of(along(placing.turned(mask), self.said.slice_axis)))
+        table = np.array(texts, dtype=object).T
+        return ScanMasks.of_texts(table, looked, self.said.annotated or _DEFAULT)
 
     def assumed(self, studies: Studies) -> list[str]:
         """What was taken for granted about regions, a sentence each."""

@@ -86,6 +86,11 @@ class Inventory:
 
 def take_inventory(root: Path) -> Inventory:
     """The series and structure sets below a folder, but for those in ``HELD_OUT``."""
+    with no_warnings():
+        return _taken(root)
+
+
+def _taken(root: Path) -> Inventory:
     files = [file for file in files_below(root) if is_dicom(file)]
     held_out = root / HELD_OUT
     studied = [file for file in files if held_out not in file.parents]
@@ -116,19 +121,21 @@ def take_inventory(root: Path) -> Inventory:
 
 def _header(file: Path) -> Dataset:
     try:
-        return open_dicom(file, stop_before_pixels=True, specific_tags=_TAGS)
+        header = open_dicom(file, stop_before_pixels=True, specific_tags=_TAGS)
+        for _ in header:  # values are read when they are asked for: now
+            pass
     except DAMAGE as error:
         got = first_line(error)
         raise DataError(file, "a readable DICOM file", got, "restore the file") from None
+    return header
 
 
 def _unlike_a_slice(header: Dataset) -> str:
     """What an image is that is none of a volume; empty for others."""
-    with no_warnings():
-        if is_localizer(header):
-            return "localizer"
-        placed = header.get("ImagePositionPatient") or header.get(_FRAMES)
-        return "" if placed else "image without a place in the patient"
+    if is_localizer(header):
+        return "localizer"
+    placed = header.get("ImagePositionPatient") or header.get(_FRAMES)
+    return "" if placed else "image without a place in the patient"
 
 
 def _series(

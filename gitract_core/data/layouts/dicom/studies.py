@@ -53,9 +53,10 @@ def sort_out(root: Path, inventory: Inventory) -> Studies:
     """
     faults: list[DataError] = []
     drawn: dict[str, StructureSet] = {}
+    known = list({series.uid: series for series in reversed(inventory.series)}.values())
     for found in inventory.structure_sets:
         try:
-            series = _series_of(found, inventory.series)
+            series = _series_of(found, known)
             if series.uid in drawn:
                 got = f"another beside {drawn[series.uid].file}"
                 expected, remedy = "one structure set a series", "take one of them out"

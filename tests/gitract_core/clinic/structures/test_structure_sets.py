@@ -26,7 +26,7 @@ OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, -0.8)
 def drawn(file: Path, series: Path, form: Form = "RTSTRUCT") -> dict[str, Covered]:
     found = read_structure_set(file, form)
     covered = draw(found, found.regions, Planes.of(read_series(series)))
-    return {region.name: covered[region.number] for region in found.regions}
+    return dict(zip([region.name for region in found.regions], covered, strict=True))
 
 
 def holed(shape: tuple[int, ...], seed: int) -> np.ndarray:
