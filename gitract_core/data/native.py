@@ -1,8 +1,8 @@
 """The images of slices as they were taken: a row of the slice index says where to find them.
 
-The kind of file at ``path`` decides how it is read: a PNG is one slice, a NIfTI file or a folder
-of DICOM files is a whole scan, of which a slice is taken by its number. Images of several channels
-have one path a line.
+The kind of file at ``path`` decides how it is read: a PNG is one slice; a NIfTI file, a folder of
+DICOM files, or one of the files of a DICOM series is a whole scan, of which a slice is taken by its
+number. Images of several channels have one path a line.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from gitract_core.clinic.file_kinds import is_nifti
 from gitract_core.data.gray import gray_scaling
 from gitract_core.data.images import read_image, resize_image
 from gitract_core.errors import DataError
@@ -114,14 +115,16 @@ def resized(images: Iterable[np.ndarray], size: int) -> np.ndarray:
 
 def _of_volume(path: Path, axis: str, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Some slices of a volume, (slices, height, width)."""
-    if path.is_dir():
-        from gitract_core.clinic.dicom import read_dicom
-
-        scan = read_dicom(path, path.name, raw=True)
-    else:
+    if not path.exists():
+        raise DataError(path, "the images of a scan", "nothing there", "restore them")
+    if is_nifti(path):
         from gitract_core.clinic.nifti import read_nifti
 
         scan = read_nifti(path, raw=True)
+    else:
+        from gitract_core.clinic.dicom import read_dicom
+
+        scan = read_dicom(path, path.name, raw=True, modality=None)
     volume = along(scan.images, axis)
     if volume.shape[1:] != size or places.max() >= len(volume):
         expected = f"slices of {size[0]} x {size[1]}, number {places.max() + 1} among them"

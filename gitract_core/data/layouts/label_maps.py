@@ -41,14 +41,24 @@ class ScanMasks:
             named: of each organ, whether the scan's annotation names it.
             annotated: the rule.
         """
-        texts = [[rle.encode(m) if m.any() else "" for m in organ] for organ in masks]
+        texts = [texts_of(organ) for organ in masks]
         table = np.array(texts, dtype=object).reshape(masks.shape[:2]).T
+        return cls.of_texts(table, named, annotated)
+
+    @classmethod
+    def of_texts(cls, table: np.ndarray, named: Sequence[bool], annotated: Annotated) -> ScanMasks:
+        """As ``of``, from the run-length texts of masks, object (slices, organs)."""
         known = np.ones(table.shape, np.bool_)
         if annotated != "all":
             known &= np.array(named, np.bool_)
         if annotated == "slices":
             known &= (table != "").any(axis=1, keepdims=True)
         return cls(table, known)
+
+
+def texts_of(organ: np.ndarray) -> list[str]:
+    """Run-length text of each slice of a mask, boolean (slices, height, width)."""
+    return [rle.encode(mask) if mask.any() else "" for mask in organ]
 
 
 @dataclass(frozen=True)

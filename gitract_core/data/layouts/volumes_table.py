@@ -32,13 +32,16 @@ class VolumeScan:
 
     Attributes:
         name: of the scan.
-        images: one file a channel, or one folder.
+        images: one file a channel; or the folder of a DICOM series, or one of its files.
         annotate: reads its masks; None without annotation, of which nothing is known then.
+        files: by which its content is recognized, where they are not the images or those in their
+            folder.
     """
 
     name: str
     images: tuple[Path, ...]
     annotate: Annotate | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class VolumeSet:
                 "width": width,
                 "spacing_x_mm": round(spacing_x, _DIGITS),
                 "spacing_y_mm": round(spacing_y, _DIGITS),
-                "checksum": _checksum(scan.images),
+                "checksum": _checksum(scan.files or scan.images),
                 "spacing_z_mm": round(spacing_z, _DIGITS),
             }
         )
