@@ -3,8 +3,8 @@
 #
 #   sbatch deploy/slurm.sh --data /shared/uw-madison --space paper --out /shared/runs/paper
 #
-# Whatever follows the script's name goes to `gitract-cv sweep`. Before its time is up the job
-# queues itself again; the same command then goes on from where every trial was last saved.
+# Whatever follows the script's name goes to `gitract-cv sweep`. Before its time is up running trials
+# save where they are and the job queues itself again; the same command then goes on from there.
 # For one node no cluster is needed: run `gitract-cv sweep` in a job of its own.
 #SBATCH --job-name=gitract-cv
 #SBATCH --nodes=2
@@ -15,7 +15,7 @@
 #SBATCH --cpus-per-task=32
 #SBATCH --time=04:00:00
 #SBATCH --requeue
-# USR1 to this shell (B:), 120 s before the end.
+# USR1 to this shell (B:), 120 s before the end: time for `sweep --grace` (30 s) and for Ray's end.
 #SBATCH --signal=B:USR1@120
 #SBATCH --output=gitract-cv-%j.log
 #SBATCH --open-mode=append
@@ -42,25 +42,49 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # The head's name must not resolve to a loopback address there; give its address if it does.
 address="${GITRACT_HEAD:-${nodes[0]}}:6379"
 
-requeued=no
+# SIGTERM must reach the sweep alone: trials save their state, for which Ray has to live. This shell
+# runs on the first node, as the sweep does.
+pid_file="$(mktemp)"
+trap 'rm -f "$pid_file"' EXIT
+step='' requeued=no ended=no
+# shellcheck disable=SC2329 # traps call it
+end_sweep() {
+  ended=yes
+  if [[ -s $pid_file ]]; then
+    kill -TERM "$(< "$pid_file")" || true # it may have ended just now
+  elif [[ -n $step ]]; then
+    kill -TERM "$step" || true # nothing has begun
+  fi
+}
 # shellcheck disable=SC2329 # the trap calls it
 requeue() {
-  echo "slurm.sh: time is nearly up; queueing job $SLURM_JOB_ID again"
+  echo "slurm.sh: time is nearly up; trials save their state, then job $SLURM_JOB_ID is queued again"
   requeued=yes
-  scontrol requeue "$SLURM_JOB_ID" || echo "slurm.sh: not allowed; run the same sbatch again" >&2
+  end_sweep
 }
 trap requeue USR1
+trap end_sweep TERM # preempted, or ended by scancel --batch
 
+# shellcheck disable=SC2016 # the inner shell expands them
+note_pid='echo $$ > "$0"; exec "$@"'
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" \
   --kill-on-bad-exit=1 \
   ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="$SLURM_CPUS_PER_TASK" -- \
-  gitract-cv sweep --address "$address" "$@" &
+  bash -c "$note_pid" "$pid_file" gitract-cv sweep --address "$address" "$@" &
 step=$!
 
 code=0
 wait "$step" || code=$?
-if [[ $requeued == yes ]]; then # the signal ended the wait, not the step; Slurm ends that
+if [[ $ended == yes ]]; then # the signal ended the wait, not the step
+  for (( left = 90; left > 0; left-- )); do # the job must be queued again before its time is up
+    kill -0 "$step" 2> /dev/null || break
+    sleep 1
+  done
+  if [[ $requeued == yes ]]; then
+    scontrol requeue "$SLURM_JOB_ID" \
+      || echo "slurm.sh: not allowed to requeue; run the same sbatch again" >&2
+  fi
   code=0
   wait "$step" || code=$?
 fi

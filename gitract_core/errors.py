@@ -5,6 +5,7 @@
     GitractError            exit code 2: something given to us is wrong
     |-- DataError           a data set: folder, train.csv, image, fold
     |   |-- FaultyDataError      several of its faults at once
+    |   |-- NoScanError     files that hold something else than a scan for networks
     |   `-- RleError        run-length text that is not a mask of the stated size
     |-- SpaceError          a search space or a knob in it, a loss expression included
     |-- SubmissionError     a submission or another table of masks
@@ -104,6 +105,10 @@ class FaultyDataError(DataError):
 
 class RleError(DataError):
     """A run-length text is not a mask of the stated size."""
+
+
+class NoScanError(DataError):
+    """Files hold something else than a scan: a localizer, a dose, an image of one value."""
 
 
 class SpaceError(GitractError):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gitract_core.errors import DataError
 
@@ -30,9 +31,11 @@ class Organs:
 
     Attributes:
         names: unique, in the order of the network's output channels.
+        pairs: organs that a mirrored image exchanges, as left and right kidney.
     """
 
     names: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names or "" in self.names or len(set(self.names)) < len(self.names):
@@ -42,6 +45,37 @@ class Organs:
             if not _NAME.fullmatch(name):
                 expected = "up to 64 characters, none of them a slash or unprintable"
                 raise DataError("organs", expected, f"{name!r:.100}", "rename it")
+        paired = [name for pair in self.pairs for name in pair]
+        if len(set(paired)) < len(paired) or not set(paired) <= set(self.names):
+            expected, remedy = "pairs of the organs, each in one pair", "correct them"
+            raise DataError("organs", expected, list(self.pairs), remedy)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], default: Organs | None = None) -> Organs:
+        """From what ``to_json`` gave, among other keys; files that name none are of ``default``.
+
+        Raises:
+            DataError: they are no organs.
+        """
+        if "organs" not in values and default is not None:
+            return default
+        pairs = tuple((str(one), str(other)) for one, other in values.get("pairs", ()))
+        return cls(tuple(values["organs"]), pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys of a JSON object: ``organs``, and ``pairs`` if there are any."""
+        pairs = [list(pair) for pair in self.pairs]
+        return {"organs": list(self.names), **({"pairs": pairs} if pairs else {})}
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """For each channel the one that it shows in a mirrored image.
+
+        >>> Organs(("left", "liver", "right"), (("left", "right"),)).mirrored
+        (2, 1, 0)
+        """
+        partner = dict(self.pairs) | {b: a for a, b in self.pairs}
+        return tuple(self.place(partner.get(name, name)) for name in self.names)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -11,8 +11,11 @@ Each step knows only the ones before it::
     file_kinds   what lies in a folder; the optional packages
     orientation  how a file's array lies in the patient: turn it, turn masks back
     scan         a scan from anywhere, turned and in 16 bits, and what is unusual about it
+    background   padding and constants outside of the body
+    unlike_mr    values of CT, maps of labels
     nifti        read and write NIfTI (nibabel)
-    series       which DICOM files make a series, and in what order (pydicom)
+    dicom_files  one DICOM file, and the images in it (pydicom)
+    series       which DICOM files make a series, and in what order
     dicom        read a DICOM series
     contours     a mask's outline in one plane (contourpy)
     rtstruct     write an RTSTRUCT of a series (pydicom)

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -22,15 +23,18 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from nibabel.spatialimages import HeaderDataError
 
+from gitract_core.clinic.background import check_contrast, filled, outside_of
 from gitract_core.clinic.file_kinds import NIFTI_SUFFIXES
 from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
+from gitract_core.clinic.unlike_mr import gray_notes, looks_like_labels
 from gitract_core.errors import DataError
 from gitract_core.files.atomic import write_bytes
 from gitract_core.files.limits import MOST_VOXELS
 from gitract_core.organs import Organs
 
 _CHUNK_BYTES = 2**20
+_SAME_PLACE_MM = 1.0
 _MOST_CHUNKS = 16 * MOST_VOXELS // _CHUNK_BYTES  # no voxel has more bytes
 _DAMAGE = (
     ImageFileError,
@@ -49,15 +53,23 @@ def read_nifti(file: Path, *, raw: bool = False) -> Scan:
 
     Args:
         file: the volume.
-        raw: give the file's own values, not 16 bits of them.
+        raw: give the file's own values, with the darkest one outside of the body, not 16 bits
+            of them.
 
     Raises:
         DataError: damaged, not one gray volume of two slices or more, or of unknown orientation:
             neither a qform nor an sform says where right and left are.
+        NoScanError: all voxels have one value.
     """
     volume = read_volume(file)
-    images = volume.values if raw else to_16_bits(volume.values)
-    return Scan(scan_name(file), images, volume.placing, header=volume.header)
+    outside, labels = outside_of(volume.values), looks_like_labels(volume.values)
+    images = filled(volume.values, outside) if raw else to_16_bits(volume.values, outside)
+    check_contrast(file, images)
+    notes = gray_notes(volume.values, outside, labels=labels)
+    notes += _form_notes(volume.header, volume.placing)
+    return Scan(
+        scan_name(file), images, volume.placing, header=volume.header, notes=notes, labels=labels
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,21 @@ def _placing(file: Path, image: Nifti1Image) -> Placing:
         raise error.within(file) from None
 
 
+def _form_notes(header: Nifti1Header, placing: Placing) -> tuple[str, ...]:
+    """Where the two forms of a header put voxels at different places; else what is unusual."""
+    if int(header["sform_code"]) and int(header["qform_code"]):
+        try:
+            other = np.asarray(header.get_qform(), dtype=np.float64)
+        except (HeaderDataError, ValueError):
+            return (*placing.notes, "its qform is no rotation; the sform is used")
+        corners = np.array(list(product(*((0, n - 1) for n in placing.shape))))
+        away = corners @ (other - placing.affine)[:3, :3].T + (other - placing.affine)[:3, 3]
+        if not (farthest := float(np.linalg.norm(away, axis=1).max())) <= _SAME_PLACE_MM:
+            said = f"its qform and sform differ by up to {farthest:.1f} mm; the sform is used"
+            return (*placing.notes, said)
+    return placing.notes
+
+
 def scan_name(file: Path) -> str:
     """A file's name without its suffix.
 
@@ -148,7 +175,8 @@ def write_nifti(scan: Scan, masks: np.ndarray, out: Path, *, organs: Organs) -> 
         image: Nifti1Image = make(values, affine, header)  # type: ignore[no-untyped-call]
         if scan.header is None:  # some readers look at one form alone
             image.set_sform(scan.placing.affine, code=1)
-            image.set_qform(scan.placing.affine, code=1)
+            # A qform has right angles alone: of a sheared box it would put masks elsewhere.
+            image.set_qform(scan.placing.affine, code=int(not scan.placing.is_sheared))
         write_bytes(file, gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
     return files
 

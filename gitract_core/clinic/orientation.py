@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from nibabel.affines import voxel_sizes
@@ -21,6 +22,7 @@ from nibabel.orientations import (
 from gitract_core.errors import DataError
 
 _AXES = ("I", "P", "L")  # where indices rise to: feet, back, the patient's left
+_SHEARED_MM = 0.5
 _SMALLEST_SINE = 0.5  # of the angles between the array's axes: below, the box is no box
 
 
@@ -48,6 +50,29 @@ class Placing:
     def voxel_mm3(self) -> float:
         """Volume of a voxel."""
         return float(abs(np.linalg.det(np.asarray(self.affine)[:3, :3])))
+
+    @cached_property
+    def shear_mm(self) -> float:
+        """How far a box with right angles, as a NIfTI qform is, puts a corner beside its place."""
+        axes = np.asarray(self.affine, dtype=np.float64)[:3, :3]
+        sizes = np.linalg.norm(axes, axis=0)
+        left, _, right = np.linalg.svd(axes / sizes)  # the nearest rotation, as nibabel takes it
+        away = (axes - (left @ right) * sizes) @ np.diag(np.array(self.shape) - 1)
+        corners = np.array(list(product((0, 1), repeat=3))) @ away.T
+        return float(np.linalg.norm(corners, axis=1).max())
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are too far from right angles for a qform."""
+        return self.shear_mm > _SHEARED_MM
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of masks should know of the box, a line each."""
+        if not self.is_sheared:
+            return ()
+        said = f"its slices are shifted against each other, {self.shear_mm:.1f} mm beside a box "
+        return (said + "with right angles; NIfTI masks have an sform and no qform",)
 
     @cached_property
     def _turn(self) -> np.ndarray:

@@ -18,6 +18,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from gitract_core.clinic.contours import outlines
+from gitract_core.clinic.dicom_files import no_warnings
 from gitract_core.clinic.scan import Scan
 from gitract_core.clinic.series import axes_mm, position
 from gitract_core.errors import DataError
@@ -41,7 +42,7 @@ _KEPT = (  # patient and study are the series' own
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
 )
-_REQUIRED_BUT_MAY_BE_EMPTY = _KEPT[1:5] + _KEPT[6:9] + _KEPT[10:12]
+_MAY_BE_MISSING = ("SpecificCharacterSet", "StudyDescription")  # all others at least empty
 
 
 def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path, *, organs: Organs) -> list[Path]:
@@ -59,6 +60,11 @@ def write_rtstruct(scan: Scan, masks: np.ndarray, out: Path, *, organs: Organs) 
     Raises:
         DataError: as ``check_series``.
     """
+    with no_warnings():
+        return _write(scan, masks, out, organs)
+
+
+def _write(scan: Scan, masks: np.ndarray, out: Path, organs: Organs) -> list[Path]:
     check_series(scan)
     dataset = _dataset(scan)
     for number, (organ, mask) in enumerate(zip(organs, masks, strict=True), 1):
@@ -87,7 +93,9 @@ def check_series(scan: Scan) -> None:
         expected = "a DICOM series for an RTSTRUCT"
         raise DataError(scan.name, expected, "a scan without one", "pass --format nifti")
     for name in ("StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID"):
-        if not all(header.get(name) for header in scan.series):
+        with no_warnings():
+            known = all(header.get(name) for header in scan.series)
+        if not known:
             raise DataError(scan.name, name, "none", "export the series again, or use NIfTI")
 
 
@@ -131,7 +139,7 @@ def _dataset(scan: Scan) -> FileDataset:
     for name in _KEPT:
         if name in source:
             made[name] = source[name]
-        elif name in _REQUIRED_BUT_MAY_BE_EMPTY:
+        elif name not in _MAY_BE_MISSING:
             setattr(made, name, "")
     now = datetime.now()
     made.SOPClassUID, made.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
@@ -168,6 +176,8 @@ def _reference(header: Dataset) -> Dataset:
     reference = Dataset()
     reference.ReferencedSOPClassUID = header.SOPClassUID
     reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    if "ReferencedFrameNumber" in header:  # one of many in a file
+        reference.ReferencedFrameNumber = header.ReferencedFrameNumber
     return reference
 
 

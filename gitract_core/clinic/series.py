@@ -7,25 +7,31 @@ mix anatomy without anyone noticing.
 
 from __future__ import annotations
 
-import struct
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_file_meta_info
+from pydicom.dataset import Dataset
 
+from gitract_core.clinic.dicom_files import (
+    DAMAGE,
+    first_line,
+    images_of,
+    no_warnings,
+    open_dicom,
+    read_header,
+)
 from gitract_core.clinic.file_kinds import is_dicom
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, NoScanError
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 
+_UNIT = 0.01  # how far direction cosines may be from unit length and right angles
+_MOST_SCOUTS = 0.2  # share of images across the others that are left aside
 _SAME = 1e-3  # cosines and millimeters of numbers that should be equal
 _UNEVEN = 0.05  # of the slice distance: how far a slice may lie from its place
+Image: TypeAlias = tuple[Path, Dataset]  # a file and the header of an image in it
 _NEEDED = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -35,22 +41,24 @@ _NEEDED = (
     "ImageOrientationPatient",
     "ImagePositionPatient",
 )
-DAMAGE = (
-    InvalidDicomError,
-    BytesLengthException,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
+_LEFT_ASIDE = "left aside"
+_NO_IMAGES_OF_THE_BODY = (  # objects that lie beside a series and are none of its images
+    "RTDOSE",
+    "RTSTRUCT",
+    "RTPLAN",
+    "RTIMAGE",
+    "RTRECORD",
+    "RTSEGANN",
+    "SEG",
+    "REG",
+    "FID",
+    "PR",
+    "KO",
+    "SR",
+    "DOC",
+    "RWV",
+    "PLAN",
 )
-"""What pydicom raises for files that are not as they should be."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,16 @@ class Series:
     """One series, in order along the normal of its images.
 
     Attributes:
-        files: one an image.
-        headers: of the files, without pixels.
+        files: of each image; an enhanced file holds many.
+        headers: of the images, without pixels; see ``dicom_files``.
         affine: float (4, 4), from (image, row, column) to millimeters, RAS.
+        notes: which files were left aside, a line each.
     """
 
     files: tuple[Path, ...]
     headers: tuple[Dataset, ...]
     affine: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,53 +83,104 @@ class Series:
         return len(self.files), int(self.headers[0].Rows), int(self.headers[0].Columns)
 
 
-def read_series(folder: Path) -> Series:
-    """The one MR series that lies in a folder; DICOM files without an image are left aside.
+def read_series(folder: Path, modality: str = "MR") -> Series:
+    """The one series that lies in a folder.
+
+    Localizers and other objects (doses, structures, segmentations, reports) are left aside, with a
+    note.
+
+    Args:
+        folder: with the files.
+        modality: of the images; others are refused.
 
     Raises:
-        DataError: no MR image, several series, images that do not form one even stack, damage.
+        DataError: no image, several series, images that do not form one even stack, damage.
+        NoScanError: nothing but objects that are left aside.
     """
-    found = []
+    with no_warnings():
+        found, aside = _images_in(folder, modality)
+        if len(found) < 2:
+            kind = DataError if found or not aside else NoScanError
+            got = f"{len(found)} images" + (f" ({'; '.join(aside)})" if aside else "")
+            raise kind(folder, "a DICOM series of two images or more", got, "pass its folder")
+        _check_alike(folder, found)
+        normal = np.cross(*_directions(found[0][1]))
+        found.sort(key=lambda pair: float(normal @ position(pair[1])))
+        step = _step(folder, found, normal)
+        files, headers = zip(*found, strict=True)
+        return Series(files, headers, _affine(headers[0], step), tuple(aside))
+
+
+def _images_in(folder: Path, modality: str) -> tuple[list[Image], list[str]]:
+    """The images in a folder, checked one by one, and what was left aside, a line each."""
+    found: list[Image] = []
+    aside: list[str] = []
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
-        header = _header(file)
-        if "Rows" in header or _should_be_image(header):
-            _check_image(file, header)
-            found.append((file, header))
-    if len(found) < 2:
-        got = f"{len(found)} images"
-        raise DataError(folder, "a DICOM series of two images or more", got, "pass its folder")
-    _check_alike(folder, found)
-    normal = np.cross(*_directions(found[0][1]))
-    found.sort(key=lambda pair: float(normal @ position(pair[1])))
-    step = _step(folder, found, normal)
-    files, headers = zip(*found, strict=True)
-    return Series(files, headers, _affine(headers[0], step))
+        header = read_header(file)
+        if kind := _kind_beside(header):
+            aside.append(f"{file.name} {_LEFT_ASIDE}: {kind}")
+            continue
+        try:
+            images = images_of(header)
+        except DAMAGE as error:
+            got = first_line(error)
+            raise DataError(file, "a readable DICOM header", got, "export it again") from None
+        for image in images:
+            _check_image(file, image, modality)
+            found.append((file, image))
+    scouts = {id(image) for _, image in found if _is_localizer(image)}
+    if 0 < len(scouts) < len(found):
+        aside += [f"{f.name} {_LEFT_ASIDE}: a localizer" for f, i in found if id(i) in scouts]
+        found = [(file, image) for file, image in found if id(image) not in scouts]
+    return _without_a_scout(found, aside), aside
+
+
+def _without_a_scout(found: list[Image], aside: list[str]) -> list[Image]:
+    """The images without a few across all others: localizers that do not say so."""
+    across: dict[tuple[float, ...], list[Image]] = {}
+    for pair in found:
+        normal = np.cross(*_directions(pair[1])).round(1) + 0.0
+        across.setdefault(tuple(abs(normal).tolist()), []).append(pair)
+    most = max(across.values(), key=len, default=[])
+    few = [pair for pairs in across.values() if pairs is not most for pair in pairs]
+    if not few or len(few) > _MOST_SCOUTS * len(found) or len(most) < 3:
+        return found
+    if any(np.abs(np.cross(_normal(p[1]), _normal(most[0][1]))).max() < 0.5 for p in few):
+        return found  # a little tilted: that is a fault, and is said as one
+    aside += [f"{file.name} {_LEFT_ASIDE}: an image across the others" for file, _ in few]
+    return most
+
+
+def _normal(header: Dataset) -> np.ndarray:
+    normal: np.ndarray = np.cross(*_directions(header))
+    return normal
+
+
+def _is_localizer(header: Dataset) -> bool:
+    return any(str(part).upper() == "LOCALIZER" for part in header.get("ImageType") or ())
+
+
+def _kind_beside(header: Dataset) -> str:
+    """What an object is that is no image of a series; empty for an image, also one cut short."""
+    modality = str(header.get("Modality") or "")
+    if modality in _NO_IMAGES_OF_THE_BODY:
+        return modality
+    if "Rows" in header or _should_be_image(header):
+        return ""
+    return modality or "no image"
 
 
 def holds_images(folder: Path) -> bool:
     """Whether a DICOM file directly in a folder holds an image; a damaged one counts as one."""
+    tags = ["Rows", "Modality"]
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         try:
-            if "Rows" in open_dicom(file, stop_before_pixels=True, specific_tags=["Rows"]):
+            header = open_dicom(file, stop_before_pixels=True, specific_tags=tags)
+            if "Rows" in header and header.get("Modality") not in _NO_IMAGES_OF_THE_BODY:
                 return True
         except DAMAGE:
             return True
     return False
-
-
-def open_dicom(file: Path, **how: Any) -> FileDataset:
-    """``dcmread`` without its warnings, and without inflating a file that may be a bomb.
-
-    Raises:
-        ValueError: the whole file is deflated.
-        DAMAGE: whatever pydicom raises.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        syntax = read_file_meta_info(file).get("TransferSyntaxUID")
-        if syntax is not None and syntax.is_deflated:
-            raise ValueError("a deflated one; decompress it first (dcmconv +te)")
-        return dcmread(file, **how)
 
 
 def position(header: Dataset) -> np.ndarray:
@@ -134,24 +195,10 @@ def axes_mm(header: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return along_column * between_rows, along_row * between_columns
 
 
-def first_line(error: Exception) -> str:
-    """An error of a library as one short line."""
-    text = str(error).strip("'\" \n")
-    return text.splitlines()[0][:120] if text else type(error).__name__
-
-
 def _directions(header: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors along a row (to the next column) and along a column, LPS."""
     cosines = np.array(header.ImageOrientationPatient, dtype=np.float64)
     return cosines[:3], cosines[3:]
-
-
-def _header(file: Path) -> Dataset:
-    try:
-        return open_dicom(file, stop_before_pixels=True)
-    except DAMAGE as error:
-        got = first_line(error)
-        raise DataError(file, "a readable DICOM file", got, "restore the file") from None
 
 
 def _should_be_image(header: Dataset) -> bool:
@@ -160,13 +207,13 @@ def _should_be_image(header: Dataset) -> bool:
     return not uid or uid.name.endswith("Image Storage")
 
 
-def _check_image(file: Path, header: Dataset) -> None:
-    """Raise unless the header is of a gray MR image, one a file, with its place in space."""
+def _check_image(file: Path, header: Dataset, wanted: str) -> None:
+    """Raise unless the header is of one gray image of a modality, with its place in space."""
     try:
         modality, frames = header.get("Modality"), int(header.get("NumberOfFrames") or 1)
-        if modality != "MR":
-            remedy = "the networks know MR alone"
-            raise DataError(file, "Modality MR", modality, remedy)
+        if modality != wanted:
+            remedy = f"take it out of the folder; only {wanted} is read here"
+            raise DataError(file, f"Modality {wanted}", modality or "none", remedy)
         if frames > 1:
             remedy = "convert it to NIfTI, with dcm2niix for example"
             raise DataError(file, "one image a file", f"{frames} frames", remedy)
@@ -179,15 +226,29 @@ def _check_image(file: Path, header: Dataset) -> None:
         if int(header.Rows) * int(header.Columns) > MOST_PIXELS:
             got = f"{header.Rows} x {header.Columns}"
             raise DataError(file, f"at most {MOST_PIXELS} pixels", got, "export it again")
-        places = np.concatenate([position(header), *axes_mm(header)])
-        if len(places) != 9 or not np.isfinite(places).all():
-            raise ValueError("a place in space that is not finite")
+        _check_place(file, header)
     except DAMAGE as error:
         got = first_line(error)
         raise DataError(file, "a readable DICOM header", got, "export it again") from None
 
 
-def _check_alike(folder: Path, found: list[tuple[Path, Dataset]]) -> None:
+def _check_place(file: Path, header: Dataset) -> None:
+    """Raise unless a header says soundly where its image is in the patient."""
+    places = np.concatenate([position(header), *axes_mm(header)])
+    if len(places) != 9 or not np.isfinite(places).all():
+        raise ValueError("a place in space that is not finite")
+    remedy = "export the original images"
+    cosines = np.array([*_directions(header)])
+    off = [*(np.linalg.norm(cosines, axis=1) - 1), cosines[0] @ cosines[1]]
+    if np.abs(off).max() > _UNIT:
+        got = "\\".join(f"{value:g}" for value in cosines.ravel())
+        raise DataError(file, "direction cosines of length 1, at right angles", got, remedy)
+    spacing = [float(value) for value in header.PixelSpacing]
+    if min(spacing) <= 0:
+        raise DataError(file, "a PixelSpacing above 0", spacing, remedy)
+
+
+def _check_alike(folder: Path, found: list[Image]) -> None:
     """Raise unless all images are of one series, size, spacing, orientation and frame."""
     first_file, first = found[0]
     if len(found) * int(first.Rows) * int(first.Columns) > MOST_VOXELS:
@@ -211,10 +272,11 @@ def _check_alike(folder: Path, found: list[tuple[Path, Dataset]]) -> None:
             one, other = (np.array(h[name].value, dtype=float) for h in (first, header))
             if np.abs(one - other).max() > _SAME:
                 got = f"{other.tolist()} and {one.tolist()} in {first_file.name}"
-                raise DataError(file, f"one {name} in a series", got, "export the series again")
+                remedy = "take it out if it is a localizer, or export the series again"
+                raise DataError(file, f"one {name} in a series", got, remedy)
 
 
-def _step(folder: Path, found: list[tuple[Path, Dataset]], normal: np.ndarray) -> np.ndarray:
+def _step(folder: Path, found: list[Image], normal: np.ndarray) -> np.ndarray:
     """From an image to the next, millimeters, LPS; raise unless it is the same everywhere."""
     places = np.array([position(header) for _, header in found])
     gaps = np.diff(places @ normal)

@@ -253,7 +253,7 @@ def _fill(work: _Building, part: Path) -> None:
     none = np.full((n_slices, len(organs)), State.UNKNOWN, np.uint8)
     np.save(part / "states.npy", index.states if index.annotated else none, allow_pickle=False)
     shape = {"format": FORMAT, "height": size, "width": size, "channels": channels}
-    known = {"organs": list(organs), "gray": work.gray, "annotated": index.annotated}
+    known = {**organs.to_json(), "gray": work.gray, "annotated": index.annotated}
     if index.channels != ONE_CHANNEL:
         known["channel_names"] = list(index.channels)
     files = {file.name: Stamp.of(file).to_json() for file in sorted(part.iterdir())}

@@ -41,7 +41,7 @@ def native_images(root: Path, rows: pd.DataFrame) -> Iterator[np.ndarray] | np.n
     """
     first = str(rows["path"].iloc[0])
     size = (int(rows["height"].iloc[0]), int(rows["width"].iloc[0]))
-    if first.endswith(".png"):
+    if first.lower().endswith(".png"):
         return (read_image(root / path, *size) for path in rows["path"])
     axis = str(rows["axis"].iloc[0]) if "axis" in rows.columns else AXES[0]
     places = rows["slice"].to_numpy() - 1

@@ -33,6 +33,7 @@ class CacheMeta(TypedDict):
     organs: list[str]
     gray: str
     annotated: bool
+    pairs: NotRequired[list[list[str]]]
     channel_names: NotRequired[list[str]]
     name: NotRequired[str]
     files: NotRequired[dict[str, StampShape]]
@@ -73,7 +74,7 @@ class SliceCache:
     @cached_property
     def organs(self) -> Organs:
         """Of the data set, in channel order."""
-        return Organs(tuple(self._meta["organs"]))
+        return Organs.of(self._meta)
 
     @property
     def channels(self) -> tuple[str, ...]:

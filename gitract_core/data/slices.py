@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State, slice_states, state_of_scan
-from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL
 from gitract_core.data.contest.images import IMAGE_COLUMNS
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
@@ -28,6 +28,7 @@ from gitract_core.organs import CONTEST, Organs
 __all__ = ["IMAGE_COLUMNS", "SLICE_THICKNESS_MM", "SliceIndex", "SliceKey"]
 
 SLICE_THICKNESS_MM = 3.0
+_PATIENT_IN_ID = r"^case(\d+)_day"
 _STRATA_OF_ORGANS = 3  # groups of slices that hold any organ
 
 
@@ -230,7 +231,8 @@ class SliceIndex:
     def fingerprint(self) -> str:
         """Content hash of ids, image checksums and masks; the folder's place does not count.
 
-        Names of organs count unless they are the contest's, and states if any is unknown.
+        Names of organs count unless they are the contest's, states if any is unknown, and patients
+        unless the ids name them as the contest's do.
         """
         columns = ["id", "height", "width", "spacing_x_mm", "spacing_y_mm", "checksum"]
         columns += list(self.organs) if self.annotated else []
@@ -242,8 +244,14 @@ class SliceIndex:
             hasher.update("\n".join(self.organs).encode() + b"\0organs")
         if self.known is not None:
             hasher.update(np.packbits(self.known).tobytes() + b"\0known")
-        if "axis" in self.table.columns:
-            hasher.update("\n".join(self.table["axis"]).encode() + b"\0axis")
+        if self.organs.pairs:
+            hasher.update(repr(self.organs.pairs).encode() + b"\0pairs")
+        told = self.table["id"].str.extract(_PATIENT_IN_ID, expand=False)
+        if not (told == self.table["case"]).all():
+            hasher.update("\n".join(self.table["case"]).encode() + b"\0patients")
+        for column in (c for c in MORE_COLUMNS if c in self.table.columns):
+            hasher.update("\n".join(map(str, self.table[column])).encode())
+            hasher.update(f"\0{column}".encode())
         return hasher.hexdigest()[:16]
 
     @cached_property

@@ -63,9 +63,20 @@ def load_scan(index: SliceIndex, scan: str) -> ScanVolume:
     scan_size(rows)
     images = native_scan(index.root, rows)
     masks = scan_masks(rows, organs=index.organs) if index.annotated else None
-    first = rows.iloc[0]
-    spacing = (SLICE_THICKNESS_MM, float(first["spacing_y_mm"]), float(first["spacing_x_mm"]))
+    spacing = scan_spacing_mm(rows)
     return ScanVolume(scan, tuple(rows["id"]), images, masks, spacing, index.organs)
+
+
+def scan_spacing_mm(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """Distance of neighbors along slices, rows (y) and columns (x) of a scan.
+
+    Args:
+        rows: of the index; without a column ``spacing_z_mm``, as the contest's, slices are
+            ``SLICE_THICKNESS_MM`` apart.
+    """
+    first = rows.iloc[0]
+    z_mm = first.get("spacing_z_mm", SLICE_THICKNESS_MM)
+    return float(z_mm), float(first["spacing_y_mm"]), float(first["spacing_x_mm"])
 
 
 def scan_size(rows: pd.DataFrame) -> tuple[int, int]:

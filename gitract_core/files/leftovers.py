@@ -43,6 +43,20 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
                 _remove_left(folder / found)
 
 
+def set_aside(path: Path) -> None:
+    """Name what is there, if anything, ``NAME.damaged``, in place of an earlier one."""
+    import shutil
+
+    if not os.path.lexists(path):
+        return
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)  # a folder takes the place of no file
+    path.replace(aside)
+
+
 def _made(path: Path) -> tuple[int, Path]:
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)

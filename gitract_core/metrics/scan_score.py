@@ -13,6 +13,7 @@ import numpy as np
 from gitract_core.errors import DataError
 from gitract_core.metrics.hausdorff import HausdorffNorm, normalized_hausdorff
 from gitract_core.metrics.overlap import check_shapes
+from gitract_core.metrics.surfaces.distances import InMillimeters, ScanMillimeters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class ScanScore:
         hausdorff: float (organs,), normalized distance, 0 to 1; NaN where both sides are empty, or
             where the annotation of any slice is not known.
         known: boolean (organs, slices), where the annotation is known; None where it is throughout.
+        in_mm: what was measured in millimeters; None where nothing was asked for.
     """
 
     intersection_px: np.ndarray
@@ -34,6 +36,7 @@ class ScanScore:
     truth_px: np.ndarray
     hausdorff: np.ndarray
     known: np.ndarray | None = None
+    in_mm: ScanMillimeters | None = None
 
     def __post_init__(self) -> None:
         counts = [self.intersection_px, self.prediction_px, self.truth_px]
@@ -52,6 +55,7 @@ def score_scan(
     hausdorff_norm: HausdorffNorm = "diagonal",
     *,
     known: np.ndarray | None = None,
+    in_mm: InMillimeters | None = None,
 ) -> ScanScore:
     """Count one scan.
 
@@ -62,6 +66,7 @@ def score_scan(
         known: boolean (organs, slices), where the annotation is known; None where it is
             throughout. Rows that are not known are not counted. The distance of an organ is not
             counted unless all its slices are known: the border of its volume is not known then.
+        in_mm: what to measure in millimeters; nothing by default.
 
     Raises:
         DataError: shapes differ or are not those of a scan, or an unknown norm.
@@ -81,7 +86,11 @@ def score_scan(
         for c in range(len(p))
     ]
     shared_px, prediction_px, truth_px = (_slice_counts(mask) for mask in (p & t, p, t))
-    return ScanScore(shared_px, prediction_px, truth_px, np.array(distances), known)
+    found = None
+    if in_mm is not None:
+        each = [in_mm.of(p[c], t[c]) if whole[c] else in_mm.unknown() for c in range(len(p))]
+        found = ScanMillimeters.together(each, in_mm.diagonal(p.shape[1:]))
+    return ScanScore(shared_px, prediction_px, truth_px, np.array(distances), known, found)
 
 
 def row_dice(scan: ScanScore) -> np.ndarray:

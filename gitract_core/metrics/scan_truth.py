@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gitract_core.metrics.hausdorff import Boxed, Span, normalized_distance
 from gitract_core.metrics.scan_score import ScanScore
+from gitract_core.metrics.surfaces.distances import InMillimeters, ScanMillimeters
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,20 @@ class _Organ:
         held = np.unpackbits(self.bits, axis=-1, count=width).view(np.bool_)
         return Boxed(self.shape, self.span, held)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the annotation of every slice is known."""
+        return self.known is None or bool(self.known.all())
+
+    def measure(self, mask: np.ndarray, asked: InMillimeters) -> dict[str, float]:
+        """What is asked for in millimeters."""
+        if not self.whole:
+            return asked.unknown()
+        box, truth = self.box, np.zeros(self.shape, np.bool_)
+        if box.span is not None:
+            truth[box.span] = box.held
+        return asked.of(mask, truth)
+
     def score(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Shared pixels and predicted pixels of each slice, and the normalized distance."""
         if self.known is not None:
@@ -49,8 +64,7 @@ class _Organ:
         truth, shared = self.box, np.zeros(len(mask), np.int64)
         if truth.span is not None:
             shared[truth.span[0]] = _pixels(mask[truth.span] & truth.held)
-        whole = self.known is None or bool(self.known.all())
-        distance = normalized_distance(Boxed.of(mask), truth) if whole else np.nan
+        distance = normalized_distance(Boxed.of(mask), truth) if self.whole else np.nan
         return shared, _pixels(mask), distance
 
 
@@ -76,13 +90,25 @@ class ScanTruth:
         seen = [None] * len(masks) if known is None else list(known)
         return cls(tuple(map(_Organ.of, masks, seen)), known)
 
-    def score(self, masks: Iterable[np.ndarray]) -> ScanScore:
-        """Count one prediction, a boolean (slices, height, width) an organ, one after another."""
-        found = [organ.score(mask) for organ, mask in zip(self.organs, masks, strict=True)]
+    def score(self, masks: Iterable[np.ndarray], in_mm: InMillimeters | None = None) -> ScanScore:
+        """Count one prediction, a boolean (slices, height, width) an organ, one after another.
+
+        Args:
+            masks: the prediction.
+            in_mm: what to measure in millimeters; nothing by default.
+        """
+        found, each = [], []
+        for organ, mask in zip(self.organs, masks, strict=True):
+            found.append(organ.score(mask))
+            if in_mm is not None:
+                each.append(organ.measure(mask, in_mm))
         shared, predicted, distances = zip(*found, strict=True)
         truth = np.stack([organ.pixels for organ in self.organs])
+        measured = None
+        if in_mm is not None:
+            measured = ScanMillimeters.together(each, in_mm.diagonal(self.organs[0].shape))
         return ScanScore(
-            np.stack(shared), np.stack(predicted), truth, np.array(distances), self.known
+            np.stack(shared), np.stack(predicted), truth, np.array(distances), self.known, measured
         )
 
 

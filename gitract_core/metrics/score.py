@@ -15,7 +15,7 @@ over slices or over scans is part of its name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gitract_core.errors import DataError
 from gitract_core.metrics.scan_score import ScanScore, row_dice, volume_dice
+from gitract_core.metrics.surfaces.distances import SurfaceMeasure
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +38,13 @@ class Score(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of sums and counts: a sum, its count, the next sum, its count, and so on."""
+
+    @property
+    def needs(self) -> tuple[SurfaceMeasure, ...]:
+        """What ``count`` needs measured in millimeters of each scan."""
+
+    def of_organ(self, place: int) -> Score:
+        """What counts a ``ScanScore`` of this organ alone."""
 
     def count(self, scan: ScanScore) -> Floats:
         """Sums and counts of one scan, (organs, columns); they add up over scans."""
@@ -68,6 +76,11 @@ class Mean:
         over: what the mean runs over, in the plural.
         columns: names of its sum and its count.
         values: of a scan, float (organs, any number); NaN where there is nothing to count.
+        short: header of a narrow column.
+        header: of a wide one.
+        note: what a reader of the column must know; empty for nothing.
+        needs: what ``values`` needs measured in millimeters.
+        weights: of the values of each organ, above 0; empty where all count alike.
     """
 
     key: str
@@ -75,6 +88,11 @@ class Mean:
     over: str
     columns: tuple[str, str]
     values: Callable[[ScanScore], np.ndarray]
+    short: str = ""
+    header: str = ""
+    note: str = ""
+    needs: tuple[SurfaceMeasure, ...] = ()
+    weights: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -82,9 +100,14 @@ class Mean:
         return f"{self.title} over {self.over}"
 
     def count(self, scan: ScanScore) -> Floats:
-        """Sum and number of a scan's values, (organs, 2)."""
+        """Sum and number of a scan's values, (organs, 2); weighted by organ."""
         values = self.values(scan)
-        return np.stack([np.nansum(values, axis=1), np.isfinite(values).sum(axis=1)], axis=1)
+        found = np.stack([np.nansum(values, axis=1), np.isfinite(values).sum(axis=1)], axis=1)
+        return found * np.array(self.weights)[:, None] if self.weights else found
+
+    def of_organ(self, place: int) -> Mean:
+        """What counts a ``ScanScore`` of this organ alone."""
+        return replace(self, weights=self.weights[place : place + 1]) if self.weights else self
 
     def of(self, sums: Floats) -> Floats:
         """The mean; NaN where nothing is counted."""
@@ -110,10 +133,12 @@ class Mixture:
     Attributes:
         means: each with its own key and columns.
         weights: one a mean, each above 0; they add up to 1.
+        text: what it is called in files and on the command line.
     """
 
     means: tuple[Mean, ...]
     weights: tuple[float, ...]
+    text: str = ""
 
     def __post_init__(self) -> None:
         right = len(self.means) == len(self.weights) > 0 and min(self.weights) > 0
@@ -141,6 +166,15 @@ class Mixture:
     def columns(self) -> tuple[str, ...]:
         """Those of the means, one mean after the other."""
         return tuple(column for mean in self.means for column in mean.columns)
+
+    @property
+    def needs(self) -> tuple[SurfaceMeasure, ...]:
+        """What the means need measured in millimeters."""
+        return tuple(measure for mean in self.means for measure in mean.needs)
+
+    def of_organ(self, place: int) -> Mixture:
+        """What counts a ``ScanScore`` of this organ alone."""
+        return replace(self, means=tuple(mean.of_organ(place) for mean in self.means))
 
     def count(self, scan: ScanScore) -> Floats:
         """Sums and counts of one scan, (organs, columns)."""
@@ -191,7 +225,7 @@ def _volume_dice_values(scan: ScanScore) -> np.ndarray:
     return volume_dice(scan)[:, None]
 
 
-SLICE_DICE = Mean("dice", "Dice", "slices", ("dice_sum", "dice_rows"), row_dice)
+SLICE_DICE = Mean("dice", "Dice", "slices", ("dice_sum", "dice_rows"), row_dice, "Dice", "Dice")
 """Rows (slice, organ) pooled over all scans, at native size."""
 
 HAUSDORFF_SCORE = Mean(
@@ -200,6 +234,9 @@ HAUSDORFF_SCORE = Mean(
     "scans",
     ("hausdorff_sum", "hausdorff_volumes"),
     _hausdorff_values,
+    "Haus.",
+    "Hausdorff",
+    "Haus.: 1 - normalized Hausdorff distance, higher is better",
 )
 """1 - distance over the diagonal of the volume."""
 
@@ -208,5 +245,8 @@ SCAN_DICE = Mean(
 )
 """Dice of the whole volume of an organ: a scan counts once, however many slices it has."""
 
-COMPETITION = Mixture((SLICE_DICE, HAUSDORFF_SCORE), (0.4, 0.6))
+CONTEST_SCORE = "contest"
+"""What the contest's score is called."""
+
+COMPETITION = Mixture((SLICE_DICE, HAUSDORFF_SCORE), (0.4, 0.6), CONTEST_SCORE)
 """The contest's: every ranking of this project uses it by default."""

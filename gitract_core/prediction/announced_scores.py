@@ -25,6 +25,7 @@ class AnnouncedScores(TypedDict):
         members_digest: of the ``members.json`` that it speaks of; older files do not say it.
         per_case: patient -> sums and counts by organ, of the score's columns.
         fold_of_case: patient -> the fold that it was scored in; older files lack it.
+        measure: the score's text; files that do not say it mean the contest's.
     """
 
     score: float | None
@@ -36,6 +37,7 @@ class AnnouncedScores(TypedDict):
     members_digest: NotRequired[str]
     per_case: NotRequired[dict[str, dict[str, list[_Sum]]]]
     fold_of_case: NotRequired[dict[str, Annotated[int, Meta(ge=0, le=10**6)]]]
+    measure: NotRequired[Annotated[str, Meta(max_length=500)]]
 
 
 NAME = "oof_score.json"

@@ -21,7 +21,7 @@ from gitract_core.data.cache import network_images
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.data.sources import Source
-from gitract_core.errors import RunError
+from gitract_core.errors import DataError, NoScanError, RunError
 from gitract_core.files.atomic import write_json
 from gitract_core.prediction.members import Predictor
 from gitract_core.prediction.postprocess import NativeGrid
@@ -31,6 +31,7 @@ FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
 _MM3_IN_ML = 1000
 FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
+PIXEL_MM = 1.5
 _UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 
 
@@ -63,17 +64,22 @@ def network_input(scan: Scan, size: int, *, gray: str = CURRENT_GRAY) -> np.ndar
 
 
 def doubts_about(scan: Scan) -> tuple[str, ...]:
-    """How a scan differs by more than half from what networks were trained on, a line each."""
-    spacing = scan.placing.spacing_mm
-    sides = [n * mm for n, mm in zip(scan.images.shape, spacing, strict=True)]
-    lines = []
-    if _is_unusual(spacing[0] / SLICE_THICKNESS_MM):
+    """What a reader noticed, and what differs by more than half from training, a line each."""
+    distance, *pixel = scan.placing.spacing_mm
+    sides = [n * mm for n, mm in zip(scan.images.shape[1:], pixel, strict=True)]
+    lines = [*scan.notes]
+    if _is_unusual(distance / SLICE_THICKNESS_MM):
         lines.append(
-            f"slices {spacing[0]:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
+            f"slices {distance:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
         )
-    if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides[1:]):
+    if any(_is_unusual(mm / PIXEL_MM) for mm in pixel):
         lines.append(
-            f"field of view {sides[1]:.0f} x {sides[2]:.0f} mm (height x width); "
+            f"pixels of {pixel[0]:.2f} x {pixel[1]:.2f} mm (height x width); "
+            f"networks learned from about {PIXEL_MM} x {PIXEL_MM}"
+        )
+    if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides):
+        lines.append(
+            f"field of view {sides[0]:.0f} x {sides[1]:.0f} mm (height x width); "
             f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
         )
     return tuple(lines)
@@ -83,10 +89,25 @@ def _is_unusual(ratio: float) -> bool:
     return max(ratio, 1 / ratio) > _UNUSUAL
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What can be predicted of the sources below a path.
+
+    Attributes:
+        sources: the scans.
+        left_aside: what is no scan, a line each: label maps, images of one value, localizers.
+    """
+
+    sources: tuple[Source, ...]
+    left_aside: tuple[str, ...] = ()
+
+
 def check_sources(
     sources: Sequence[Source], file_format: FileFormat, progress: Progress = silent
-) -> None:
+) -> Checked:
     """Read every scan, pixels included, and keep none; so ``predict_sources`` can go through.
+
+    Beside scans, what is none is left aside; alone, it is refused, or predicted with a doubt.
 
     Args:
         sources: the scans.
@@ -94,13 +115,31 @@ def check_sources(
         progress: called with (scans done, all scans).
 
     Raises:
-        DataError: a scan is at fault, or lacks what its masks must refer to.
+        DataError: a scan is at fault, or lacks what its masks must refer to; or there is none.
     """
+    kept: list[Source] = []
+    aside: list[str] = []
+    refused: list[NoScanError] = []
     for done, source in enumerate(sources, 1):
-        scan = source.read()
-        if file_format == "rtstruct":
-            check_series(scan)
+        try:
+            scan = source.read()
+        except NoScanError as error:
+            refused.append(error)
+            aside.append(f"{source.name} left aside: {error}")
+        else:
+            if scan.labels and len(sources) > 1:
+                aside.append(f"{source.name} left aside: it looks like a label map")
+                continue
+            if file_format == "rtstruct":
+                check_series(scan)
+            kept.append(source)
         progress(done, len(sources))
+    if kept:
+        return Checked(tuple(kept), tuple(aside))
+    if refused:
+        raise refused[0]
+    where, got = ", ".join(source.name for source in sources[:3]), f"{len(sources)} label maps"
+    raise DataError(where, "images to segment", got, "pass one of them alone to segment it")
 
 
 def predict_sources(

@@ -22,6 +22,8 @@ class DeviceSlices:
         n_organs: how many organs the masks hold.
         known: float (slices, organs), 1 where the annotation is known, else 0; None where it is
             throughout.
+        exchange: int64 (organs,), the organ that each shows in a mirrored slice; None where that
+            is itself.
     """
 
     images: torch.Tensor
@@ -30,6 +32,7 @@ class DeviceSlices:
     last: torch.Tensor
     n_organs: int = 0
     known: torch.Tensor | None = None
+    exchange: torch.Tensor | None = None
 
     @classmethod
     def of_scan(cls, images: torch.Tensor) -> DeviceSlices:
@@ -64,6 +67,19 @@ class DeviceSlices:
         """What is known of some slices: one float (batch, organs), or nothing where all is."""
         return () if self.known is None else (self.known.index_select(0, rows),)
 
+    def exchanged(self, of_organs: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        """What is said of each organ in a batch of which some slices were mirrored.
+
+        Args:
+            of_organs: (batch, organs, ...).
+            mirrored: int64 (rows,), places in the batch.
+        """
+        if self.exchange is None:
+            return of_organs
+        rows = mirrored.to(of_organs.device, non_blocking=True)
+        turned = of_organs.index_select(0, rows).index_select(1, self.exchange)
+        return of_organs.index_copy(0, rows, turned)
+
 
 def organ_masks(bits: torch.Tensor, n_organs: int) -> torch.Tensor:
     """Masks from packed bits, float (batch, organs, size, size), 0 or 1.
@@ -88,4 +104,7 @@ def slices_on(cache: SliceCache, device: torch.device) -> DeviceSlices:
     first, last = (torch.from_numpy(ends).to(device) for ends in cache.scan_ends)
     known = cache.index.known
     given = None if known is None else torch.from_numpy(known).to(device, torch.float32)
-    return DeviceSlices(images.to(device), masks.to(device), first, last, len(cache.organs), given)
+    exchange = torch.tensor(cache.organs.mirrored, device=device) if cache.organs.pairs else None
+    return DeviceSlices(
+        images.to(device), masks.to(device), first, last, len(cache.organs), given, exchange
+    )

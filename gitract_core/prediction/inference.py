@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -143,6 +143,7 @@ def predict_scan(
     precision: str,
     *,
     flip: bool = False,
+    mirrored: Sequence[int] | None = None,
     in_parts: InParts | None = None,
 ) -> np.ndarray:
     """Probabilities of one scan.
@@ -155,6 +156,7 @@ def predict_scan(
         precision: ``bf16`` or ``fp32``.
         flip: average with the prediction of the slices mirrored left to right, mirrored back
             (test-time augmentation).
+        mirrored: the organ that each shows in a mirrored slice, see ``Organs``; by default itself.
         in_parts: remembers how many slices fit the device; by default each scan finds out.
 
     Returns:
@@ -168,8 +170,8 @@ def predict_scan(
         inputs = scan.batch_images(rows[span], candidate.input)
         values = in_parts(forward, inputs)
         if flip:
-            mirrored = in_parts(forward, inputs.flip(-1)).flip(-1)
-            values = (values + mirrored) / 2
+            back = in_parts(forward, inputs.flip(-1)).flip(-1)
+            values = (values + (back if mirrored is None else back[:, list(mirrored)])) / 2
         parts.append(values.cpu().numpy())
     return to_bytes(np.concatenate(parts).swapaxes(0, 1))
 

@@ -86,6 +86,7 @@ class _Manifest(TypedDict):
     folds_fingerprint: str
     flip: bool
     organs: NotRequired[list[str]]
+    pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
     gray: NotRequired[str]
 
@@ -128,7 +129,7 @@ class Members:
         members = [{**asdict(m), "candidate": m.candidate.recorded()} for m in self.members]
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
-        values["organs"] = list(self.organs)
+        values |= self.organs.to_json()
         if self.channels == ONE_CHANNEL:
             del values["channels"]
         write_json(path, values, seal=True)
@@ -165,7 +166,7 @@ class Members:
                 for m in values["members"]
             )
             rules = values["postprocess"]
-            organs = Organs(tuple(values["organs"])) if "organs" in values else CONTEST
+            organs = Organs.of(values, CONTEST)
             postprocess = tuple(PostprocessKnobs(**rules[organ]) for organ in organs)
             prints = (values["data_fingerprint"], values["folds_fingerprint"])
             gray = values.get("gray", FIRST_GRAY)
@@ -289,7 +290,9 @@ class Predictor:
             candidate = member.candidate
             precision = resolve_precision(candidate.training.precision, self.device)
             scan, flip = seen[candidate.input.size], self.members.flip
-            part = predict_scan(network, scan, candidate, precision, flip=flip)
+            organs = self.members.organs
+            mirrored = organs.mirrored if organs.pairs else None
+            part = predict_scan(network, scan, candidate, precision, flip=flip, mirrored=mirrored)
             part = at_size(part, masks_at) * np.float32(member.weight)
             total = total + part
         return native_masks(total, grid, self.members.postprocess)

@@ -87,12 +87,21 @@ def write_note(submission: Path, manifest: Path, images: SliceIndex) -> Path:
     return note
 
 
-def expected_score(submission: Path) -> AnnouncedScores | None:
-    """What the ensemble that made a submission earned out of fold.
+@dataclass(frozen=True, slots=True)
+class ExpectedScore:
+    """The score to expect of a submission, or why none is known.
 
-    Returns:
-        The values of its ``oof_score.json`` (``score``, ``interval``, ...); None where the
-        submission has no note or was changed since, or its manifest has no such file.
+    Attributes:
+        announced: the values of the ensemble's ``oof_score.json``; None where none is known.
+        reason: why not, in one line; empty where one is.
+    """
+
+    announced: AnnouncedScores | None
+    reason: str = ""
+
+
+def expected_score(submission: Path) -> ExpectedScore:
+    """What the ensemble that made a submission earned out of fold.
 
     Raises:
         RunError: one of the files is damaged, or the manifest is not the one that the note speaks
@@ -100,18 +109,22 @@ def expected_score(submission: Path) -> AnnouncedScores | None:
     """
     note = note_of(submission)
     if not note.is_file():
-        return None
+        return ExpectedScore(None, f"no note beside it ({note.name})")
     noted = _read_note(note)
     manifest = note.parent / noted["manifest"]
     scores = manifest.parent / "oof_score.json"
-    if not (manifest.is_file() and scores.is_file()):
-        return None
+    for file in (manifest, scores):
+        if not file.is_file():
+            return ExpectedScore(None, f"{file} is missing or no file")
     if sha256(submission) != noted["submission_sha256"]:
-        return None  # it was changed by hand: that is not what was scored
+        return ExpectedScore(None, f"the submission was changed since it was made ({note.name})")
     if (wanted := noted["manifest_sha256"]) and (found := sha256(manifest)) != wanted:
         expected = f"SHA-256 {wanted[:12]}..., as {note.name} says"
         raise RunError(manifest, expected, f"{found[:12]}...", "make the submission anew")
-    return read_announced(scores)
+    announced = read_announced(scores)
+    if announced["score"] is None:
+        return ExpectedScore(None, f"{scores} has no score")
+    return ExpectedScore(announced)
 
 
 def verify(

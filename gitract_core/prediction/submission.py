@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from gitract_core.data import rle
+from gitract_core.data.column_major import column_major_words
 from gitract_core.errors import RleError, SubmissionError, one_line, suggestion
 from gitract_core.files.atomic import replacing
 from gitract_core.organs import CONTEST, Organs
@@ -56,10 +56,6 @@ _UNREADABLE = (
     zlib.error,
 )
 _FIRST_LINE = 2  # the header is line 1
-_MASKS_LOOKED_AT = 200
-_SCATTERED = 10  # components; fewer prove nothing
-_TIMES_MORE_SCATTERED = 3  # real masks read the wrong way have 8 times their components
-_TOUCHING = np.ones((3, 3), np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,22 +263,10 @@ def _whole_faults(keys: Sequence[Row], texts: Sequence[str], size_of: Sizes) -> 
         yield Fault(None, "", "no rows")
     elif not any(texts):
         yield Fault(None, "", "every mask is empty")
-    oblong = [  # a square mask read the wrong way is whole, only transposed: it cannot tell
+    sized = [
         (text, size_of[name])
         for (name, _), text in zip(keys, texts, strict=True)
-        if text and name in size_of and size_of[name][0] != size_of[name][1]
+        if name in size_of
     ]
-    by_rows, by_columns = _components(oblong[:: -(-len(oblong) // _MASKS_LOOKED_AT) or 1])
-    if by_rows >= _SCATTERED and by_rows > _TIMES_MORE_SCATTERED * by_columns:
-        found = f"{by_rows} components read by rows, {by_columns} read by columns"
-        yield Fault(None, "", f"looks column-major: {found}; write masks row by row")
-
-
-def _components(masks: Iterable[tuple[str, tuple[int, int]]]) -> tuple[int, int]:
-    """8-connected components of all sound masks together, read by rows and by columns."""
-    by_rows = by_columns = 0
-    for text, (height, width) in masks:
-        if not _text_fault(text, height, width):
-            by_rows += ndimage.label(rle.decode(text, height, width), _TOUCHING)[1]
-            by_columns += ndimage.label(rle.decode(text, width, height), _TOUCHING)[1]
-    return by_rows, by_columns
+    if words := column_major_words(sized):
+        yield Fault(None, "", words)

@@ -57,6 +57,18 @@ class History(TypedDict):
     best: Figures
 
 
+class OwnScore(TypedDict):
+    """Sums of the sweep's score, where that is not the contest's.
+
+    Attributes:
+        score: the expression.
+        per_case: of each case the sums by the score's columns, one number an organ.
+    """
+
+    score: Annotated[str, Meta(max_length=500)]
+    per_case: dict[Annotated[str, Meta(pattern=NAME_PATTERN)], dict[str, Sums]]
+
+
 class Spec(TypedDict):
     """See ``TrialSpec``."""
 
@@ -80,6 +92,8 @@ class ResultShape(TypedDict):
     environment: Facts
     known: NotRequired[dict[str, Annotated[float, Meta(ge=0, le=1)]]]
     organs: NotRequired[list[str]]
+    pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
     gray: NotRequired[str]
+    own: NotRequired[OwnScore]
     files: NotRequired[Raw]  # dict[str, StampShape], which few readers need

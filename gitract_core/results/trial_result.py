@@ -91,11 +91,6 @@ class TrialFiles:
         return self.directory / ".lock"
 
     @property
-    def damaged(self) -> Path:
-        """A result that could not be read, set aside."""
-        return self.directory / "result.json.damaged"
-
-    @property
     def bound(self) -> tuple[Path, ...]:
         """The files whose size and digest the result holds; a new file of a trial belongs here."""
         return (self.best, self.history, self.oof, self.epochs, self.scores)
@@ -180,6 +175,7 @@ class TrialResult:
             contest.
         channels: names of the images' channels.
         gray: name of the gray scaling of the images.
+        own: ``score`` and ``per_case`` of the sweep's score; empty where it is the contest's.
         stamps: what ``files`` gives, as the file has it: few readers need it.
     """
 
@@ -193,6 +189,7 @@ class TrialResult:
     organs: Organs = CONTEST
     channels: tuple[str, ...] = ONE_CHANNEL
     gray: str = FIRST_GRAY
+    own: Mapping[str, Any] = field(default_factory=dict)
     stamps: bytes = field(default=b"{}", compare=False, repr=False)
 
     @property
@@ -221,13 +218,11 @@ class TrialResult:
             DivergedError: it holds figures that ``load`` would refuse; nothing is written.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
-        if not self.known:
-            del values["known"]
-        if self.channels == ONE_CHANNEL:
-            del values["channels"]
+        usual = {"known": {}, "own": {}, "channels": ONE_CHANNEL}
+        values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
-        values |= {"spec": self.spec.to_json(), "organs": list(self.organs)}
+        values |= {"spec": self.spec.to_json(), **self.organs.to_json()}
         content = json_bytes({"key": self.spec.key, **values}, seal=True)
         try:
             self._parse(path, content, self.spec)
@@ -276,13 +271,14 @@ class TrialResult:
             organs=_organs_of(path, values),
             channels=tuple(values.get("channels", ONE_CHANNEL)),
             gray=values.get("gray", FIRST_GRAY),
+            own=dict(values.get("own", {})),
             stamps=bytes(values.get("files", b"{}")),
         )
 
 
 def _organs_of(path: Path, values: ResultShape) -> Organs:
     """The organs of a result, of each of which every case must have its sums."""
-    organs = Organs(tuple(values["organs"])) if "organs" in values else CONTEST
+    organs = Organs.of(values, CONTEST)
     wanted = [len(organs)] * len(CaseSums.__annotations__)  # of each case, in the order of a shape
     for case, sums in values["per_case"].items():
         lengths = [*map(len, sums.values())]  # type: ignore[arg-type]

@@ -27,7 +27,8 @@ from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.postprocess import NativeGrid, organ_mask
 from gitract_core.prediction.probabilities import SMALLEST
 
-_MOST_THREADS = 4
+SCORING_THREADS = 4
+"""The most that score an epoch."""
 _MOST_BYTES_ON_DEVICE = 2**26  # of probabilities that wait there for the end of an epoch
 
 
@@ -79,7 +80,7 @@ class EpochScorer:
     lost: bool = False
 
     def __post_init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max(1, min(self.threads, _MOST_THREADS)), "score")
+        self._pool = ThreadPoolExecutor(max(1, min(self.threads, SCORING_THREADS)), "score")
         self._heard: list[Tensor] = []
         self._running: list[Future[tuple[int, np.ndarray]]] = []
 

@@ -252,8 +252,12 @@ class Training:
         images = self.data.slices.batch_images(rows, knobs.input)
         masks = self.data.slices.batch_masks(rows)
         parameters = augment.draw(knobs.augmentation, len(rows), knobs.input.size, self.random)
-        changed = augment.apply(sent(parameters, self.device), images, masks)
-        return (*changed, *self.data.slices.batch_known(rows))
+        images, masks = augment.apply(sent(parameters, self.device), images, masks)
+        of_organs = (masks, *self.data.slices.batch_known(rows))
+        if parameters.flip is not None:
+            turned = parameters.flip.rows
+            of_organs = tuple(self.data.slices.exchanged(part, turned) for part in of_organs)
+        return (images, *of_organs)
 
     @torch.inference_mode()
     def _validate(

@@ -8,7 +8,7 @@ itself, run on the slices of one scan over and over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,6 @@ import torch
 
 from gitract_core.data.cache import mask_bits, network_images, organs_in_bits
 from gitract_core.data.native import native_scan
-from gitract_core.data.volumes import scan_masks
 from gitract_core.device import (
     Runtime,
     captures,
@@ -30,11 +29,9 @@ from gitract_core.device import (
     start_measuring,
 )
 from gitract_core.knobs import OptimizerKnobs, PostprocessKnobs, TrainingKnobs
-from gitract_core.metrics.scan_truth import ScanTruth
 from gitract_core.organs import Organs
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import BATCH_SLICES, predict_scan
-from gitract_core.prediction.postprocess import NativeGrid, organ_mask
 from gitract_core.prediction.probabilities import write_oof
 from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import Candidate, TrialSpec
@@ -163,7 +160,7 @@ def measure_step(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> St
     training = _training(shape, slices, device)
     setup = time.perf_counter() - start
     rounds = _timed_rounds(training, slices, shape.optimizer.batch_size)
-    writing = _writing(training, _soft(scan, shape.input.size))
+    writing = _writing(training, soft_masks(scan, shape.input.size))
     network = training.network.eval()
     precision = resolve_precision(shape.training.precision, device)
     predict = _seconds(lambda: predict_scan(network, slices.images, shape, precision))
@@ -189,7 +186,7 @@ def begin_process(candidate: Candidate, runtime: Runtime, scan: SampleScan) -> N
     """
     device, shape = runtime.torch_device(), shape_of(candidate)
     slices = _small_scan(scan, shape.input.size, device)
-    _writing(_training(shape, slices, device), _soft(scan, shape.input.size))
+    _writing(_training(shape, slices, device), soft_masks(scan, shape.input.size))
 
 
 def measure_rate(
@@ -231,21 +228,6 @@ def measure_rate(
     return epochs * len(training.data.training) / (now - start)
 
 
-def measure_scoring(rule: PostprocessKnobs, size: int, scans: Sequence[SampleScan]) -> float:
-    """Seconds that post-processing and scoring take, for each native pixel of a scan.
-
-    The probabilities are the true masks with soft borders: those of a network that learned.
-    """
-    seconds = 0.0
-    for scan in scans:
-        probabilities = _soft(scan, size)
-        start = time.perf_counter()
-        grid, truth = NativeGrid.of_scan(scan.rows), scan_masks(scan.rows, organs=scan.organs)
-        ScanTruth.of(truth).score(organ_mask(plane, grid, rule) for plane in probabilities)
-        seconds += time.perf_counter() - start
-    return seconds / sum(scan.native_pixels for scan in scans)
-
-
 def _small_scan(scan: SampleScan, size: int, device: torch.device) -> DeviceSlices:
     """A scan's images and masks at network size."""
     images = torch.from_numpy(network_images(scan.images, size))
@@ -254,8 +236,8 @@ def _small_scan(scan: SampleScan, size: int, device: torch.device) -> DeviceSlic
     return replace(seen, masks=bits.to(device), n_organs=len(scan.organs))
 
 
-def _soft(scan: SampleScan, size: int) -> np.ndarray:
-    """Probabilities as a network gives them, uint8 (organs, slices, size, size)."""
+def soft_masks(scan: SampleScan, size: int) -> np.ndarray:
+    """Probabilities as a network that learned gives them, uint8 (organs, slices, size, size)."""
     there = organs_in_bits(mask_bits(scan.rows, size, organs=scan.organs), scan.organs)
     masks = there.swapaxes(0, 1) * np.uint8(255)
     blurred = [[cv2.GaussianBlur(m, (0, 0), _SOFT_EDGE * size) for m in mask] for mask in masks]

@@ -9,6 +9,7 @@ from gitract_core.data.cache import CacheSource, SliceCache, open_cache
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.spec import TrialSpec
 
 _OWN_DATA = "use the run's own data and folds, or start a new run"
@@ -27,6 +28,7 @@ class TrialData:
         repeats: further fold plans, for repeated cross-validation.
         gray: name of the gray scaling of the images.
         patients: which patient a scan is of, see ``layouts.patients``.
+        score: by which trials are scored beside the contest's; no part of their keys.
     """
 
     directory: Path
@@ -37,6 +39,7 @@ class TrialData:
     repeats: tuple[FoldPlan, ...] = ()
     gray: str = CURRENT_GRAY
     patients: str | None = None
+    score: str = CONTEST_SCORE
 
     def plan_of(self, spec: TrialSpec) -> FoldPlan:
         """The plan that a trial's fold is of.

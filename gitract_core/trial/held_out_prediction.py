@@ -49,7 +49,8 @@ def predict_held_out(
         in_parts: remembers how many slices fit the device.
     """
     precision = resolve_precision(spec.candidate.training.precision, slices.images.device)
-    predict = partial(predict_scan, flip=flip, in_parts=in_parts or InParts())
+    mirrored = cache.organs.mirrored if cache.organs.pairs else None
+    predict = partial(predict_scan, flip=flip, mirrored=mirrored, in_parts=in_parts or InParts())
     predictions = {}
     for scan in scans:
         rows = cache.index.rows_of_scan(scan)

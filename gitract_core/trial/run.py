@@ -23,13 +23,11 @@ from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import case_of_scan, known_shares
 from gitract_core.device import Runtime, captures, device_name, peak_memory_bytes, start_measuring
 from gitract_core.errors import RunError, TrialError
-from gitract_core.knobs import PostprocessKnobs
+from gitract_core.files.leftovers import set_aside
 from gitract_core.metrics import ScanScore, pool_scores
-from gitract_core.metrics.scan_truth import ScanTruth
 from gitract_core.networks import parameter_count
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
-from gitract_core.prediction.postprocess import NativeGrid, organ_mask
 from gitract_core.prediction.probabilities import write_oof
 from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.score_table import per_case_sums, write_scores
@@ -42,13 +40,14 @@ from gitract_core.results.trial_result import (
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checkpoint import Checkpoints, mend_best, restore
 from gitract_core.training.early_stopping import monitored
-from gitract_core.training.epoch_scorer import EpochScorer, scan_truth
+from gitract_core.training.epoch_scorer import EpochScorer
 from gitract_core.training.loop import FoldSlices, Training
 from gitract_core.training.stopping import saving_first
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.epoch_clock import EpochClock
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
+from gitract_core.trial.held_out_scores import held_out_scores, own_sums
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
 FUSE_FROM_STEPS = 20_000
@@ -95,18 +94,18 @@ def iterate_trial(
     with _sole_writer(directory):
         if files.is_finished(spec):
             return
-        if files.result.is_file():
-            files.result.replace(files.damaged)
+        set_aside(files.result)
         files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
         cache = data.cache(spec.candidate.input.size)
         twin, say = adopt_training(spec, files), (runtime or Runtime()).say
         if twin:
             say(f"takes over the training of trial {twin.spec.key}")
             oof = open_oof(spec, files, data, runtime, result=twin)
-            scores = _scores(spec.candidate.postprocess, cache, oof)
+            scores = held_out_scores(spec.candidate.postprocess, cache, oof, score=data.score)
             if runtime and not runtime.keep_oof:
                 files.oof.unlink(missing_ok=True)
-            _finish_adopted(spec, twin, cache, scores, files)
+            own = own_sums(scores, cache, data.score)
+            _finish_adopted(spec, twin, cache, scores, files, own=own)
             return
         if said := go_on_from_another(spec, files):
             say(said)
@@ -145,7 +144,15 @@ def _train(
             yield record
         _write_epoch_sums(training, files)
     _finish(
-        training, spec, cache, files, held_out=held_out, runtime=runtime, start=start, clock=clock
+        training,
+        spec,
+        cache,
+        files,
+        held_out=held_out,
+        runtime=runtime,
+        start=start,
+        clock=clock,
+        score=data.score,
     )
 
 
@@ -217,6 +224,7 @@ def _finish(
     runtime: Runtime,
     start: float,
     clock: EpochClock,
+    score: str,
 ) -> None:
     """Predict and score the held-out fold with the weights kept; write the result last."""
     network = load_network(
@@ -241,7 +249,8 @@ def _finish(
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
     truths = training.scorer.truths if training.scorer else {}
-    scores = _scores(spec.candidate.postprocess, cache, predictions, truths)
+    rule = spec.candidate.postprocess
+    scores = held_out_scores(rule, cache, predictions, truths, score=score)
     write_scores(files.scores, scores, cache.index)
     device = training.device
     TrialResult(
@@ -262,6 +271,7 @@ def _finish(
         organs=cache.organs,
         channels=cache.channels,
         gray=cache.gray,
+        own=own_sums(scores, cache, score),
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
     if runtime.keep_state and training.may_go_on:
@@ -306,6 +316,8 @@ def _finish_adopted(
     cache: SliceCache,
     scores: Mapping[str, ScanScore],
     files: TrialFiles,
+    *,
+    own: Mapping[str, Any],
 ) -> None:
     """Leave the scores of another post-processing of a twin's; costs are the training's."""
     write_scores(files.scores, scores, cache.index)
@@ -315,25 +327,10 @@ def _finish_adopted(
         scores=pool_scores(list(scores.values()), organs=cache.organs).to_json(),
         per_case=per_case_sums(scores, case_of_scan(cache.index)),
         cost={**twin.cost, "training_of_trial": twin.spec.key},
+        own=own,
     ).save(files.result)
     files.failure.unlink(missing_ok=True)
     files.checkpoint.unlink(missing_ok=True)  # of a training of its own that was interrupted
-
-
-def _scores(
-    rule: PostprocessKnobs,
-    cache: SliceCache,
-    predictions: Mapping[str, np.ndarray],
-    truths: Mapping[str, ScanTruth] | None = None,
-) -> dict[str, ScanScore]:
-    """Scores of each scan at native size; ``truths`` are those that are at hand."""
-    scores = {}
-    for scan in predictions:
-        rows = cache.index.rows_of_scan(scan)
-        truth = (truths or {}).get(scan) or scan_truth(cache.index, scan)
-        grid = NativeGrid.of_scan(rows)
-        scores[scan] = truth.score(organ_mask(p, grid, rule) for p in predictions[scan])
-    return scores
 
 
 @contextmanager

@@ -12,8 +12,10 @@ import numpy as np
 from gitract_core.errors import RunError, suggestion
 from gitract_core.spec import knob_defaults
 from orchestrator.results.verdict import case_sums
-from orchestrator.statistics.intervals.bootstrap import bootstrap
+from orchestrator.statistics.case_sums import CaseSums
+from orchestrator.statistics.intervals.bootstrap import Bootstrap, bootstrap
 from orchestrator.statistics.intervals.comparisons import wilcoxon_against
+from orchestrator.statistics.intervals.simultaneous import FEWEST_CASES
 from orchestrator.statistics.variance.components import variance_components
 from orchestrator.sweeps.labels import candidate_letters
 
@@ -40,12 +42,14 @@ class Comparison:
     Attributes:
         a, b: what was compared: labels of candidates, ``knob=value``, or runs.
         difference: mean score of ``a`` less that of ``b``, mean over pairs.
-        low, high: its 95 % interval over patients, with the luck of training; NaN where a fold
-            has a single patient.
-        p: two-sided signed-rank test of the patients' differences, each the mean over pairs.
+        low, high: its 95 % interval over patients, with the luck of training, -1 to 1; NaN where
+            there is none.
+        p: two-sided signed-rank test of the patients' differences, each the mean over pairs; NaN
+            with too few patients.
         pairs: pairs of candidates.
         cases, folds: patients, and folds of all plans.
         each: every pair by itself.
+        why_no_interval: in words; None where there is one.
     """
 
     a: str
@@ -58,6 +62,7 @@ class Comparison:
     cases: int
     folds: int
     each: tuple[PairDifference, ...] = ()
+    why_no_interval: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -125,16 +130,18 @@ def _compared(names: tuple[str, str], pairs: Sequence[Pair], board: Leaderboard)
         contrasts[row, places[first.label]] += 1
         contrasts[row, places[second.label]] -= 1
     contrast = contrasts.mean(axis=0)
-    low, high = drawn.intervals(contrast)[0]
+    why_not = _why_no_interval(drawn, sums)
+    low, high = np.clip(drawn.intervals(contrast)[0], -1, 1) if not why_not else (np.nan, np.nan)
     by_case = contrast @ sums.case_scores()
     p = wilcoxon_against(np.stack([by_case, np.zeros_like(by_case)]), 0)[1]
+    few = sums.n_cases < FEWEST_CASES
     differences = (contrasts @ drawn.estimate).tolist()
     return Comparison(
         *names,
         difference=float(contrast @ drawn.estimate),
         low=float(low),
         high=float(high),
-        p=float(p),
+        p=np.nan if few else float(p),
         pairs=len(pairs),
         cases=sums.n_cases,
         folds=board.record.total_folds,
@@ -142,7 +149,18 @@ def _compared(names: tuple[str, str], pairs: Sequence[Pair], board: Leaderboard)
             PairDifference(first.label, second.label, difference)
             for (first, second), difference in zip(pairs, differences, strict=True)
         ),
+        why_no_interval=why_not,
     )
+
+
+def _why_no_interval(drawn: Bootstrap, sums: CaseSums) -> str | None:
+    """As the report has it; None where an interval can be said."""
+    if not drawn.possible:
+        return "with a single patient in a fold there is no interval"
+    if sums.n_cases < FEWEST_CASES:
+        few = f"with fewer than {FEWEST_CASES} patients there are too few to say whether that is"
+        return f"{few} more than chance"
+    return None
 
 
 def by_letter(board: Leaderboard) -> dict[str, CandidateScores]:

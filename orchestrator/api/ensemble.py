@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gitract_core.prediction.submission import Fault
     from orchestrator.ensembles.making import Announcement, Ensemble
     from orchestrator.results.leaderboard import Leaderboard
+    from orchestrator.results.verdict import Verdict
+    from orchestrator.statistics.optimism import Optimism
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,20 @@ class RunEnsemble:
         if faults:
             raise RunError(path, "a submission in order", str(faults[0]), "make it again")
         return Path(path)
+
+
+def announced_by_report(made: Ensemble, verdict: Verdict | None) -> Optimism | None:
+    """What the report announces for the one candidate of an ensemble; None for other ensembles.
+
+    It is not ``made.announced``: the report takes off what the candidate's choice is estimated to
+    add, and its interval is for the mean patient; an ensemble is chosen anew for each fold.
+    """
+    plain = not made.method.tune and not made.members.flip
+    if verdict is None or len(made.chosen) != 1 or not plain or verdict.compared < 2:
+        return None
+    first, winner = verdict.statistics.candidates[0], verdict.statistics.winner
+    known = winner.corrected == winner.corrected and made.chosen[0][0].label == first.name
+    return winner if known else None
 
 
 class ScanMasks(Mapping[str, "np.ndarray"]):

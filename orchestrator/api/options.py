@@ -54,6 +54,9 @@ class SweepOptions:
         register: write score, margin, candidates and exclusions to ``RUN/registration.json`` before
             anything trains, so that the report can say what deviates.
         margin: of score, for "no worse than the best by more than"; what is registered, or .005.
+        score: by which candidates are ranked: ``contest``, or a sum such as ``0.4*dice +
+            0.6*hd95_mm`` (``gitract_core.metrics.score_expression``); as the run has it, or the
+            contest's, if left out.
     """
 
     data: Path | None = None
@@ -81,6 +84,7 @@ class SweepOptions:
     mlflow: str | None = None
     register: bool = False
     margin: float | None = None
+    score: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "out"):
@@ -92,6 +96,10 @@ class SweepOptions:
             from orchestrator.statistics.questions.margin import checked_margin
 
             object.__setattr__(self, "margin", checked_margin(self.margin))
+        if self.score is not None:
+            from gitract_core.metrics.score_expression import parse_terms
+
+            parse_terms(self.score)  # is checked; organs once the data is known
         if self.oof not in ("keep", "none"):
             raise GitractError("oof", "keep or none", repr(self.oof), "pass one of them")
         _ = self.grace_seconds  # is checked
@@ -150,6 +158,7 @@ class SweepOptions:
             command=command,
             patients=self.patients,
             repeats=self.repeats,
+            score=self.score,
         )
 
 

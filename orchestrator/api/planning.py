@@ -134,7 +134,13 @@ def _outlook(
         place = measuring_place(options)(node)
         with _Watching(say, candidates, outlook) as watch:
             measured = measure_costs(
-                candidates, sweep.index, slots, side_by_side=count, place=place, watch=watch
+                candidates,
+                sweep.index,
+                slots,
+                side_by_side=count,
+                score=sweep.record.score,
+                place=place,
+                watch=watch,
             )
     return outlook(measured)
 

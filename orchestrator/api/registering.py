@@ -8,6 +8,7 @@ from orchestrator.statistics.questions.margin import MARGIN, checked_margin
 from orchestrator.sweeps.registration import Registration, deviations, in_words, register
 
 if TYPE_CHECKING:
+    from gitract_core.metrics.score import Mixture
     from orchestrator.sweeps.preparation import PreparedSweep
     from orchestrator.sweeps.run_directory import SweepRecord
 
@@ -38,12 +39,17 @@ def margin_of(registered: Registration | None, asked: float | None) -> float:
     return registered.margin if registered else MARGIN
 
 
-def registered_in_words(registered: Registration | None, record: SweepRecord, margin: float) -> str:
+def registered_in_words(
+    registered: Registration | None, record: SweepRecord, margin: float, score: Mixture
+) -> str:
     """What was registered and what deviates from it; empty where nothing was.
 
     Args:
         registered: what was decided.
         record: of the run as it is.
         margin: of the report.
+        score: of the report.
     """
-    return in_words(registered, deviations(registered, record, margin)) if registered else ""
+    if not registered:
+        return ""
+    return in_words(registered, deviations(registered, record, margin, score.name))

@@ -10,10 +10,13 @@ from pathlib import Path
 from gitract_core.errors import RunError, suggestion
 from gitract_core.files.atomic import write_bytes
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.capacity.time_budget import write_space
 from orchestrator.results.leaderboard import build_leaderboard
+from orchestrator.sweeps.going_on import remaining_space
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
-from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import sole_sweep
+from search_spaces import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,21 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
         kept = tuple(c for c in record.candidates if c != planned.candidate)
         asked = tuple(key for key in record.asked if key != planned.candidate.key)
         removed = tuple(sorted((*record.removed, place)))
-        directory.write(replace(record, candidates=kept, asked=asked, removed=removed))
+        left = replace(record, candidates=kept, asked=asked, removed=removed)
+        if planned.candidate in record.last_asked:
+            left = replace(left, left_out=(*record.left_out, planned.candidate.key))
+            _write_remaining(directory, left)
+        directory.write(left)
         _hand_over_notes(directory, planned.trials, record.specs(kept))
         for spec in planned.trials:
             shutil.rmtree(directory.trial(spec).directory)
+
+
+def _write_remaining(directory: SweepDirectory, record: SweepRecord) -> None:
+    """The space with which a sweep goes on without what was removed."""
+    name, kept = (record.spaces or ("the run",))[-1], record.last_asked
+    space = SearchSpace(name, "", kept, record.n_folds, record.seed)
+    write_space(remaining_space(directory), space, kept, why="that were not removed")
 
 
 def _named(directory: SweepDirectory, name: str) -> Candidate:

@@ -13,6 +13,7 @@ from gitract_core.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gitract_core.metrics.score import Mixture
     from gitract_core.spec import Candidate
     from orchestrator.api.comparison import Comparison
     from orchestrator.api.ensemble import RunEnsemble
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 
 def open_run(
-    path: str | Path | None = None, *, bulky: bool = True, margin: float | None = None
+    path: str | Path | None = None,
+    *,
+    bulky: bool = True,
+    margin: float | None = None,
+    score: str | None = None,
 ) -> Run:
     """A run that ``sweep`` made.
 
@@ -40,10 +45,12 @@ def open_run(
             newest directory under ``runs/`` if left out.
         bulky: also bring weights and probabilities here from an object store.
         margin: of score, for "no worse than the best by more than"; what is registered, or .005.
+        score: by which its candidates are ranked, such as ``"0.4*dice + 0.6*hd95_mm"``; the run's
+            if left out.
 
     Raises:
         RunError: there is no run.
-        GitractError: a margin that is none.
+        GitractError: a margin or a score that is none.
     """
     from orchestrator.storage.local_folder import LocalRun
     from orchestrator.storage.opening import existing_run, storage_at
@@ -51,9 +58,9 @@ def open_run(
 
     if path is None:
         newest = SweepDirectory.existing(None)
-        return Run(newest, LocalRun(newest.path), margin)
+        return Run(newest, LocalRun(newest.path), margin, score=score)
     storage = storage_at(Path(path))
-    return Run(existing_run(storage, bulky=bulky), storage, margin)
+    return Run(existing_run(storage, bulky=bulky), storage, margin, score=score)
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,14 @@ class Run:
             last sweep asked for if None. See ``showing``.
         margin: of score, for "no worse than the best by more than"; None for what is registered,
             or .005.
+        score: by which candidates are ranked; None for the run's.
     """
 
     directory: SweepDirectory
     storage: RunStorage
     margin: float | None = None
     shown: tuple[Candidate, ...] | None = None
+    score: str | None = None
 
     def showing(
         self, space: str | Path | Mapping[str, Any] | None = None, *, every: bool = False
@@ -107,7 +116,32 @@ class Run:
         """The candidates with their results, best first."""
         from orchestrator.results.leaderboard import build_leaderboard
 
-        return build_leaderboard(self.directory, self.shown)
+        self.score_trials()
+        return build_leaderboard(self.directory, self.shown, self.measure)
+
+    @cached_property
+    def measure(self) -> Mixture:
+        """The score by which candidates are ranked.
+
+        Raises:
+            GitractError: no such score, or an organ that the data set does not have.
+        """
+        from gitract_core.metrics.score_expression import parse_score
+
+        record = self.directory.record()
+        return record.measure if self.score is None else parse_score(self.score, record.organs)
+
+    def score_trials(self, progress: Progress = silent) -> int:
+        """Score again, from out-of-fold probabilities, what lacks sums of the score; how many.
+
+        Args:
+            progress: called with (trials done, all of them).
+        """
+        from orchestrator.api.scoring import score_finished
+
+        record = self.directory.record()
+        specs = record.specs(record.last_asked if self.shown is None else self.shown)
+        return score_finished(self.directory, specs, self.measure, progress)
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -117,7 +151,7 @@ class Run:
 
         registered = self.registration
         margin = margin_of(registered, self.margin)
-        words = registered_in_words(registered, self.directory.record(), margin)
+        words = registered_in_words(registered, self.directory.record(), margin, self.measure)
         return judge(self.board, margin, words)
 
     @cached_property
@@ -177,7 +211,8 @@ class Run:
         Returns:
             One row: ``difference`` of mean scores, ``low`` and ``high`` (95 % interval over
             patients, with the luck of training), ``p`` (two-sided signed-rank test over patients),
-            ``pairs`` of candidates, ``cases``, ``folds``, and what ``a`` and ``b`` stand for.
+            ``pairs`` of candidates, ``cases``, ``folds``, what ``a`` and ``b`` stand for, and
+            ``why_no_interval``: under 10 patients there is none, and no ``p``.
 
         Raises:
             RunError: no such candidate, a candidate that is not ranked, or no pair.
@@ -215,7 +250,8 @@ class Run:
         """The same candidates of this run and of another on the same folds, this one first.
 
         Args:
-            other: a run on the same folds, for example of another version or machine.
+            other: a run on the same folds, for example of another version or machine; ranked by
+                this run's score.
             candidate: as in ``compare``; every candidate that is ranked in both if left out.
 
         Returns:
@@ -230,6 +266,8 @@ class Run:
 
         names = self.path.name, other.path.name
         name = None if candidate is None else str(candidate)
+        alike = other.measure.text == self.measure.text
+        other = other if alike else replace(other, score=self.measure.text)
         found = compare_runs(self.board, other.board, names, name)
         return pd.DataFrame([found.to_json()]).drop(columns="each")
 
@@ -406,6 +444,7 @@ class Run:
         lines = (*self.board.ranked, *self.board.unranked)
         return {
             "run": str(self.path),
+            "score": {"text": self.measure.text, "name": self.measure.name},
             "leaderboard": [
                 {**row, "epoch_choice": line.epoch_choice.to_json()}
                 for row, line in zip(table_rows(self.board, self.verdict), lines, strict=True)

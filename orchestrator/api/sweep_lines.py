@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
     """How much is asked for, and what of it is special."""
     from gitract_core.data.folds import folds_without_masks
+    from gitract_core.metrics.score import CONTEST_SCORE
 
     to_come = prepared.record.to_come
     n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
@@ -24,6 +25,8 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
         f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
         f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
     )
+    if prepared.record.score != CONTEST_SCORE:
+        yield f"ranked by {prepared.record.measure.name}"
     if to_come:
         yield f"candidates yet to be proposed, by the scores of the others: {to_come}"
     done = len(prepared.specs) - len(prepared.pending)

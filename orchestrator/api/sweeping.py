@@ -15,6 +15,7 @@ from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOp
 from orchestrator.api.progress_bar import progress_bar
 from orchestrator.api.sweep_lines import asked_lines, slots_line, watch_line
 from orchestrator.report.progress_table import SweepProgress
+from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.sweeps.events import Listener, SweepEvent
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def run_sweep(
     """
     from orchestrator.api.registering import register_sweep
     from orchestrator.api.run import Run
+    from orchestrator.api.scoring import score_finished
     from orchestrator.execution.termination import termination
     from orchestrator.storage.opening import storage_at
     from orchestrator.sweeps.preparation import prepare
@@ -176,6 +178,8 @@ def run_sweep(
             register_sweep(prepared, options.margin)
         for line in asked_lines(prepared):
             say.print(line, soft_wrap=True)
+        with progress_bar(shown, "scoring") as progress:
+            score_finished(prepared.directory, prepared.specs, prepared.record.measure, progress)
         failed = _train(prepared, storage, options, _Consoles(say, shown), listeners)
         run = Run(prepared.directory, storage, options.margin)
         lacking = failed.trackers is not None and failed.trackers.lacks_files()
@@ -278,11 +282,14 @@ def _with_scores(event: TrialEvent, prepared: PreparedSweep, storage: RunStorage
     if told.kind != "finished":
         return told
     storage.collect(told.trial)
+    scored = ScoredTrials(prepared.directory, prepared.record.measure)
+    file = prepared.directory.trials / told.trial / "result.json"
     try:
-        result = TrialResult.load(prepared.directory.trials / told.trial / "result.json")
+        result = scored.under(TrialResult.load(file))
     except RunError:
         return told  # a damaged result is the report's to complain about
-    scores = {name: result.scores[name] for name in ("score", "dice", "hausdorff")}
+    names = ("score", *(mean.key for mean in scored.score.means))
+    scores = {name: result.scores[name] for name in names}
     return replace(told, metrics={n: float(v) for n, v in scores.items() if v is not None})
 
 

@@ -20,15 +20,16 @@ from gitract_core.data.cache import mask_bits, scan_images
 from gitract_core.device import Runtime
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.spec import Candidate
 from gitract_core.trial.cost import (
     SampleScan,
     StepCost,
     begin_process,
-    measure_scoring,
     measure_step,
     shape_of,
 )
+from gitract_core.trial.scoring_cost import ScoringCost, measure_scoring
 from orchestrator.capacity.process_group import ProcessGroup, meet
 from orchestrator.capacity.trial_slots import Node, Slots
 
@@ -64,14 +65,14 @@ class Measured:
 
     Attributes:
         steps: shape -> its cost.
-        scoring_seconds: by size and post-processing, seconds for each native pixel.
+        scorings: by size and post-processing, the cost of scoring.
         cache_seconds: decoding a slice into the cache, on one processor.
         start_seconds: from starting a worker process to its first training step, with what only the
             first trial of a process waits for.
     """
 
     steps: Mapping[Candidate, StepCost]
-    scoring_seconds: Mapping[ScoringRule, float]
+    scorings: Mapping[ScoringRule, ScoringCost]
     cache_seconds: float
     start_seconds: float
 
@@ -79,9 +80,9 @@ class Measured:
         """The cost of a candidate's shape."""
         return self.steps[shape_of(candidate)]
 
-    def scoring(self, candidate: Candidate) -> float:
-        """Seconds for each native pixel."""
-        return self.scoring_seconds[candidate.input.size, candidate.postprocess]
+    def scoring(self, candidate: Candidate) -> ScoringCost:
+        """The cost of scoring a candidate's predictions."""
+        return self.scorings[candidate.input.size, candidate.postprocess]
 
 
 Watch = Callable[[Measured], None]
@@ -100,6 +101,7 @@ class _Task:
     rules: tuple[ScoringRule, ...]
     runtime: Runtime
     scans: tuple[SampleScan, ...]
+    score: str = CONTEST_SCORE
 
 
 def measure_costs(
@@ -108,6 +110,7 @@ def measure_costs(
     slots: Slots,
     *,
     side_by_side: int,
+    score: str = CONTEST_SCORE,
     place: Place = here,
     watch: Watch = unwatched,
 ) -> Measured:
@@ -119,6 +122,7 @@ def measure_costs(
         slots: device and threads of a trial.
         side_by_side: trials that will run on a machine, or on one GPU of it, at once; see
             ``trials_side_by_side``.
+        score: by which trials are scored beside the contest's.
         place: where trials will run. Caches are built here, and timed here.
         watch: called after every shape with what is measured so far, where the place is here.
 
@@ -131,7 +135,7 @@ def measure_costs(
     cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
-    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans)
+    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans, score)
     if place is here:
         found = _measure_side_by_side(
             task, side_by_side, lambda so_far: watch(replace(so_far, cache_seconds=cache))
@@ -157,7 +161,7 @@ class _Found:
     """What one process measured: costs of the shapes, scoring by the rules, and its start."""
 
     steps: list[StepCost]
-    scoring: list[float]
+    scoring: list[ScoringCost]
     start_seconds: float
 
 
@@ -181,14 +185,15 @@ def _measure_side_by_side(task: _Task, count: int, watch: Watch = unwatched) -> 
 _task: _Task | None = None  # of this process
 
 
-def _begin(task: _Task, asked: float) -> tuple[float, list[float]]:
-    """In a process of its own: its start, and scoring; seconds of both."""
+def _begin(task: _Task, asked: float) -> tuple[float, list[ScoringCost]]:
+    """In a process of its own: the seconds of its start, and the costs of scoring."""
     global _task
     _task = task
     begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
     meet()
-    return started, [measure_scoring(rule, size, task.scans) for size, rule in task.rules]
+    seconds = [measure_scoring(rule, size, task.scans, task.score) for size, rule in task.rules]
+    return started, seconds
 
 
 def _measured(task: _Task, found: Sequence[_Found]) -> Measured:
@@ -196,7 +201,7 @@ def _measured(task: _Task, found: Sequence[_Found]) -> Measured:
     done = task.shapes[: len(found[0].steps)]
     return Measured(
         steps={s: _together([f.steps[i] for f in found]) for i, s in enumerate(done)},
-        scoring_seconds={r: mean(f.scoring[i] for f in found) for i, r in enumerate(task.rules)},
+        scorings={r: _mean([f.scoring[i] for f in found]) for i, r in enumerate(task.rules)},
         cache_seconds=0.0,
         start_seconds=mean(f.start_seconds for f in found),
     )
@@ -221,6 +226,13 @@ def _measure_shape(place: int) -> StepCost:
         got = f"{type(error).__name__}: {error}"
         remedy = "change the candidate, or lower optimizer.batch_size if memory ran out"
         raise TrialError(where, "a training step", got, remedy) from None
+
+
+def _mean(costs: Sequence[ScoringCost]) -> ScoringCost:
+    return ScoringCost(
+        truth_seconds=mean(cost.truth_seconds for cost in costs),
+        score_seconds=mean(cost.score_seconds for cost in costs),
+    )
 
 
 def _together(costs: Sequence[StepCost]) -> StepCost:

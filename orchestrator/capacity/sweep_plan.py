@@ -16,32 +16,18 @@ from gitract_core.data.cache import cache_directory
 from gitract_core.errors import GitractError
 from gitract_core.processors import usable_processors
 from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.training.epoch_scorer import SCORING_THREADS
 from gitract_core.trial.deciding_cases import PARTS
 from gitract_core.trial.reuse import epochs_ready
+from orchestrator.capacity.fold_sizes import FoldSize, fold_sizes
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, reusing, start_order
 
 if TYPE_CHECKING:
-    from gitract_core.data.folds import FoldPlan
-    from gitract_core.data.slices import SliceIndex
     from orchestrator.capacity.measuring import Measured
 
 _SMALL_FILES_BYTES = 70_000  # result, history, scores and the sums of every epoch of a trial
-
-
-@dataclass(frozen=True, slots=True)
-class FoldSize:
-    """What the trials of a fold work on.
-
-    Attributes:
-        training_slices, validation_slices: how many.
-        validation_pixels: of the held-out slices at native size.
-    """
-
-    training_slices: int
-    validation_slices: int
-    validation_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +138,7 @@ class Outlook:
         """What one trial takes; epochs that a finished trial trained for it take nothing."""
         size = self._size(spec)
         candidate, step = spec.candidate, self.measured.step(spec.candidate)
-        scoring = size.validation_pixels * self.measured.scoring(candidate)
+        scoring = size.validation_pixels * self.measured.scoring(candidate).once
         knobs, ready = candidate.training, self._ready.get(spec.key, 0)
         if not trains or ready == knobs.epochs:
             return TrialCost(scoring, scoring, trained=False)
@@ -161,10 +147,23 @@ class Outlook:
             deciding = size.training_slices // PARTS
             slices = (size.training_slices - deciding, deciding)
         epoch = step.epoch_seconds(*slices, candidate.optimizer.batch_size)
+        epoch = self._with_scoring(epoch, candidate, size)
         ending = size.validation_slices * (step.predict_seconds + step.oof_seconds)
         once = step.setup_seconds + ending + scoring
         least = max(knobs.fewest_epochs - ready, 1)
         return TrialCost(once + (knobs.epochs - ready) * epoch, once + least * epoch)
+
+    def _with_scoring(self, epoch_seconds: float, candidate: Candidate, size: FoldSize) -> float:
+        """An epoch, with its score at native size where the scored fold chooses the epoch.
+
+        It is counted in the background, on the trial's processors: they are free while a GPU
+        trains, and the next epoch waits for it.
+        """
+        if candidate.training.keep != "held_out":
+            return epoch_seconds
+        each = self.measured.scoring(candidate).score_seconds
+        seconds = size.validation_pixels * each / min(self.slots.cpus, SCORING_THREADS)
+        return max(epoch_seconds, seconds) if self.slots.gpus else epoch_seconds + seconds
 
     def validation_slices(self, spec: TrialSpec) -> int:
         """Slices of a trial's fold."""
@@ -183,14 +182,6 @@ class Outlook:
 
     def _size(self, spec: TrialSpec) -> FoldSize:
         return self._sizes[self.checked.record.fold_number(spec)]
-
-
-def fold_sizes(index: SliceIndex, plan: FoldPlan) -> list[FoldSize]:
-    """What the trials of each fold work on."""
-    cases = index.table["case"].to_numpy()
-    pixels = (index.table["height"] * index.table["width"]).to_numpy()
-    held = [plan.rows(cases, fold, held_out=True) for fold in range(plan.n_splits)]
-    return [FoldSize(len(cases) - len(rows), len(rows), int(pixels[rows].sum())) for rows in held]
 
 
 def make_plan(outlook: Outlook, budget_seconds: float | None = None) -> Plan:

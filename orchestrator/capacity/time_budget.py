@@ -35,8 +35,16 @@ def parse_budget(text: str, option: str = "--budget") -> float:
     return seconds
 
 
-def write_space(path: Path, space: SearchSpace, kept: Sequence[Candidate]) -> None:
+def write_space(
+    path: Path, space: SearchSpace, kept: Sequence[Candidate], why: str = "that fit a budget"
+) -> None:
     """Write a search space of exactly these candidates, in this order.
+
+    Args:
+        path: a YAML file.
+        space: whose they are; its folds and seed stay.
+        kept: the candidates.
+        why: which of the space's, for its description.
 
     Raises:
         SpaceError: the path is no YAML file's.
@@ -45,7 +53,7 @@ def write_space(path: Path, space: SearchSpace, kept: Sequence[Candidate]) -> No
         raise SpaceError("--write-space", "a name that ends in .yaml", path, "rename it")
     varying = varying_knobs(tuple(kept))
     values: dict[str, Any] = {
-        "description": f"{len(kept)} candidates of {space.name} that fit a budget",
+        "description": f"{len(kept)} candidates of {space.name} {why}",
         "folds": space.folds,
         "seed": space.seed,
         **{n: v for n, v in kept[0].knobs().items() if n not in varying},

@@ -34,7 +34,7 @@ def compare(
     """The difference of A and B with its interval, paired over patients, folds and other knobs.
 
     With KNOB=VALUE on both sides every pair of ranked candidates that agree in all other knobs
-    counts. With --with the first run is compared with the second.
+    counts. With --with the first run is compared with the second, by the first one's score.
     """
     from gitract_core.errors import RunError
     from orchestrator.api.comparison import compare_runs
@@ -45,7 +45,10 @@ def compare(
             remedy = "leave B out"
             raise RunError("compare", "A or nothing beside --with", f"{a} and {b}", remedy)
         found = compare_runs(
-            opened.board, open_run(other, bulky=False).board, (str(run), str(other)), a
+            opened.board,
+            open_run(other, bulky=False, score=opened.measure.text).board,
+            (str(run), str(other)),
+            a,
         )
     elif a is None or b is None:
         got = "neither" if a is None else f"{a} alone"
@@ -63,20 +66,18 @@ def _show(found: Comparison) -> None:
 
     verb = "less" if found.difference < 0 else "more"
     text = f"{found.a} scores {abs(found.difference):.4f} {verb} than {found.b}"
-    if found.low == found.low:
+    if found.why_no_interval is None:
         clear = found.low > 0 or found.high < 0
         text += f" (95 % interval of the difference {found.low:.4f} to {found.high:.4f}): "
         text += "more than chance explains." if clear else "chance alone may explain it."
     else:
-        text += "; with a single patient in a fold there is no interval."
+        text += f"; {found.why_no_interval}."
     out = console()
     out.print(text)
     over = f"{found.cases} patients in {found.folds} folds"
     if found.pairs > 1:
         over = f"{found.pairs} pairs of candidates, {over}"
-    p = "p < 0.0001" if found.p < 0.0001 else f"p {found.p:.4f}"
-    test = "signed-rank test over patients, which does not know the luck of training"
-    out.print(f"paired over {over}; {p} ({test})", style="dim")
+    out.print(f"paired over {over}{_test_in_words(found.p)}", style="dim")
     if found.pairs > 1:
         shown = found.each[:_MOST_PAIRS]
         columns = Column("A", "left"), Column("B", "left"), Column("A - B", show=_signed)
@@ -85,6 +86,14 @@ def _show(found: Comparison) -> None:
         notes = (f"{more} more pairs: --json has them all",) if more else ()
         out.print()
         out.print(to_terminal(Table("", columns, rows, notes)))
+
+
+def _test_in_words(p: float) -> str:
+    """The signed-rank test; nothing where there are too few patients for it."""
+    if p != p:
+        return ""
+    value = "p < 0.0001" if p < 0.0001 else f"p {p:.4f}"
+    return f"; {value} (signed-rank test over patients, which does not know the luck of training)"
 
 
 def _signed(value: float) -> str:

@@ -52,21 +52,29 @@ def validate(
     patients: Patients = None,
     as_json: Json = False,
 ) -> None:
-    """Every fault of a data set: names, sizes, unreadable images, masks; exit code 1 if any."""
-    from gitract_core.data.slices import SliceIndex
-    from gitract_core.data.validation import data_faults
+    """Every fault of a data set, a line each; exit code 1 if there is any.
 
-    index = SliceIndex.from_directory(data, patients=patients)
+    Names, sizes, spacings, gaps, images that cannot be read or differ in depth, rows of tables,
+    masks.
+    """
+    from gitract_core.data.validation import find_faults
+
     with progress_bar("images and masks") as progress:
-        faults = data_faults(index, progress)
+        found = find_faults(data, patients, progress)
+    slices = 0 if found.index is None else len(found.index.table)
+    scans = 0 if found.index is None else len(found.index.scans)
+    faults = found.faults
     if as_json:
-        print_json({"slices": len(index.table), "scans": len(index.scans), "faults": faults})
+        listed = {"faults": list(faults), "notes": list(found.notes)}
+        print_json({"slices": slices, "scans": scans, **listed})
     else:
         out = console()
         for fault in faults:
-            out.print(fault)
-        n = f"{len(index.table)} slices in {len(index.scans)} scans"
-        out.print(f"{data}: {n}, {len(faults)} faults")
+            out.print(fault, soft_wrap=True)
+        for note in found.notes:
+            out.print(f"note: {note}", soft_wrap=True, style="dim")
+        n = f"{slices} slices in {scans} scans"
+        out.print(f"{data}: {n}, {len(faults)} faults", soft_wrap=True)
     if faults:
         raise typer.Exit(1)
 

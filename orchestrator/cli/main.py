@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     audit,
@@ -19,16 +20,18 @@ from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     sweep,
 )
 from orchestrator.cli.app import app
-from orchestrator.cli.terminal.interrupts import interrupted_once
+from orchestrator.cli.terminal.interrupts import interrupted_once, terminated_in_a_line
 from orchestrator.cli.terminal.screen import AT_END
 from orchestrator.cli.terminal.streams import settle_width, tolerant_streams
 
 
 def main() -> None:
     """Run the command line: exit 0 on success, 1 on a failed job, 2 on wrong use."""
-    settle_width()
-    with tolerant_streams() as outlets:
-        code = _run()
+    sweeps = next((word for word in sys.argv[1:] if not word.startswith("-")), "") == "sweep"
+    with terminated_in_a_line() if sweeps else nullcontext():
+        settle_width()
+        with tolerant_streams() as outlets:
+            code = _run()
     lost = any(outlet.fault for outlet in outlets)
     sys.exit(code or int(lost))
 

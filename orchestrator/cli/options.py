@@ -107,6 +107,13 @@ Margin = Annotated[
         help='Of score, for "no worse than the best by more than"; what is registered, or .005.'
     ),
 ]
+Score = Annotated[
+    str | None,
+    typer.Option(
+        help="Rank by contest, or a sum such as '0.4*dice + 0.6*hd95_mm' (also surface_dice@2mm, "
+        "dice[stomach=2]); the run's, or contest."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
@@ -136,6 +143,7 @@ _ANNOTATIONS: dict[str, Any] = {
     "mlflow": Mlflow,
     "register": Register,
     "margin": Margin,
+    "score": Score,
 }
 """How the command line declares each field of ``SweepOptions``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,30 +160,18 @@ def _say_next(plan: Plan, space_file: Path | None) -> None:
     """What the budget leaves out, and the command that runs the rest."""
     from rich.text import Text
 
+    from orchestrator.sweeps.going_on import sweep_of_space
+
     out = console()
     if plan.left_out:
         out.print(f"\nThe budget leaves out {len(plan.left_out)} candidates, the longest ones:")
         for label in plan.left_out:
             out.print(Text(f"  {label}"), soft_wrap=True)
     if space_file is not None:
-        out.print(Text(f"\nnext  {_sweep_command(space_file)}"), soft_wrap=True)
+        command = sweep_of_space(sys.argv[2:], space_file)
+        out.print(Text(f"\nnext  {command}"), soft_wrap=True)
     elif plan.left_out:
         out.print("\n--write-space FILE.yaml writes the rest as a space for sweep", style="dim")
-
-
-def _sweep_command(space_file: Path) -> str:
-    """This command line as a sweep of the space that was written."""
-    words: list[str] = []
-    given = iter(sys.argv[1:])
-    gone = ("--budget", "--write-space", "--space", "--set", "--precision", "--folds")
-    for word in given:
-        name = word.partition("=")[0]
-        if name in gone:
-            if name == word:
-                next(given, None)
-            continue
-        words.append(word)
-    return shlex.join(["gitract-cv", "sweep", *words[1:], "--space", str(space_file)])
 
 
 def _bytes(count: float) -> str:

@@ -11,6 +11,7 @@ import typer
 from orchestrator.cli import options
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
+from orchestrator.cli.terminal.ensembles import print_ensemble, print_ensemble_json
 from orchestrator.cli.terminal.next_steps import export_of
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
     from gitract_core.prediction.submission import Fault
-    from orchestrator.ensembles.making import Ensemble
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 FileFormat = Literal["nifti", "rtstruct"]
@@ -62,6 +62,7 @@ def ensemble(
     gitract-cv export makes a bundle that predicts where they are.
     """
     from gitract_core.prediction.submission import Fault
+    from orchestrator.api.ensemble import announced_by_report
 
     _check_target(out or Path("submission.csv"), device)
     found = open_run(run)
@@ -76,10 +77,11 @@ def ensemble(
         where = _Where(device, workers, address)
         faults = _predict(averaged.manifest, index, submission, where)
     patients = _patients(index) if index else len(found.board.ranked[0].per_case)
+    in_report = announced_by_report(made, found.verdict) if len(made.chosen) == 1 else None
     if as_json:
-        _print_ensemble_json(made, submission, faults, patients)
+        print_ensemble_json(made, submission, faults, patients, in_report)
         raise typer.Exit(1 if faults else 0)
-    _print_ensemble(made, patients)
+    print_ensemble(made, patients, in_report)
     if submission:
         _print_submission(submission, index, made.members.organs, faults)
     else:
@@ -215,9 +217,11 @@ def _predict_files(
     where = manifest if manifest.is_dir() else manifest.parent
     predictor = Predictor(Members.load(manifest), where, runtime)
     with progress_bar("reading") as progress:
-        check_sources(sources, file_format, progress)
+        checked = check_sources(sources, file_format, progress)
+    for line in checked.left_aside:
+        console(stderr=True).print(f"warning: {line}", soft_wrap=True)
     with progress_bar("prediction") as progress:
-        return predict_sources(predictor, sources, folder, file_format, progress)
+        return predict_sources(predictor, checked.sources, folder, file_format, progress)
 
 
 def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_json: bool) -> None:
@@ -239,68 +243,6 @@ def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_
     out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
 
 
-def _print_ensemble(made: Ensemble, patients: int) -> None:
-    from rich.text import Text
-
-    out = console()
-    models = len(made.members.members)
-    out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
-    for reason in made.left_out:
-        out.print(f"  left out: {reason}", style="yellow", soft_wrap=True)
-    for line, share in made.chosen:
-        out.print(f"  {share:4.0%}  {line.mean():.4f} ± {line.sd():.4f}  {line.label}")
-    _print_rules(made)
-    a = made.announced
-    score = Text("out-of-fold score  ").append(f"{a.score:.4f}", "bold")
-    out.print(score.append(f", {_to_come(made, patients)}"), soft_wrap=True)
-    details = f"mean patient {_span(a.interval)}; in sample {a.in_sample:.4f}; one candidate, "
-    details += f"chosen alike, {a.single:.4f}, gain {a.gain:+.4f}, "
-    details += _span(a.gain_interval, signed=True)
-    if made.flipped is not None:
-        kept = "kept" if made.members.flip else "not kept"
-        details += f"; with flips {made.flipped:.4f}, {kept}"
-    out.print("  everything was chosen for each fold on the other folds' cases", style="dim")
-    out.print(f"  not to be announced: {details}", style="dim", soft_wrap=True)
-    out.print(f"members     {made.directory / 'members.json'}")
-    out.print(f"OOF score   {made.directory / 'oof_score.json'}")
-
-
-def _to_come(made: Ensemble, patients: int) -> str:
-    """The interval of a test set's score, in words."""
-    low, high = _interval_to_come(made, patients)
-    if low != low:
-        return "no interval: too few patients"
-    who = "1 patient" if patients == 1 else f"{patients} patients"
-    return f"95 % interval {low:.4f} to {high:.4f} for {who} to come like those of training"
-
-
-def _interval_to_come(made: Ensemble, patients: int) -> tuple[float, float]:
-    from gitract_core.prediction.announced_scores import read_announced
-    from orchestrator.ensembles.to_come import interval_to_come
-
-    return interval_to_come(read_announced(made.directory / "oof_score.json"), patients)
-
-
-def _span(interval: tuple[float, float], *, signed: bool = False) -> str:
-    low, high = interval
-    if low != low:
-        return "no interval: a fold has a single case"
-    shown = [f"{end:+.4f}" if signed else f"{end:.4f}" for end in (low, high)]
-    return f"{shown[0]} to {shown[1]}"
-
-
-def _print_rules(made: Ensemble) -> None:
-    from dataclasses import asdict
-
-    if not made.method.tune:
-        return
-    out = console()
-    out.print("post-processing:")
-    for organ, rule in zip(made.members.organs, made.rules, strict=True):
-        settings = ", ".join(f"{k} {v}" for k, v in asdict(rule).items())
-        out.print(f"  {organ:<12} {settings}")
-
-
 def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault]) -> None:
     out = console()
     if not faults:
@@ -316,22 +258,6 @@ def _patients(index: Any) -> int:
     from gitract_core.data.slices import case_of_scan
 
     return len(set(case_of_scan(index).values()))
-
-
-def _print_ensemble_json(
-    made: Ensemble, submission: Path | None, faults: list[Fault], patients: int
-) -> None:
-    from gitract_core.files.atomic import read_json
-
-    print_json(
-        {
-            "members": str(made.directory / "members.json"),
-            "submission": submission and str(submission),
-            **read_json(made.directory / "oof_score.json"),
-            "to_come": {"patients": patients, "interval": _interval_to_come(made, patients)},
-            "faults": [str(fault) for fault in faults],
-        }
-    )
 
 
 def _cores() -> int:

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.options import Json, Margin
+from orchestrator.cli.options import Json, Margin, Score
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gitract_core.metrics.competition import CompetitionScore
-    from gitract_core.prediction.announced_scores import AnnouncedScores
+    from gitract_core.metrics.table_score import TableScore
+    from gitract_core.prediction.provenance import ExpectedScore
 
 
-@app.command(epilog="Example: gitract-cv report runs/paper --csv table.csv")
+@app.command(
+    epilog="Example: gitract-cv report runs/paper --csv table.csv; by another score: --score "
+    "'0.4*dice + 0.6*hd95_mm'"
+)
 def report(
     run: Annotated[
         Path | None, typer.Argument(help="Run directory; the newest under runs/ if left out.")
@@ -36,16 +40,22 @@ def report(
         bool, typer.Option("--all", help="All candidates, not those of the last sweep alone.")
     ] = False,
     margin: Margin = None,
+    score: Score = None,
     as_json: Json = False,
 ) -> None:
     """Rank the candidates of a run: mean, standard deviation and every fold.
 
     Where several sweeps went into one run, for example with more epochs, these are the candidates
-    that the last one asked for.
+    that the last one asked for. With --score "0.4*dice + 0.6*hd95_mm", for example, finished trials
+    are scored again from their out-of-fold probabilities; a trial without them is not ranked.
     """
     from orchestrator.report import leaderboard_view
 
-    found = open_run(run, bulky=html is not None, margin=margin).showing(space, every=every)
+    bulky = html is not None or score is not None
+    found = open_run(run, bulky=bulky, margin=margin, score=score).showing(space, every=every)
+    if score is not None:
+        with progress_bar("scoring") as progress:
+            found.score_trials(progress)
     with progress_bar("page") as progress:
         written = found.report(csv=csv, markdown=markdown, html=html, progress=progress)
     if as_json:
@@ -58,7 +68,10 @@ def report(
         out.print(f"written        {path}")
 
 
-@app.command(epilog="Example: gitract-cv score submission.csv truth.csv")
+@app.command(
+    epilog="Example: gitract-cv score submission.csv truth.csv; by another score: --score "
+    "'surface_dice@2mm' --images uw-madison/train"
+)
 def score(
     prediction: Annotated[Path, typer.Argument(help="Table id,class,predicted.")],
     truth: Annotated[
@@ -72,17 +85,36 @@ def score(
         typer.Option(help="What the distance is divided by."),
     ] = "diagonal",
     images: Annotated[
-        Path | None, typer.Option(help="Folder of scans, for sizes that TRUTH does not give.")
+        Path | None,
+        typer.Option(help="Folder of scans, for sizes and spacings that TRUTH does not give."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--score", help="Another score, such as '0.4*dice + 0.6*hd95_mm'."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score."""
+    """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score.
+
+    --score takes another one: terms dice, hd95_mm and surface_dice@2mm, see report --score.
+    """
     from gitract_core.errors import RleError, SubmissionError
     from gitract_core.metrics import competition_score
+    from gitract_core.metrics.score_expression import parse_terms
+    from gitract_core.metrics.table_score import score_tables
     from gitract_core.prediction.submission import read_submission
 
-    given, expected = read_submission(prediction), _truth_with_sizes(truth, images)
+    terms = parse_terms(by) if by else ()
+    if terms and (empty, hausdorff_norm) != ("skip", "diagonal"):
+        remedy = "leave --empty and --hausdorff-norm out, they are the contest's"
+        raise SubmissionError("--score", "no option of the contest's score", "one", remedy)
+    in_mm = any(term.name != "dice" for term in terms)
+    given = read_submission(prediction)
+    expected = _truth_with_sizes(truth, images, spacings=in_mm)
     try:
+        if by and terms:
+            _show_own(score_tables(given, expected, by), as_json=as_json)
+            return
         result = competition_score(given, expected, empty=empty, hausdorff_norm=hausdorff_norm)
     except (SubmissionError, RleError) as error:
         file = truth if str(error).startswith("truth") else prediction
@@ -93,28 +125,50 @@ def score(
         _print_score(result, empty, hausdorff_norm)
 
 
-def _truth_with_sizes(truth: Path, images: Path | None) -> pd.DataFrame:
+def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd.DataFrame:
     from gitract_core.data.slices import SliceIndex
     from gitract_core.errors import SubmissionError
     from gitract_core.prediction.submission import read_submission
 
     table = read_submission(truth)
-    if {"height", "width"} <= set(table.columns):
+    needed = ["height", "width", *["spacing_y_mm", "spacing_x_mm"] * spacings]
+    if set(needed) <= set(table.columns):
         return table
     if images is None:
-        expected = "columns height and width"
+        expected = f"columns {', '.join(needed[:-1])} and {needed[-1]}"
         raise SubmissionError(truth, expected, "none", "add them or pass --images DIR")
     if "id" not in table.columns:
         got = ", ".join(map(str, table.columns))
         raise SubmissionError(truth, "a column 'id'", got, "mend the header")
-    sizes = SliceIndex.from_directory(images).table[["id", "height", "width"]]
-    table = table.drop(columns=["height", "width"], errors="ignore")  # one alone is of no use
+    index = SliceIndex.from_directory(images).table
+    needed += [name for name in ("spacing_z_mm",) if spacings and name in index.columns]
+    sizes = index[["id", *needed]]
+    table = table.drop(columns=needed, errors="ignore")  # some of them are of no use
     joined = table.merge(sizes, on="id", how="left")
     lonely = joined["height"].isna()
     if lonely.any():
         where, got = f"{truth}, id {joined['id'][lonely].iloc[0]}", f"none below {images}"
         raise SubmissionError(where, "an image of this slice", got, "pass the right --images")
     return joined.astype({"height": int, "width": int})
+
+
+def _show_own(result: TableScore, *, as_json: bool) -> None:
+    from orchestrator.report.organ_names import organ_name
+    from orchestrator.report.table import Column, Table, decimal, to_terminal
+
+    if as_json:
+        print_json(result.to_json())
+        return
+    means = result.measure.means
+    keys = [*(mean.key for mean in means), "score"]
+    figures = (Column(name, show=decimal) for name in (*(m.header for m in means), "score"))
+    found = {**{organ_name(o): one for o, one in result.per_class.items()}, "all": result.overall}
+    rows = tuple((name, *(one[key] for key in keys)) for name, one in found.items())
+    out = console()
+    out.print(to_terminal(Table("", (Column("", "left"), *figures), rows)))
+    notes = [f"{result.measure.name}; {result.scans} scans", *(m.note for m in means if m.note)]
+    for note in notes:
+        out.print(note, style="dim")
 
 
 def _print_score(result: CompetitionScore, empty: str, norm: str) -> None:
@@ -156,7 +210,8 @@ def check_submission(
     organs = organs_of_submission(file)
     faults = check(file, index.table[["id", "height", "width"]], organs=organs)
     expected, patients = expected_score(file), len(set(case_of_scan(index).values()))
-    to_come = interval_to_come(expected, patients) if expected else (math.nan, math.nan)
+    announced = expected.announced
+    to_come = interval_to_come(announced, patients) if announced else (math.nan, math.nan)
     if as_json:
         values = {
             "rows": len(organs) * len(index.table),
@@ -164,13 +219,14 @@ def check_submission(
         }
         without_columns = any(fault.row == 1 for fault in faults)
         summary = {} if without_columns else summarize_submission(file, organs=organs)
-        score = expected and {
-            "score": expected["score"],
+        score = announced and {
+            "score": announced["score"],
             "interval": to_come,
             "patients": patients,
-            "out_of_fold_interval": expected["interval"],
+            "out_of_fold_interval": announced["interval"],
         }
-        print_json({**values, "summary": summary, "expected": score})
+        why = {"expected": score, "why_no_score": expected.reason or None}
+        print_json({**values, "summary": summary, **why})
     else:
         out = console()
         for fault in faults:
@@ -192,14 +248,15 @@ def _print_summary(summary: dict[str, dict[str, float]]) -> None:
         out.print(f"  {organ:<12} a mask in {share:.1f} % of slices{area}")
 
 
-def _print_expected(
-    expected: AnnouncedScores | None, patients: int, to_come: tuple[float, float]
-) -> None:
+def _print_expected(expected: ExpectedScore, patients: int, to_come: tuple[float, float]) -> None:
     out = console()
-    if expected is None or expected["score"] is None:
-        out.print("  no note of it beside it: what score to expect is not known", style="dim")
+    if expected.announced is None:
+        text = f"  what score to expect is not known: {expected.reason}"
+        out.print(text, style="dim", soft_wrap=True)
         return
-    text, (low, high) = f"  expected score {expected['score']:.4f}, out of fold", to_come
+    known, (low, high) = expected.announced, to_come
+    by = f" ({known['measure']})" if "measure" in known else ""
+    text = f"  expected score{by} {known['score']:.4f}, out of fold"
     who = "1 patient" if patients == 1 else f"{patients} patients"
     if low == low:
         text += f"; 95 % interval {low:.4f} to {high:.4f} for {who} like those of training"

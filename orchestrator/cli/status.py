@@ -115,9 +115,12 @@ def _summary(found: RunStatus) -> list[str]:
         lines.append(f"a sweep is running; {time_left(found.seconds_left)}")
     elif found.is_done:
         lines.append("all is done")
+    elif found.left_out and not found.command:
+        lines.append("no trial is running; the last sweep's command would train what was removed")
     else:
+        which = "this command" if found.left_out else "the same sweep command"
         same = f": {found.command}" if found.command else ""
-        lines.append(f"no trial is running; the same sweep command goes on from here{same}")
+        lines.append(f"no trial is running; {which} goes on from here{same}")
     alone = sum(trial.alone for trial in found.trials)
     if alone:
         lines.append(f"memory ran out beside others in {alone} trials; each gets a GPU alone")

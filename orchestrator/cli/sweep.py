@@ -9,6 +9,7 @@ import typer
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
+from orchestrator.cli.terminal.interrupts import ignore_further_terms
 from orchestrator.cli.terminal.next_steps import after_sweep
 from orchestrator.cli.terminal.screen import console, print_json
 from orchestrator.execution.termination import EXIT_CODE, Terminated
@@ -28,6 +29,7 @@ def sweep(asked: SweepOptions, as_json: options.Json = False) -> None:
     try:
         outcome = run_sweep(asked, say=say, shown=shown, command=options.command_line())
     except Terminated as ended:
+        ignore_further_terms()
         print(f"gitract-cv: {ended}", file=sys.stderr)
         raise typer.Exit(EXIT_CODE) from None
     except KeyboardInterrupt:

@@ -12,10 +12,10 @@ import numpy as np
 from gitract_core.files.atomic import write_json
 from gitract_core.files.digests import digest_of
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics.score import COMPETITION
-from gitract_core.organs import Organs
+from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.prediction.members import Members
 from gitract_core.progress import Progress, silent
+from gitract_core.results.under_score import figures
 from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_grid
 from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.out_of_fold.usable import usable_candidates
@@ -38,7 +38,7 @@ class Announcement:
     Attributes:
         score, interval: mean over folds and its 95 % interval, of the mean case; for the score of
             a test set see ``to_come``.
-        folds: competition score of each fold.
+        folds: score of each fold.
         in_sample: the score of the chosen members and rules on the cases they were chosen on.
         single: the best single candidate, chosen and scored in the same way.
         gain, gain_interval: the ensemble's score less that of ``single``.
@@ -71,6 +71,7 @@ class Ensemble:
         method: how it was chosen.
         flipped: announced score with mirrored slices, if that was tried; kept if it is higher.
         left_out: candidates with a trial whose files are damaged, and why, one line each.
+        measure: by which it was chosen and scored.
     """
 
     directory: Path
@@ -81,6 +82,7 @@ class Ensemble:
     method: Method
     flipped: float | None = None
     left_out: tuple[str, ...] = ()
+    measure: Mixture = COMPETITION
 
 
 def make_ensemble(
@@ -102,11 +104,12 @@ def make_ensemble(
     pool = usable.lines
     base = pool[0].candidate.postprocess
     grid = rule_grid(base) if method.tune else (base,)
-    meter = OofMeter(run, pool, grid, progress)
+    meter = OofMeter(run, pool, grid, progress, score=board.score)
     found, single = cross_fit(meter, method), cross_fit(meter, Method(1))
     flipped, flip = None, False
     if method.flip:
-        mirrored = cross_fit(OofMeter(run, pool, grid, progress, flip=True), method)
+        meter = OofMeter(run, pool, grid, progress, flip=True, score=board.score)
+        mirrored = cross_fit(meter, method)
         flipped = mirrored.score
         flip = mirrored.score > found.score
         found = mirrored if flip else found
@@ -118,7 +121,17 @@ def make_ensemble(
     members = replace(members, flip=flip)
     announced = announce(found, single)
     left_out = usable.left_out
-    ensemble = Ensemble(directory, members, announced, chosen, rules, method, flipped, left_out)
+    ensemble = Ensemble(
+        directory,
+        members,
+        announced,
+        chosen,
+        rules,
+        method,
+        flipped=flipped,
+        left_out=left_out,
+        measure=board.score,
+    )
     scores = directory / "oof_score.json"
     scores.unlink(missing_ok=True)  # so that it never lies beside other members
     members.save(directory / "members.json")
@@ -144,8 +157,8 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
     """Score, intervals by redrawing cases, and the comparison with a single candidate."""
     values = np.stack([found.announced, single.announced])
     names = tuple(str(case) for case in found.cases)
-    folds = folds_to_score(values, found.folds, COMPETITION)
-    sums = CaseSums(("ensemble", "single"), names, folds, values)
+    folds = folds_to_score(values, found.folds, found.measure)
+    sums = CaseSums(("ensemble", "single"), names, folds, values, score=found.measure)
     drawn = bootstrap(sums)
     own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
     low, high = np.clip(own, 0, 1).tolist()
@@ -165,9 +178,10 @@ def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
     return {
         **asdict(announced),
         "score_sd": announced.sd,
-        "pooled": _figures(found.announced, organs),
+        **({} if ensemble.measure is COMPETITION else {"measure": ensemble.measure.text}),
+        "pooled": figures(found.announced.sum(axis=0), organs, ensemble.measure),
         "per_case": {
-            str(case): {name: sums[:, i].tolist() for i, name in enumerate(COMPETITION.columns)}
+            str(case): {name: sums[:, i].tolist() for i, name in enumerate(found.measure.columns)}
             for case, sums in zip(found.cases, found.announced, strict=True)
         },
         "fold_of_case": {
@@ -183,15 +197,3 @@ def _score_json(ensemble: Ensemble, found: CrossFit) -> dict[str, Any]:
         "chosen_without_fold": [asdict(recipe) for recipe in found.by_fold],
         **({"left_out": list(ensemble.left_out)} if ensemble.left_out else {}),
     }
-
-
-def _figures(sums: np.ndarray, organs: Organs) -> dict[str, Any]:
-    """Dice, Hausdorff score and score over all cases, and by organ; sums (cases, organs, 4)."""
-    per_organ = sums.sum(axis=0)
-
-    def three(total: np.ndarray) -> dict[str, float]:
-        means = COMPETITION.by_mean(total)
-        return {**{k: float(v) for k, v in means.items()}, "score": float(COMPETITION.mix(means))}
-
-    by_organ = {o: three(total) for o, total in zip(organs, per_organ, strict=True)}
-    return {**three(per_organ.sum(axis=0)), "per_class": by_organ}

@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from gitract_core.data.volumes import scan_spacing_mm
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.scan_score import score_scan
 from gitract_core.metrics.score import COMPETITION, Score
+from gitract_core.metrics.surfaces.distances import InMillimeters
+from gitract_core.metrics.surfaces.elements import SpacingMm
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
 from gitract_core.processors import usable_processors
@@ -143,6 +146,7 @@ def _rules_on(
 ) -> list[np.ndarray]:
     """Sums (organs, columns) of one scan under each rule."""
     sums = np.zeros((len(rules), len(truth), len(score.columns)))
+    mm = scan_spacing_mm(scan.rows) if score.needs else None
     for organ in range(len(truth)):
         seen: dict[bytes, np.ndarray] = {}  # many rules give one mask
         for place, rule in enumerate(rules):
@@ -150,7 +154,8 @@ def _rules_on(
             key = np.packbits(mask).tobytes()
             if key not in seen:
                 known = scan.known[organ]
-                seen[key] = organ_sums(mask, truth[organ], known=known, score=score)
+                one = score.of_organ(organ)
+                seen[key] = organ_sums(mask, truth[organ], known=known, score=one, spacing_mm=mm)
             sums[place, organ] = seen[key]
     return list(sums)
 
@@ -161,6 +166,7 @@ def organ_sums(
     *,
     known: np.ndarray | None = None,
     score: Score = COMPETITION,
+    spacing_mm: SpacingMm | None = None,
 ) -> np.ndarray:
     """Sums and counts of one organ of one scan, (columns,).
 
@@ -168,8 +174,10 @@ def organ_sums(
         mask: boolean (slices, height, width).
         truth: likewise.
         known: boolean (slices,), where the annotation is known; None where it is throughout.
-        score: what is summed.
+        score: what is summed, of this organ.
+        spacing_mm: of the scan, where the score needs distances in millimeters.
     """
     of_slices = None if known is None else known[None]
-    scan = score_scan(mask[None], truth[None], "diagonal", known=of_slices)
+    in_mm = InMillimeters(spacing_mm, score.needs) if spacing_mm else None
+    scan = score_scan(mask[None], truth[None], "diagonal", known=of_slices, in_mm=in_mm)
     return np.asarray(score.count(scan)[0])

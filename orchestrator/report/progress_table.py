@@ -19,6 +19,7 @@ from rich.text import Text
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import read_history
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
@@ -74,6 +75,7 @@ class SweepProgress:
         at_once: int = 1,
     ) -> None:
         self.console, self.directory, self.specs = console, directory, specs
+        self.scored = ScoredTrials(directory)
         self.by_key = {spec.key: spec for spec in specs}
         self.labels = candidate_labels(tuple(dict.fromkeys(s.candidate for s in specs)))
         self.folds = fold_numbers(specs)
@@ -158,7 +160,7 @@ class SweepProgress:
 
     def _read_score(self, spec: TrialSpec) -> None:
         try:
-            result = self.directory.result(spec)
+            result = self.scored.result(spec)
         except RunError:
             return  # the report names damaged results
         if result:

@@ -47,20 +47,21 @@ def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = Non
 def _ranking(board: Leaderboard, verdict: Verdict | None) -> Table:
     """Ranked candidates, then the others with the number of their finished folds."""
     folds = [f"fold {i}" for i in range(board.record.total_folds)]
+    means = board.score.means
     columns = (
         Column("#"),
         Column("candidate", "left"),
         *(Column(name, show=decimal) for name in ("score", "sd")),
         Column("95 % interval"),
-        *(Column(name, show=decimal) for name in (*folds, "Dice", "Hausdorff")),
+        *(Column(name, show=decimal) for name in (*folds, *(mean.header for mean in means))),
     )
     rows: list[tuple[Any, ...]] = []
     for rank, line in enumerate(board.ranked, 1):
         one = verdict.of(line) if verdict else None
         span = f"{decimal(one.low)} to {decimal(one.high)}" if one else None
-        means = line.mean("dice"), line.mean("hausdorff")
-        rows.append((rank, line.label, line.mean(), line.sd(), span, *line.folds(), *means))
+        parts = [line.mean(mean.key) for mean in means]
+        rows.append((rank, line.label, line.mean(), line.sd(), span, *line.folds(), *parts))
     for line in board.unranked:
         done = f"{len(line.finished)}/{len(line.results)}, not ranked"
-        rows.append((None, line.label, done, None, None, *line.folds(), None, None))
+        rows.append((None, line.label, done, None, None, *line.folds(), *[None] * len(means)))
     return Table("", columns, tuple(rows))

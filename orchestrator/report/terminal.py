@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gitract_core.metrics.score import COMPETITION
+from gitract_core.metrics.score import COMPETITION, Mean
 from orchestrator.report.answers import answer_tables, margin_notes
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
@@ -54,7 +54,8 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         if verdict:
             parts += [Text(line, style="dim") for line in margin_notes(verdict)]
         parts += [Text(line, style="bold") for line in fold_notes(board)]
-        parts += [Text("Haus.: 1 - normalized Hausdorff distance, higher is better", style="dim")]
+        notes = [mean.note for mean in board.score.means if mean.note]
+        parts += [Text(line, style="dim") for line in notes]
         parts += [Text(line, style="dim") for line in _organ_notes(board)]
         parts += [Text("other folds: score at the epochs that the other folds choose", style="dim")]
         parts += [Text("* the seed paper's likely definitions, at the best epoch", style="dim")]
@@ -77,8 +78,15 @@ def _heading(board: Leaderboard) -> str:
     n, folds = len(board.ranked) + len(board.unranked), board.record.folds_in_words
     return (
         f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
-        f"({COMPETITION.formula}, native size, empty slices skipped)"
+        f"({score_in_words(board)})"
     )
+
+
+def score_in_words(board: Leaderboard) -> str:
+    """The formula, and what is left out of it."""
+    if board.score is COMPETITION:
+        return f"{COMPETITION.formula}, native size, empty slices skipped"
+    return f"{board.score.name}, native size, organs that neither side holds not counted"
 
 
 def _score_columns() -> list[Figure]:
@@ -119,11 +127,12 @@ def _organ_columns(board: Leaderboard) -> list[list[Figure]]:
     def organ(name: str, metric: str) -> Figure:
         return headers[name], lambda c: decimal(c.organ_mean(name, metric))
 
-    dice: list[Figure] = [("Dice", lambda c: decimal(c.mean("dice")))]
-    dice += [organ(name, "dice") for name in shown]
-    hausdorff: list[Figure] = [("Haus.", lambda c: decimal(c.mean("hausdorff")))]
-    hausdorff += [organ(name, "hausdorff") for name in shown]
-    return [dice + hausdorff] if beside else [dice, hausdorff]
+    def part(mean: Mean) -> list[Figure]:
+        every = mean.short, lambda c: decimal(c.mean(mean.key))
+        return [every, *(organ(name, mean.key) for name in shown)]
+
+    parts = [part(mean) for mean in board.score.means]
+    return [[*parts[0], *parts[1]]] if beside and len(parts) == 2 else parts
 
 
 def _organ_notes(board: Leaderboard) -> list[str]:
@@ -131,8 +140,9 @@ def _organ_notes(board: Leaderboard) -> list[str]:
     shown, notes = board.telling_organs(MOST_ORGANS), []
     if len(shown) < len(board.organs):
         half = MOST_ORGANS // 2
+        by = board.score.means[0].short
         notes.append(
-            f"organs: the first candidate's {half} worst and {half} best by Dice, and "
+            f"organs: the first candidate's {half} worst and {half} best by {by}, and "
             f"{len(board.organs) - len(shown)} more in --csv, --json and --html"
         )
     known = known_in_words(board.known, MOST_ORGANS)

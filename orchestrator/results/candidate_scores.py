@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.metrics.score import COMPETITION
+from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.epoch_choice import EpochChoice, cross_fit
@@ -35,6 +35,7 @@ class CandidateScores:
         epoch_files: ``epochs.npz`` of each fold, which need not be there.
         n_folds: folds of a plan.
         choice: whose patients chose the epochs, where ``results`` are cross-fitted already.
+        score: what the results' figures are of.
     """
 
     candidate: Candidate
@@ -45,6 +46,7 @@ class CandidateScores:
     epoch_files: tuple[Path, ...] = ()
     n_folds: int = 0
     choice: EpochChoice | None = None
+    score: Mixture = COMPETITION
 
     @cached_property
     def epoch_choice(self) -> EpochChoice:
@@ -62,6 +64,8 @@ class CandidateScores:
     def _cross_fitted(self) -> tuple[TrialResult, ...] | None:
         """The results at the epochs that the other folds choose; None where not known."""
         if not self.complete or not self.epoch_files or self.n_folds < 2:
+            return None
+        if self.score is not COMPETITION:  # epochs are scored by the contest's alone
             return None
         return cross_fit(self.finished, self.epoch_files, self.n_folds)
 
@@ -113,7 +117,7 @@ class CandidateScores:
         return self.candidate.trajectory, epochs
 
     def folds(self, metric: str = "score") -> list[float]:
-        """``score``, ``dice`` or ``hausdorff`` of each fold; NaN where there is none."""
+        """``score``, or one of its means by key, of each fold; NaN where there is none."""
         return [_number(r.scores[metric]) if r else float("nan") for r in self.results]
 
     def counted(self, metric: str = "score") -> list[float]:
@@ -123,7 +127,7 @@ class CandidateScores:
         groups: dict[int, list[TrialResult]] = {}
         for fold, result in zip(self.counted_with, self.finished, strict=True):
             groups.setdefault(fold, []).append(result)
-        return [_together(results, metric) for results in groups.values()]
+        return [_together(results, metric, self.score) for results in groups.values()]
 
     def mean(self, metric: str = "score") -> float:
         """Mean over folds; NaN unless every fold has a result."""
@@ -135,7 +139,7 @@ class CandidateScores:
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
     def organ_mean(self, organ: str, metric: str) -> float:
-        """Mean over folds of one organ's ``dice`` or ``hausdorff``."""
+        """Mean over folds of one of the score's means, of one organ."""
         per_class = (r.scores.get("per_class", {}) for r in self.finished)
         return mean_of(organs[organ][metric] if organ in organs else None for organs in per_class)
 
@@ -164,14 +168,14 @@ class CandidateScores:
         return max((int(r.cost["peak_memory_bytes"]) for r in self.finished), default=0)
 
 
-def _together(results: Sequence[TrialResult], metric: str) -> float:
+def _together(results: Sequence[TrialResult], metric: str, score: Mixture) -> float:
     """A figure of several folds, as if their cases were one fold's."""
     if len(results) == 1:
         return _number(results[0].scores[metric])
-    columns = COMPETITION.columns
+    columns = score.columns
     cases = [sums for result in results for sums in result.per_case.values()]
     totals = np.array([sum(sum(sums[column]) for sums in cases) for column in columns])
-    figures = {**COMPETITION.by_mean(totals), "score": COMPETITION.of(totals)}
+    figures = {**score.by_mean(totals), "score": score.of(totals)}
     return float(figures[metric])
 
 

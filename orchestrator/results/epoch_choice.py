@@ -10,7 +10,7 @@ every epoch (``EpochSums``).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ import numpy as np
 
 from gitract_core.errors import RunError, SpaceError
 from gitract_core.metrics.score import COMPETITION
-from gitract_core.organs import Organs
 from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.trial_result import TrialResult
+from gitract_core.results.under_score import figures
 from gitract_core.spec import Candidate
 
 
@@ -131,18 +131,7 @@ def at_epoch(result: TrialResult, sums: EpochSums, epoch: int) -> TrialResult:
     """The result with the sums and scores of another epoch."""
     per_case = sums.of(epoch)
     total = np.sum(sums.sums[epoch - 1], axis=0)  # (organs, columns)
-    return dataclasses.replace(result, scores=_scores(total, result.organs), per_case=per_case)
-
-
-def _scores(total: np.ndarray, organs: Organs) -> dict[str, Any]:
-    """As ``result.json`` has them, of sums (organs, columns)."""
-
-    def figures(sums: np.ndarray) -> dict[str, float | None]:
-        means: Mapping[str, Any] = COMPETITION.by_mean(sums)
-        named = {**means, "score": COMPETITION.mix(means)}
-        return {name: float(v) if np.isfinite(v) else None for name, v in named.items()}
-
-    per_class = {organ: figures(one) for organ, one in zip(organs, total, strict=True)}
     counts = total.sum(axis=0)[1::2]
     volumes = {"rows": int(counts[0]), "volumes": int(counts[1])}
-    return {**figures(total.sum(axis=0)), "per_class": per_class, **volumes}
+    scores = {**figures(total, result.organs, COMPETITION), **volumes}
+    return dataclasses.replace(result, scores=scores, per_case=per_case)

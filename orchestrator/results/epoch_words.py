@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gitract_core.metrics.score import COMPETITION
 from orchestrator.results.epoch_choice import EpochChoice, unlike
 from orchestrator.results.leaderboard import Leaderboard
+
+_OF_CONTEST = "epochs are scored by the contest's score alone."
 
 
 def epochs_in_words(board: Leaderboard) -> str:
@@ -15,7 +18,7 @@ def epochs_in_words(board: Leaderboard) -> str:
     choices = [line.epoch_choice for line in board.ranked]
     if not choices or choices[0].rule != "held_out":
         return ""
-    return _flattered(choices)
+    return _flattered(choices, only_kept=board.score is COMPETITION)
 
 
 def _mixed(board: Leaderboard) -> str:
@@ -30,14 +33,13 @@ def _mixed(board: Leaderboard) -> str:
     return text
 
 
-def _flattered(choices: Sequence[EpochChoice]) -> str:
+def _flattered(choices: Sequence[EpochChoice], *, only_kept: bool) -> str:
     """All candidates are held_out, best first."""
     known, first = _known(choices), choices[0]
     text = "Every training kept the epoch that was best on the patients that it is scored on."
     if not known:
-        return (
-            f"{text} Such scores tend to be too high. By how much is not known: no epoch but the "
-            "one kept was scored."
+        return f"{text} Such scores tend to be too high. By how much is not known: " + (
+            "no epoch but the one kept was scored." if only_kept else _OF_CONTEST
         )
     text += " Such scores tend to be too high."
     if first.cross_fitted is not None and first.flattered_by is not None:

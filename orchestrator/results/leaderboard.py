@@ -21,13 +21,16 @@ from typing import Any
 import numpy as np
 
 from gitract_core.errors import RunError
+from gitract_core.metrics.score import Mixture
 from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.candidate_scores import CandidateScores, mean_of
 from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_choice import unlike
+from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.statistics import pooled_folds
+from orchestrator.sweeps.fold_files import check_folds
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -57,6 +60,11 @@ class Leaderboard:
         return self.record.organs
 
     @property
+    def score(self) -> Mixture:
+        """By which the candidates are ranked."""
+        return self.lines[0].score if self.lines else self.record.measure
+
+    @property
     def lines(self) -> tuple[CandidateScores, ...]:
         """All candidates, ranked ones first."""
         return (*self.ranked, *self.unranked)
@@ -76,13 +84,14 @@ class Leaderboard:
     def telling_organs(self, most: int) -> tuple[str, ...]:
         """The organs to show where there is no room for more than ``most`` of them.
 
-        All, if they are that few; otherwise the worst and the best ones by Dice of the first
-        candidate, half of each, in the data set's order.
+        All, if they are that few; otherwise the worst and the best ones by the score's first mean
+        (Dice) of the first candidate, half of each, in the data set's order.
         """
         if len(self.organs) <= most:
             return self.organs.names
         lines = self.ranked or self.unranked
-        dice = {organ: lines[0].organ_mean(organ, "dice") for organ in self.organs}
+        key = self.score.means[0].key
+        dice = {organ: lines[0].organ_mean(organ, key) for organ in self.organs}
         scored = sorted((o for o in dice if dice[o] == dice[o]), key=dice.__getitem__)
         best = scored[len(scored) - most // 2 :] if len(scored) > most else []
         order = [*best, *scored, *(organ for organ in dice if dice[organ] != dice[organ])]
@@ -118,26 +127,31 @@ class Leaderboard:
 
 
 def build_leaderboard(
-    directory: SweepDirectory, shown: Collection[Candidate] | None = None
+    directory: SweepDirectory,
+    shown: Collection[Candidate] | None = None,
+    score: Mixture | None = None,
 ) -> Leaderboard:
     """Read the results of a run and rank its candidates.
 
     Args:
         directory: of the run.
         shown: which candidates; those that the last sweep asked for if left out.
+        score: by which they are ranked; the run's if left out.
 
     A trial whose result cannot be read is as good as missing; its file is named in the reasons.
 
     Raises:
-        RunError: the run's record is damaged.
+        RunError: the run's record or its folds are damaged.
     """
     whole = directory.record()
+    check_folds(directory, whole)
     record = whole.narrowed(whole.last_asked if shown is None else shown)
     labels = candidate_labels(record.candidates)
     left_out = dropped(directory)
     gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
     try:
-        lines = [_line(directory, record, labels, left_out, c) for c in record.candidates]
+        trials = ScoredTrials(directory, score or record.measure)
+        lines = [_line(trials, record, labels, left_out, c) for c in record.candidates]
     finally:
         gc.freeze()  # nor is it later, in the statistics
         gc.enable()
@@ -186,18 +200,18 @@ def _counted_with(complete: Sequence[CandidateScores], n_folds: int) -> tuple[in
 
 
 def _line(
-    directory: SweepDirectory,
+    trials: ScoredTrials,
     record: SweepRecord,
     labels: Mapping[Candidate, str],
     left_out: Mapping[str, str],
     candidate: Candidate,
 ) -> CandidateScores:
-    results: list[TrialResult | None] = []
+    directory, results = trials.directory, list[TrialResult | None]()
     missing: dict[str, list[int]] = {}
     damaged: list[str] = []
     for number, spec in enumerate(record.specs([candidate])):
         try:
-            results.append(directory.result(spec))
+            results.append(trials.result(spec))
         except RunError as error:
             results.append(None)
             damaged.append(f"fold {number}: {error}")
@@ -216,6 +230,7 @@ def _line(
         tuple(damaged + reasons),
         epoch_files=files,
         n_folds=record.n_folds,
+        score=trials.score,
     )
 
 
@@ -231,10 +246,11 @@ def _of_folds(numbers: Sequence[int], reason: str) -> str:
 def _row(
     line: CandidateScores, rank: int | None, organs: Organs, costs: Mapping[Candidate, float]
 ) -> dict[str, Any]:
+    metrics = [mean.key for mean in line.score.means]
     per_organ = {
         f"{organ}_{metric}": line.organ_mean(organ, metric)
         for organ in organs
-        for metric in ("dice", "hausdorff")
+        for metric in metrics
     }
     return {
         "rank": rank,
@@ -246,8 +262,7 @@ def _row(
         "score_announced": line.epoch_choice.announced,
         "score_cross_fitted": line.epoch_choice.cross_fitted,
         "flattered_by": line.epoch_choice.flattered_by,
-        "dice": line.mean("dice"),
-        "hausdorff": line.mean("hausdorff"),
+        **{metric: line.mean(metric) for metric in metrics},
         **{f"fold{i}_score": value for i, value in enumerate(line.folds())},
         **per_organ,
         **{name: line.at_best(name) for name in PAPER_METRICS},

@@ -10,6 +10,7 @@ Nothing here loads torch or Ray.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -19,11 +20,14 @@ from typing import Any, Literal
 
 from gitract_core.errors import RunError, one_line, printable
 from gitract_core.files.atomic import read_json
-from gitract_core.results.trial_result import EpochRecord, TrialFiles, TrialResult, read_history
+from gitract_core.results.trial_result import EpochRecord, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.results.steadiness import found_nothing
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
+from orchestrator.sweeps.fold_files import check_folds
+from orchestrator.sweeps.going_on import command_to_go_on
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -98,7 +102,8 @@ class RunStatus:
         at: when it was read, seconds since 1970.
         asked: candidates of the last sweep; trials of others are not waited for.
         to_come: candidates that a search has yet to propose; their trials are not counted.
-        command: of the last sweep, empty where it was not a command.
+        command: that goes on; empty where none does.
+        left_out: candidates removed since the last sweep, whose command would train them again.
     """
 
     directory: Path
@@ -109,6 +114,7 @@ class RunStatus:
     asked: frozenset[Candidate] = field(repr=False)
     to_come: int = 0
     command: str = ""
+    left_out: int = 0
 
     @property
     def counts(self) -> dict[State, int]:
@@ -182,20 +188,20 @@ def read_status(directory: SweepDirectory) -> RunStatus:
     """The state of every trial of a run; nothing is written, and no writer waits.
 
     Raises:
-        RunError: the run's record or its log of racing is damaged.
+        RunError: the run's record, its folds or its log of racing are damaged.
     """
     record = directory.record()
-    left_out = dropped(directory)
+    check_folds(directory, record)
+    trials_of_run, left_out = ScoredTrials(directory, record.measure), dropped(directory)
     now = time.time()
     trials = tuple(
         dataclasses.replace(
-            _read_trial(spec, directory.trial(spec), left_out.get(spec.candidate.key), now),
+            _read_trial(spec, trials_of_run, left_out.get(spec.candidate.key), now),
             alone=directory.trial(spec).to_run_alone.is_file(),
         )
         for spec in record.specs()
     )
     labels, folds = candidate_labels(record.candidates), fold_numbers(record.specs())
-    command = record.commands[-1] if record.commands else ""
     return RunStatus(
         directory.path,
         trials,
@@ -204,15 +210,17 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         now,
         asked=frozenset(record.last_asked),
         to_come=record.to_come,
-        command=command if command.startswith("gitract-cv ") else "",
+        command=command_to_go_on(directory, record),
+        left_out=len(record.left_out),
     )
 
 
 def _read_trial(
-    spec: TrialSpec, files: TrialFiles, left_out: str | None, now: float
+    spec: TrialSpec, trials: ScoredTrials, left_out: str | None, now: float
 ) -> TrialStatus:
+    files = trials.directory.trial(spec)
     running = is_locked(files.lock)  # before the result: who finishes in between is finished
-    result = _read_result(spec, files)
+    result = _read_result(spec, trials)
     if result and not (running and result.state == "damaged"):
         return result
     records, age = _read_epochs(files.history, now)
@@ -239,15 +247,20 @@ def _traceback_end(failure: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(failure.get("detail", "")).rstrip().splitlines()[-_DETAIL_LINES:])
 
 
-def _read_result(spec: TrialSpec, files: TrialFiles) -> TrialStatus | None:
-    if not files.result.is_file():
+def _read_result(spec: TrialSpec, trials: ScoredTrials) -> TrialStatus | None:
+    file = trials.directory.trial(spec).result
+    if not os.path.lexists(file):
         return None
     try:
-        result = TrialResult.load(files.result, spec)
-        age = time.time() - files.result.stat().st_mtime
+        result = TrialResult.load(file, spec)
+        age = time.time() - file.stat().st_mtime
     except (RunError, OSError) as error:
         return TrialStatus(spec, "damaged", reason=str(error).splitlines()[0])
-    score, micro = result.scores["score"], int(result.environment.get("micro_batch", 0))
+    try:
+        score = trials.under(result).scores["score"]
+    except RunError:
+        score = None  # there are no sums of the run's score
+    micro = int(result.environment.get("micro_batch", 0))
     return TrialStatus(
         spec,
         "finished",
@@ -276,4 +289,4 @@ def _read_failure(file: Path) -> dict[str, Any] | None:
     try:
         return read_json(file)
     except RunError as error:
-        return {"message": str(error)} if file.is_file() else None
+        return {"message": str(error)} if os.path.lexists(file) else None

@@ -52,7 +52,8 @@ def segments_nothing(result: TrialResult) -> bool:
     Masks may be empty or lie beside every organ; either way the mean Dice is below ``NO_DICE``.
     False where the fold has nothing to count: there nothing is the right answer.
     """
-    return found_nothing(result.scores["dice"])
+    of_contest = result.scores.get("contest", result.scores)
+    return found_nothing(of_contest["dice"])
 
 
 def found_nothing(dice: float | None) -> bool:

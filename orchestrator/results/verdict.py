@@ -150,7 +150,7 @@ def case_sums(
         }
         folds = {case: of_case[case] for case in cases if case in of_case}
         given = {name: _by_case(results) for name, results in of_plan.items()}
-        plans.append(CaseSums.from_results(given, folds, networks))
+        plans.append(CaseSums.from_results(given, folds, networks, score=lines[0].score))
     return repeated(plans)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from os.path import lexists  # what is there and no file is a fault, too
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.race_log import log_file, read_log
+from orchestrator.sweeps.registration import read_registration, registration_file
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
 _REMEDY = "make the ensemble anew"
@@ -74,11 +76,11 @@ class _Verifier:
         """All files of a trial, finished or not."""
         files = self.run.trial(spec)
         for state in (files.checkpoint, files.last):
-            if state.is_file():
+            if lexists(state):
                 self.look(partial(check_whole, state))
-        if files.failure.is_file():
+        if lexists(files.failure):
             self.look(lambda: read_json(files.failure))
-        if files.result.is_file():
+        if lexists(files.result):
             self._finished(spec, files)
 
     def _finished(self, spec: TrialSpec, files: TrialFiles) -> None:
@@ -95,7 +97,7 @@ class _Verifier:
             if file != files.oof:
                 self.look(partial(result.check, file))
         for file, flip in ((files.oof, False), (files.oof_flip, True)):
-            if file.is_file():  # else it is predicted anew when it is needed
+            if lexists(file):  # else it is predicted anew when it is needed
                 self.look(partial(_check_oof, file, files, result, flip=flip))
 
     def ensemble(self, folder: Path) -> None:
@@ -110,10 +112,10 @@ class _Verifier:
         for member in found[0].members:
             trial = TrialFiles((folder / member.weights).parent)
             self.look(partial(_check_member, manifest, member.result, trial))
-        if (folder / NAME).is_file():
+        if lexists(folder / NAME):
             self.look(lambda: read_announced(folder / NAME))
         for submission in sorted(folder.glob("*.csv")):
-            if note_of(submission).is_file():
+            if lexists(note_of(submission)):
                 self.look(partial(self._submission, submission))
 
     def _submission(self, submission: Path) -> None:
@@ -143,14 +145,16 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
     if not run_digests.is_noted(run.path):
         found.unverified.append(f"{run.record_file}: written by an earlier version")
     found.look(lambda: run.plans(record))
-    if log_file(run).is_file():
+    if lexists(log_file(run)):
         found.look(lambda: read_log(log_file(run)))
+    if lexists(registration_file(run)):
+        found.look(lambda: read_registration(run))
     specs = record.specs()
     for done, spec in enumerate(specs, 1):
         found.trial(spec)
         progress(done, len(specs))
     for folder in sorted((run.path / "ensembles").glob("*")):
-        if any((folder / name).is_file() for name in ("members.json", "oof_score.json")):
+        if any(lexists(folder / name) for name in ("members.json", "oof_score.json")):
             found.ensemble(folder)  # without its manifest too
     for size in sorted({candidate.input.size for candidate in record.candidates}):
         directory = cache_directory(record.data_fingerprint, size, gray=record.gray)

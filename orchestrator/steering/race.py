@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.results.scored_trials import ScoredTrials, UnscoredError
 from orchestrator.steering.race_judgement import judge, keep_levels
 from orchestrator.steering.race_rule import Decision, RacingRule, write_log
 from orchestrator.sweeps.events import Listener, SweepEvent
@@ -38,6 +38,7 @@ class Race:
         tell: Listener = lambda event: None,
     ) -> None:
         self.directory, self.rule, self.labels, self.tell = directory, rule, labels, tell
+        self.trials = ScoredTrials(directory)
         self.first = specs[0].folds_fingerprint
         self.first_plan = [s for s in specs if s.folds_fingerprint == self.first]
         self.specs = {(s.candidate, s.fold): s for s in self.first_plan}
@@ -100,8 +101,13 @@ class Race:
             self._judge_latecomers()
 
     def _read(self, spec: TrialSpec) -> None:
-        with suppress(RunError):  # damaged: the next sweep makes it again
-            result = self.directory.result(spec)
+        try:
+            result = self.trials.result(spec)
+        except UnscoredError:
+            self.failed.add(spec.key)  # of an earlier sweep, by another score
+        except RunError:
+            pass  # damaged: the next sweep makes it again
+        else:
             if result is not None:
                 self.results[spec.key] = result
 
@@ -168,7 +174,7 @@ class Race:
                 decisions.append(Decision(done, candidate.key, label, float("nan"), True, why))
         if not alive.keys() & set(judged):
             return decisions
-        every = judge(alive, self.rule, len(self.folds))
+        every = judge(alive, self.rule, len(self.folds), score=self.trials.score)
         failed = {d.key for d in decisions}
         racing = [c for c in self.racing if c.key not in failed]
         found = keep_levels({c: j for c, j in every.items() if c in judged}, racing, self.rule)

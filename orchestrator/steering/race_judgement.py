@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.steadiness import failed_trainings, segments_nothing
@@ -49,16 +50,19 @@ class Judgement:
     reason: str
 
 
-def judge(results: Results, rule: RacingRule, n_folds: int) -> dict[Candidate, Judgement]:
+def judge(
+    results: Results, rule: RacingRule, n_folds: int, *, score: Score = COMPETITION
+) -> dict[Candidate, Judgement]:
     """Judge candidates that have finished the same folds; see the module.
 
     Args:
         results: of each candidate, a trial a fold.
         rule: of the race.
         n_folds: of the plan.
+        score: what the results' figures are of.
     """
     words = f"probability of being among the best {rule.keep}"
-    chance = chances(results, rule, n_folds)
+    chance = chances(results, rule, n_folds, score=score)
     trainings = _Trainings.of(results)
     found: dict[Candidate, Judgement] = {}
     without: dict[int, np.ndarray] = {}  # chances on the other folds
@@ -73,7 +77,8 @@ def judge(results: Results, rule: RacingRule, n_folds: int) -> dict[Candidate, J
         elif judgement.dropped and len(failed) == 1:
             fold = int(failed[0])
             if fold not in without:
-                without[fold] = chances(_without_fold(results, fold), rule, n_folds)
+                left = _without_fold(results, fold)
+                without[fold] = chances(left, rule, n_folds, score=score)
             judgement = _without_failure(float(without[fold][place]), rule, words)
         found[candidate] = judgement
     return _enough(found, dict(zip(results, chance.tolist(), strict=True)), rule, words)
@@ -117,12 +122,14 @@ def keep_levels(
     return found
 
 
-def chances(results: Results, rule: RacingRule, n_folds: int) -> np.ndarray:
+def chances(
+    results: Results, rule: RacingRule, n_folds: int, *, score: Score = COMPETITION
+) -> np.ndarray:
     """As ``race_rule.decide``; NaN where no fold gives every candidate a score."""
     scored = [[r.scores["score"] is not None for r in folds] for folds in results.values()]
     if not next(iter(scored)) or pooled_folds(scored) is None:
         return np.full(len(results), np.nan)
-    return decide(table(results), rule, n_folds)
+    return decide(table(results, score=score), rule, n_folds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from statistics import fmean
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
+from orchestrator.results.scored_trials import ScoredTrials, UnscoredError
 from orchestrator.steering.race import Race
 from orchestrator.steering.tpe import Outcome, propose
 from orchestrator.sweeps.events import Listener, SweepEvent
@@ -40,7 +41,7 @@ class Searching:
     ) -> None:
         assert sweep.search
         self.directory, self.search, self.race = sweep.directory, sweep.search, race
-        self.tell = tell
+        self.tell, self.scored = tell, ScoredTrials(sweep.directory)
         self.to_come = sweep.record.to_come
         self.trials: dict[Candidate, list[TrialSpec]] = {}
         self.spec_of: dict[str, TrialSpec] = {}
@@ -98,7 +99,10 @@ class Searching:
     def _read(self, spec: TrialSpec) -> None:
         """A trial's score: NaN where its fold has nothing to score."""
         try:
-            result = self.directory.result(spec)
+            result = self.scored.result(spec)
+        except UnscoredError:
+            self.faults[spec.key] = "error"  # of an earlier sweep, by another score
+            return
         except RunError:
             return  # damaged: the next sweep makes it again
         if result:

@@ -20,6 +20,8 @@ from gitract_core.files.leftovers import remove_leftovers
 from gitract_core.files.names import require_utf8
 from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
+from gitract_core.metrics.score import CONTEST_SCORE
+from gitract_core.metrics.score_expression import parse_score
 from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
@@ -49,6 +51,7 @@ class SweepRequest:
         repeats: how often the cross-validation is done, each time with other folds; None: as often
             as before in this run directory, once in a new one.
         patients: which patient a scan is of, see ``data.layouts.patients``.
+        score: by which candidates are ranked; None: as before, or in a new run the contest's.
     """
 
     data: Path
@@ -59,6 +62,7 @@ class SweepRequest:
     command: str = ""
     repeats: int | None = None
     patients: str | None = None
+    score: str | None = None
 
     @property
     def search(self) -> Search | None:
@@ -296,6 +300,7 @@ def _record(
     before: SweepRecord | None,
 ) -> SweepRecord:
     plan, *repeats = plans
+    asked = request.score or (before.score if before else CONTEST_SCORE)
     new = SweepRecord(
         candidates=candidates,
         n_folds=plan.n_splits,
@@ -311,6 +316,7 @@ def _record(
         to_come=max(request.search.total - len(candidates), 0) if request.search else 0,
         patients=_patients_for_record(request.patients),
         gray=index.gray,
+        score=parse_score(asked, index.organs).text,
     )
     if before is None:
         return new
@@ -325,6 +331,8 @@ def _record(
         spaces=tuple(dict.fromkeys((*before.spaces, *new.spaces))),
         commands=(*before.commands, *new.commands),
         to_come=new.to_come,
+        left_out=(),
+        score=new.score,
     )
 
 
@@ -342,6 +350,9 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
     if before.gray != index.gray:
         expected = f"gray scaling {before.gray}, as before"
         raise RunError(where, expected, index.gray, "restore the data set's, or pass another --out")
+    if before.organs.pairs != index.organs.pairs:
+        expected, got = f"pairs {list(before.organs.pairs)}, as before", list(index.organs.pairs)
+        raise RunError(where, expected, got, "restore the data set's, or pass another --out")
     if before.n_folds != request.space.folds:
         raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
     if before.seed != request.space.seed:

@@ -89,6 +89,7 @@ class Registration:
             exclude=record.exclude,
             repeats=len(record.plans),
             to_come=record.to_come,
+            score=record.measure.name,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def register(directory: SweepDirectory, asked: Registration) -> Registration:
         raise RunError(
             "--register", expected, got, "register before anything trains, in a new --out"
         )
-    write_json(file, asked.to_json())
+    write_json(file, asked.to_json(), seal=True)
     return asked
 
 

@@ -14,8 +14,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ from gitract_core.data.gray import FIRST_GRAY
 from gitract_core.errors import GitractError, RunError, one_line
 from gitract_core.files.atomic import json_bytes, parse_json, read_json
 from gitract_core.files.json_shapes import Meta
+from gitract_core.metrics.score import CONTEST_SCORE, Mixture
+from gitract_core.metrics.score_expression import parse_score
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
     from gitract_core.trial.data import TrialData
 
 _FORMAT = 1
-_LATER_LISTS = ("asked", "removed")
+_LATER_LISTS = ("asked", "removed", "left_out")
+_LATER = (*_LATER_LISTS, "patients", "gray", "score")
 MOST_REPEATS = 100
 
 
@@ -65,9 +69,12 @@ class _Record(TypedDict):
     repeats: NotRequired[Annotated[list[_Repeat], Meta(max_length=MOST_REPEATS)]]
     organs: NotRequired[Annotated[list[str], Meta(min_length=1, max_length=10_000)]]
     asked: NotRequired[list[str]]
+    left_out: NotRequired[list[str]]
     removed: NotRequired[list[Annotated[int, Meta(ge=0, le=10**6)]]]
+    pairs: NotRequired[list[list[str]]]
     patients: NotRequired[str | None]
     gray: NotRequired[str]
+    score: NotRequired[Annotated[str, Meta(max_length=500)]]
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class SweepRecord:
         patients: which patient a scan is of, see ``data.layouts.patients``; None where the layout
             or the data set itself says it.
         gray: name of the gray scaling of the images.
+        left_out: keys of those removed since the last sweep, whose command asks for them.
+        score: by which candidates are ranked; files that do not say it mean the contest's.
     """
 
     candidates: tuple[Candidate, ...]
@@ -121,6 +130,13 @@ class SweepRecord:
     removed: tuple[int, ...] = ()
     patients: str | None = None
     gray: str = FIRST_GRAY
+    left_out: tuple[str, ...] = ()
+    score: str = CONTEST_SCORE
+
+    @cached_property
+    def measure(self) -> Mixture:
+        """The score by which candidates are ranked."""
+        return parse_score(self.score, self.organs)
 
     @property
     def last_asked(self) -> tuple[Candidate, ...]:
@@ -189,17 +205,14 @@ class SweepRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the inverse of ``from_json``."""
-        values = {**self.__dict__, "data_directory": str(self.data_directory)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        usual = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        # What is usual is left out: older versions read the file then.
+        values = {n: v for n, v in values.items() if n not in usual or v != usual[n]}
+        values["data_directory"] = str(self.data_directory)
         candidates = [c.recorded() for c in self.candidates]
         repeats = [asdict(repeat) for repeat in self.repeats]
-        lists = {"candidates": candidates, "repeats": repeats, "organs": list(self.organs)}
-        new = {name: list(getattr(self, name)) for name in _LATER_LISTS}
-        for name in _LATER_LISTS:  # left out where empty: older versions read the file then
-            del values[name]
-        for name, default in (("patients", None), ("gray", FIRST_GRAY)):
-            if values[name] == default:
-                del values[name]
-        lists |= {name: value for name, value in new.items() if value}
+        lists = {"candidates": candidates, "repeats": repeats, **self.organs.to_json()}
         return {"format": _FORMAT, **values, **lists}
 
     @classmethod
@@ -212,7 +225,9 @@ class SweepRecord:
         values["repeats"] = tuple(Repeat(**repeat) for repeat in values.get("repeats", ()))
         for name in _LATER_LISTS:
             values[name] = tuple(values.get(name, ()))
-        values["organs"] = Organs(tuple(values.get("organs", CONTEST)))
+        values["organs"] = Organs.of(values, CONTEST)
+        values.pop("pairs", None)
+        parse_score(values.get("score", CONTEST_SCORE), values["organs"])  # is checked
         return cls(**{**values, "data_directory": Path(values["data_directory"])})
 
 
@@ -296,7 +311,7 @@ class SweepDirectory:
         try:
             return TrialResult.load(file, spec)
         except RunError:
-            if file.is_file():
+            if os.path.lexists(file):
                 raise
             return None
 
@@ -307,7 +322,7 @@ class SweepDirectory:
             failure = read_json(file)
         except RunError as error:
             # None: there is none, or a new attempt removed it just now.
-            return str(error) if file.is_file() else None
+            return str(error) if os.path.lexists(file) else None
         if failure.get("key", spec.key) != spec.key:
             remedy = "run the sweep again"
             return str(RunError(file, f"key {spec.key}", failure["key"], remedy))
@@ -354,4 +369,5 @@ class SweepDirectory:
             repeats=tuple(repeats),
             gray=record.gray,
             patients=record.patients,
+            score=record.score,
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gitract_core.errors import in_utf8
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import Candidate, TrialSpec
-from orchestrator.tracking.tracker import FINAL_SCORES, TrackedRun
+from orchestrator.tracking.tracker import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -159,7 +159,7 @@ class MlflowRuns:
         if not all(found) or self.states.get(run) == "FINISHED":
             return
         if "score_mean" not in self.client.get_run(run).data.metrics:
-            for name in FINAL_SCORES:
+            for name in self.run.score_names:
                 values = [scores[name] for scores in found if name in scores]
                 if len(values) == len(specs):
                     self.client.log_metric(run, f"{name}_mean", statistics.fmean(values))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tensorboardX.summary import hparams, scalar
 
 from gitract_core.results.trial_result import EpochRecord
 from gitract_core.spec import TrialSpec
-from orchestrator.tracking.tracker import FINAL_SCORES, TrackedRun
+from orchestrator.tracking.tracker import TrackedRun
 
 FOLDER = "tensorboard"
 _PATTERN = "events.out.tfevents.*"
@@ -44,7 +44,8 @@ class TensorBoardFiles:
         if file is None or file.told > len(epochs):  # a trial that began anew
             if file:
                 file.close()
-            file = _EventFile(self._folder(spec), self.run.knobs(spec.candidate))
+            knobs, names = self.run.knobs(spec.candidate), self.run.score_names
+            file = _EventFile(self._folder(spec), knobs, names)
             self.files[spec.key] = file
         file.add(epochs)
         if scores:
@@ -76,7 +77,7 @@ class TensorBoardFiles:
 class _EventFile:
     """An event file that is being written; ``told`` epochs stand in it."""
 
-    def __init__(self, folder: Path, knobs: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, knobs: dict[str, Any], scores: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob(_PATTERN):
             old.unlink()
@@ -85,7 +86,7 @@ class _EventFile:
         restart = SessionLog(status=SessionLog.START)
         self.writer.write_event(Event(wall_time=time.time(), step=1, session_log=restart))
         plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in knobs.items()}
-        metrics = dict.fromkeys(f"final/{name}" for name in FINAL_SCORES)
+        metrics = dict.fromkeys(f"final/{name}" for name in scores)
         *begin, self.session_end = hparams(plain, metrics)
         for summary in begin:
             self.writer.write_event(Event(wall_time=time.time(), summary=summary))

@@ -8,11 +8,10 @@ from typing import Any, Protocol
 from gitract_core.errors import RunError
 from gitract_core.results.trial_result import EpochRecord, TrialResult, read_history
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.run_directory import SweepDirectory
 from search_spaces.loader import varying_knobs
-
-FINAL_SCORES = ("score", "dice", "hausdorff")
 
 
 class Tracker(Protocol):
@@ -36,7 +35,7 @@ class TrackedRun:
     """
 
     def __init__(self, directory: SweepDirectory, specs: Sequence[TrialSpec]) -> None:
-        self.directory = directory
+        self.directory, self._scored = directory, ScoredTrials(directory)
         self.specs: Sequence[TrialSpec] = ()
         self.labels: Mapping[Candidate, str] = {}
         self.folds: Mapping[str, int] = {}
@@ -57,7 +56,7 @@ class TrackedRun:
     def result(self, spec: TrialSpec) -> TrialResult | None:
         """What a finished trial left; None for others, and for a damaged result."""
         try:
-            return self.directory.result(spec)
+            return self._scored.result(spec)
         except RunError:
             return None
 
@@ -82,4 +81,11 @@ class TrackedRun:
         """The held-out fold's scores of a finished trial; empty for others."""
         result = self.result(spec)
         scores = result.scores if result else {}
-        return {name: scores[name] for name in FINAL_SCORES if scores.get(name) is not None}
+        found = {name: scores.get(key) for name, key in self.score_names.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def score_names(self) -> dict[str, str]:
+        """Names that trackers take of the score and its means, and the keys of these."""
+        keys = ("score", *(mean.key for mean in self._scored.score.means))
+        return {key.replace("@", "_at_"): key for key in keys}

@@ -138,9 +138,20 @@ def test_the_record_and_the_folds(home: Path, name: str) -> None:
     file = home / "run" / name
     content = file.read_bytes()
     file.write_bytes(content.replace(b"1", b"2", 1) if name != "folds.json" else content + b" ")
-    command = "report run" if name != "folds.json" else ENSEMBLE_OF_ONE
-    refused(home, command, naming=name)
-    refused(home, RESUME, naming=name)
+    for command in ("report run", "status run", "compare run 1 2", ENSEMBLE_OF_ONE, RESUME):
+        refused(home, command, naming=name)
+
+
+def test_folds_without_digests_are_those_of_their_fingerprint(home: Path) -> None:
+    """As runs of earlier versions have them."""
+    (home / "run/digests.json").unlink()
+    file = home / "run/folds.json"
+    values = json.loads(file.read_text())
+    case, fold = next(iter(values["fold_of_case"].items()))
+    values["fold_of_case"][case] = 1 - fold
+    file.write_text(json.dumps(values))
+    for command in ("report run", "status run"):
+        refused(home, command, naming="folds.json")
 
 
 def test_a_sweep_killed_between_the_digests_and_the_record_goes_on(

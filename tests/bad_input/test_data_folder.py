@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -16,7 +17,7 @@ import pytest
 from tests.support.refusing import refused, run_cli
 
 SWEEP = "sweep --local --data tiny --space space.yaml --out new"
-COMMANDS = (SWEEP, "eda --data tiny", "validate --data tiny", "plan --data tiny --space space.yaml")
+COMMANDS = (SWEEP, "eda --data tiny", "plan --data tiny --space space.yaml")
 FIRST = "case1_day0_slice_0001"
 
 Change = Callable[[bytes], bytes]
@@ -51,6 +52,37 @@ UNREADABLE: dict[str, Change] = {
     "an open quote": lambda csv: csv + b'"',
     "commas alone": lambda _: b",,,\n" * 50,
 }
+@pytest.mark.parametrize("damage", UNREADABLE)
+def test_validate_says_what_is_wrong_with_train_csv(home: Path, damage: str) -> None:
+    file = home / "tiny/train.csv"
+    file.write_bytes(UNREADABLE[damage](with_crlf_ends(file.read_bytes())))
+    ended = run_cli("validate", "--data", "tiny")
+    *faults, last = ended.out.splitlines()
+    assert (ended.code, ended.err) == (1, "")
+    assert f"{len(faults)} faults" in last
+    assert faults
+    for fault in faults:
+        assert "tiny" in fault
+        assert ": expected " in fault
+
+
+def test_validate_lists_every_fault_a_line_each_when_piped(home: Path) -> None:
+    folder = home / "tiny/train/case1/case1_day0/scans"
+    for number in (2, 3):
+        file = next(folder.glob(f"slice_{number:04d}_*"))
+        file.rename(file.with_name(file.name.replace("48_40", "40_48")))
+    file = next(folder.glob("slice_0004_*"))
+    file.rename(file.with_name(file.name.replace("slice", "slce")))
+    table = home / "tiny/train.csv"
+    table.write_bytes(first_field("1 2 3")(with_crlf_ends(table.read_bytes())))
+    ended = run_cli("validate", "--data", "tiny")
+    *faults, last = ended.out.splitlines()
+    assert (ended.code, len(faults)) == (1, 4), ended.out
+    assert "4 faults" in last
+    listed = json.loads(run_cli("validate", "--data", "tiny", "--json").out)
+    assert listed["faults"] == faults
+
+
 BAD_MASKS = {
     "inf": "inf 3",
     "beyond the end": "1 999999999999999999",

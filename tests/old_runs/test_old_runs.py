@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
@@ -101,6 +102,31 @@ def test_a_finished_sweep_trains_nothing_again(old: Path, cli: Any) -> None:
     before = content(old / "finished/trials")
     cli(*sweep("finished"))
     assert content(old / "finished/trials") == before
+
+
+def test_a_run_of_then_is_ranked_by_another_score(old: Path, cli: Any) -> None:
+    """Dice of volumes follows from the pixels that were counted then."""
+    before = content(old / "finished" / "trials")
+    rows = json.loads(cli("report", "finished", "--score", "dice", "--json"))["leaderboard"]
+    for row in rows:
+        folds = []
+        for result in results(old / "finished").values():
+            if result.spec.candidate.key == row["key"]:
+                table = pd.read_parquet(
+                    old / "finished/trials" / result.spec.key / "scores.parquet"
+                )
+                scans = table[table["level"] == "scan"]
+                pixels = scans["prediction_px"] + scans["truth_px"]
+                dice = (2 * scans["intersection_px"] / pixels)[pixels > 0]
+                folds.append(dice.mean())
+        assert row["score"] == pytest.approx(sum(folds) / len(folds), abs=1e-12)
+    cli(*sweep("finished", "--score", "0.5*dice + 0.5*surface_dice@3mm"))
+    assert content(old / "finished" / "trials") == before
+    values = json.loads(cli("report", "finished", "--json"))
+    assert values["score"]["text"] == "0.5*dice + 0.5*surface_dice@3mm"
+    assert [row["dice"] for row in values["leaderboard"]] == pytest.approx(
+        [next(r["score"] for r in rows if r["key"] == v["key"]) for v in values["leaderboard"]]
+    )
 
 
 def test_another_postprocessing_takes_over_the_weights_of_then(old: Path, cli: Any) -> None:

@@ -25,12 +25,15 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "home" / ".ray").mkdir(parents=True)
     (tmp_path / "home" / ".ray" / "auth_token").write_text("token")
     more = {
-        "scontrol": '[[ $1 == show ]] && printf "node1\\nnode2\\n"\n'
-        '[[ $1 == requeue ]] && kill "$(cat "$FAKES/srun")"\nexit 0\n',
-        "srun": 'env > "$FAKES/environment"; echo $$ > "$FAKES/srun.part"\n'
-        'mv "$FAKES/srun.part" "$FAKES/srun"\n'
-        '[[ -n ${LONG:-} ]] && exec sleep 60\nexit "${CODE:-0}"\n',
+        "scontrol": '[[ $1 == show ]] && printf "node1\\nnode2\\n"\nexit 0\n',
+        "srun": 'env > "$FAKES/environment"\n'
+        "while [[ $1 != -- ]]; do shift; done; shift\n"  # the rest is what Ray's command runs
+        '[[ -n ${LONG:-} ]] || exit "${CODE:-0}"\n'
+        '[[ $LONG == starting ]] && { touch "$FAKES/begun"; exec sleep 60; }\n'
+        '"$@"\n',
         "ray": "",
+        "gitract-cv": 'save() { sleep 0.2; touch "$FAKES/saved"; exit 143; }\n'
+        'trap save TERM\ntouch "$FAKES/begun"\nsleep 60 > /dev/null &\nwait\n',
     }
     for name, body in more.items():
         (folder / name).write_text(FAKE + body)
@@ -77,7 +80,9 @@ def test_slurm_script_starts_ray_and_the_sweep(slurm: dict[str, str]) -> None:
     own, ray = srun[: srun.index("ray")], srun[srun.index("ray") + 1 :]
     assert {"--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=32"} <= set(own)
     entry = ray.index("--")
-    assert ray[entry + 1 :] == ["gitract-cv", "sweep", "--address", "node1:6379", *ARGUMENTS]
+    shell, option, _, _, *command = ray[entry + 1 :]
+    assert (shell, option) == ("bash", "-c")
+    assert command == ["gitract-cv", "sweep", "--address", "node1:6379", *ARGUMENTS]
     assert ray[:5] == ["symmetric-run", "--address", "node1:6379", "--min-nodes", "2"]
     ray_parses(ray)
     ray_parses(["start", "--address=node1:6379", *ray[5:entry]])
@@ -100,22 +105,44 @@ def test_slurm_script_refuses_one_node(slurm: dict[str, str]) -> None:
     assert "expected 2 nodes or more, got 1" in done.stderr
 
 
-def test_slurm_script_queues_itself_again(slurm: dict[str, str]) -> None:
+def signaled(
+    environment: dict[str, str], number: signal.Signals, long: str = "yes"
+) -> tuple[int, str]:
+    """How the script ends that is sent a signal once its sweep runs, and what it says."""
     running = subprocess.Popen(
         ["bash", SLURM, *ARGUMENTS],
-        env={**slurm, "LONG": "yes"},
+        env={**environment, "LONG": long},
         stdout=subprocess.PIPE,
         text=True,
     )
-    wait_until((Path(slurm["FAKES"]) / "srun").exists)
-    running.send_signal(signal.SIGUSR1)
-    said, _ = running.communicate(timeout=LONG_SECONDS)  # the stand-in for scontrol ends the step
-    assert "queueing job 42 again" in said
-    assert calls(slurm)[-1] == ["scontrol", "requeue", "42"]
-    assert running.returncode == 128 + signal.SIGTERM
+    wait_until((Path(environment["FAKES"]) / "begun").exists)
+    running.send_signal(number)
+    said, _ = running.communicate(timeout=LONG_SECONDS)
+    return running.returncode, said
+
+
+def test_slurm_script_lets_trials_save_and_queues_itself_again(slurm: dict[str, str]) -> None:
+    code, said = signaled(slurm, signal.SIGUSR1)
+    assert "then job 42 is queued again" in said
+    assert (Path(slurm["FAKES"]) / "saved").exists()
+    assert calls(slurm)[-1] == ["scontrol", "requeue", "42"], "once the sweep has ended"
+    assert code == 143
     directives = re.findall(r"^#SBATCH (.*)$", SLURM.read_text(), re.MULTILINE)
     assert {"--requeue", "--open-mode=append", "--exclusive"} <= set(directives)
     assert any(d.startswith("--signal=B:USR1@") for d in directives)
+
+
+def test_slurm_script_hands_sigterm_to_the_sweep(slurm: dict[str, str]) -> None:
+    code, _ = signaled(slurm, signal.SIGTERM)
+    assert (Path(slurm["FAKES"]) / "saved").exists()
+    assert code == 143
+    assert not [call for call in calls(slurm) if call[:2] == ["scontrol", "requeue"]]
+
+
+def test_slurm_script_ends_while_ray_is_starting(slurm: dict[str, str]) -> None:
+    code, _ = signaled(slurm, signal.SIGUSR1, long="starting")
+    assert calls(slurm)[-1] == ["scontrol", "requeue", "42"]
+    assert code == 128 + signal.SIGTERM
 
 
 def test_slurm_script_by_bash_and_shellcheck() -> None:

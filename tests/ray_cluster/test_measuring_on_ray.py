@@ -123,7 +123,7 @@ def test_a_machine_without_the_data_measures(machines: dict[int, Node], tmp_path
     found = measure_costs([shape], index, Slots(2), side_by_side=2, place=there)  # type: ignore[arg-type]
     assert asked == ["_measure_side_by_side"]
     assert found.step(shape).step_seconds > 0
-    assert found.scoring(shape) > 0
+    assert found.scoring(shape).score_seconds > 0
     assert found.cache_seconds > 0
     packing = measure_packing(
         [shape], index, [machines[1]], n_trials=5, place=on_machine(machines[1])

@@ -15,7 +15,8 @@ from gitract_core.results.trial_result import TrialFiles
 from gitract_core.spec import TrialSpec
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.held_out_prediction import held_out_scans, predict_held_out
-from gitract_core.trial.run import _scores, iterate_trial
+from gitract_core.trial.held_out_scores import held_out_scores
+from gitract_core.trial.run import iterate_trial
 
 CPU = torch.device("cpu")
 
@@ -47,5 +48,5 @@ def scored_by_hand(
         found = predict_held_out(
             network, spec, cache=cache, slices=slices_on(cache, CPU), scans=scans
         )
-    scores = _scores(spec.candidate.postprocess, cache, found)
+    scores = held_out_scores(spec.candidate.postprocess, cache, found)
     return per_case_sums(scores, case_of_scan(cache.index))

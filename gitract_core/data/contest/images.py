@@ -18,10 +18,12 @@ import pandas as pd
 
 from gitract_core.data.ids import SliceKey, natural_key
 from gitract_core.data.png_header import read_png_header
+from gitract_core.data.telling import Tell, stop
 from gitract_core.errors import DataError
 
 _SCAN = re.compile(r"case(\d{1,9})_day(\d{1,9})", re.ASCII)
-_FILE = re.compile(r"slice_(\d{4,6})_(\d{1,5})_(\d{1,5})_(\d+\.\d+)_(\d+\.\d+)\.png", re.ASCII)
+_FILE = re.compile(r"slice_(\d{4,6})_(\d{1,5})_(\d{1,5})_(\d+\.\d+)_(\d+\.\d+)\.(?i:png)", re.ASCII)
+_OTHER_IMAGES = (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm")
 IMAGE_COLUMNS = (
     "id",
     "case",
@@ -44,24 +46,57 @@ def in_order(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.lexsort((table["slice"].to_numpy(), ranks))].reset_index(drop=True)
 
 
-def read_images(root: Path, tree: Path) -> pd.DataFrame:
+def read_images(root: Path, tree: Path, tell: Tell = stop) -> pd.DataFrame:
     """One row an image below ``tree``, columns ``IMAGE_COLUMNS``, in the order of scan and slice.
+
+    Hidden files (``._x.png``, which some systems add) are not looked at.
+
+    Args:
+        root: folder that paths are relative to.
+        tree: folder that holds the images.
+        tell: what to do with a fault; a faulty image has no row.
 
     Raises:
         DataError: a name that is none of the layout, a second image of a slice, a damaged header.
     """
+
+    def one(file: os.DirEntry[str]) -> tuple[object, ...] | DataError:
+        try:
+            return _image_row(root, file)
+        except DataError as error:
+            return error
+
+    files = _find_images(tree) if tell is stop else sorted(_find_images(tree), key=_natural_path)
+    rows = []
     with ThreadPoolExecutor(max_workers=4) as pool:  # waits for the disk, not for the processor
-        rows = list(pool.map(lambda f: _image_row(root, f), _find_images(tree), chunksize=256))
+        for row in pool.map(one, files, chunksize=256):
+            if isinstance(row, DataError):
+                tell(row)
+            else:
+                rows.append(row)
     table = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS))
     repeated = table.duplicated("id")
-    if repeated.any():
-        path = table["path"][repeated].iloc[0]
-        raise DataError(root / path, "one image a slice", "a second one", "remove one of them")
-    return in_order(table)
+    for path in table["path"][repeated]:
+        tell(DataError(root / path, "one image a slice", "a second one", "remove one of them"))
+    return in_order(table[~repeated])
+
+
+def other_images(tree: Path) -> list[Path]:
+    """Files beside the slices that are images of another kind, which nothing reads."""
+    found = (Path(f.path) for f in _files_of_scans(tree))
+    return sorted(f for f in found if f.suffix.lower() in _OTHER_IMAGES)
+
+
+def _natural_path(file: os.DirEntry[str]) -> tuple[tuple[str | int, ...], str]:
+    return natural_key(file.path)
 
 
 def _find_images(tree: Path) -> Iterator[os.DirEntry[str]]:
-    """Image files in folders ``scans`` at most three levels below ``tree``, also behind links."""
+    return (f for f in _files_of_scans(tree) if f.name.lower().endswith(".png"))
+
+
+def _files_of_scans(tree: Path) -> Iterator[os.DirEntry[str]]:
+    """Files in folders ``scans`` at most three levels below ``tree``, also behind links."""
     pending = [(str(tree), 0)]
     while pending:
         folder, level = pending.pop()
@@ -70,7 +105,7 @@ def _find_images(tree: Path) -> Iterator[os.DirEntry[str]]:
                 if _is_folder(entry):
                     if level < 3:
                         pending.append((entry.path, level + 1))
-                elif os.path.basename(folder) == "scans" and entry.name.endswith(".png"):
+                elif os.path.basename(folder) == "scans" and not entry.name.startswith("."):
                     yield entry
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from gitract_core.data.annotation import State
 from gitract_core.data.ids import SLICE_ID_PATTERN
+from gitract_core.data.telling import Tell, stop
 from gitract_core.errors import DataError, suggestion
 from gitract_core.organs import CONTEST, Organs
 
@@ -46,8 +47,12 @@ def rows_in_words(organs: Organs) -> str:
     return _WORDS.get(len(organs), f"{len(organs)} rows")
 
 
-def read_annotations(path: Path) -> MaskRows:
+def read_annotations(path: Path, tell: Tell = stop) -> MaskRows:
     """The masks of ``train.csv``.
+
+    Args:
+        path: the file.
+        tell: what to do with a faulty row; it is left out.
 
     Raises:
         DataError: unreadable file, missing column, a class that few slices have, bad id, a slice
@@ -59,17 +64,18 @@ def read_annotations(path: Path) -> MaskRows:
         first = str(error).splitlines()[0]
         raise DataError(path, "a CSV table", first, "restore the file") from None
     try:
-        return wide_annotations(rows, path)
+        return wide_annotations(rows, path, tell)
     except UnicodeDecodeError as error:  # the reader leaves text undecoded until it is asked for
         raise DataError(path, "UTF-8 text", error, "save the file as UTF-8") from None
 
 
-def wide_annotations(rows: pd.DataFrame, where: Path | str) -> MaskRows:
+def wide_annotations(rows: pd.DataFrame, where: Path | str, tell: Tell = stop) -> MaskRows:
     """Rows id, class, segmentation and maybe state as masks by slice and organ.
 
     Args:
         rows: one row a slice and class; other columns are left alone.
         where: what errors name as the place.
+        tell: what to do with a faulty row; it is left out.
 
     Raises:
         DataError: missing column, a class that few slices have, bad id, a slice that has not
@@ -83,17 +89,18 @@ def wide_annotations(rows: pd.DataFrame, where: Path | str) -> MaskRows:
         raise DataError(where, "one row a slice and class", "no rows", "restore the file")
     names = [c for c in ("id", "class", "segmentation", "state") if c in rows.columns]
     rows = rows.assign(**{name: rows[name].astype("string").fillna("") for name in names})
-    _check_rows(where, rows)
-    organs = _organs_of(where, rows)
+    rows = _sound_rows(where, rows, tell)
+    if not len(rows):
+        raise DataError(where, "one row a slice and class", "no sound row", "restore the file")
+    organs, rows = _organs_of(where, rows, tell)
     if "state" in names:
-        _check_states(where, rows)
+        _check_states(where, rows, tell)
         rows.loc[rows["state"] == "unknown", "segmentation"] = ""
     table = rows.pivot(index="id", columns="class", values="segmentation")[list(organs)]
-    incomplete = table.index[table.isna().any(axis=1)]
-    if len(incomplete):
-        place = f"{where}, id {incomplete[0]}"
+    for name in table.index[table.isna().any(axis=1)]:
         expected = f"{rows_in_words(organs)}, one a class"
-        raise DataError(place, expected, "fewer", "add rows with an empty field")
+        tell(DataError(f"{where}, id {name}", expected, "fewer", "add rows with an empty field"))
+    table = table.fillna("")
     masks = pd.DataFrame({o: table[o].to_numpy(dtype=object) for o in organs}, index=table.index)
     return MaskRows(masks, organs, _known(rows, organs) if "state" in names else None)
 
@@ -105,51 +112,58 @@ def _known(rows: pd.DataFrame, organs: Organs) -> np.ndarray | None:
     table = rows.assign(known=~unknown.to_numpy(bool)).pivot(
         index="id", columns="class", values="known"
     )
-    return table[list(organs)].to_numpy(bool)
+    return table[list(organs)].fillna(True).to_numpy(bool)
 
 
-def _organs_of(where: Path | str, rows: pd.DataFrame) -> Organs:
-    """The contest's organs in its order where these are the classes, else as they appear."""
+def _organs_of(where: Path | str, rows: pd.DataFrame, tell: Tell) -> tuple[Organs, pd.DataFrame]:
+    """The contest's organs in its order where these are the classes, else as they appear.
+
+    With the rows of these alone.
+    """
     times = rows["class"].value_counts(sort=False)  # in order of appearance
     strange = times.index[2 * times < rows["id"].nunique()]
-    if len(strange):
-        row = int(np.argmax(rows["class"].isin(strange).to_numpy()))
-        name = str(rows["class"].iloc[row])
-        others = [str(c) for c in times.index if c not in strange]
+    others = [str(c) for c in times.index if c not in strange]
+    of_those = rows["class"].isin(strange)
+    for row, name in rows["class"][of_those].items():
         remedy = suggestion(name, others) if others else "give every slice a row of each class"
-        raise DataError(f"{where}, row {row + 2}", "one row a class", repr(name), remedy)
+        tell(DataError(_row(where, row), "one row a class", repr(str(name)), remedy))
+    rows = rows[~of_those] if len(strange) else rows
     classes = tuple(map(str, dict.fromkeys(rows["class"])))
     if set(classes) == set(CONTEST):
-        return CONTEST
+        return CONTEST, rows
     try:
-        return Organs(classes)
+        return Organs(classes), rows
     except DataError as error:
         raise error.within(where) from None
 
 
-def _check_rows(where: Path | str, rows: pd.DataFrame) -> None:
-    """Raise for the first bad id or repeated row."""
+def _row(where: Path | str, row: object) -> str:
+    """The place of a row in the file, whose header is row 1."""
+    return f"{where}, row {int(str(row)) + 2}"
+
+
+def _sound_rows(where: Path | str, rows: pd.DataFrame, tell: Tell) -> pd.DataFrame:
+    """The rows without those of a bad id and repeated ones, which are told; numbered as before."""
+    rows = rows.reset_index(drop=True)
     bad = ~rows["id"].str.fullmatch(SLICE_ID_PATTERN)
-    if bad.any():
-        row = int(np.argmax(bad.to_numpy()))
-        got = repr(rows["id"].iloc[row])
-        raise DataError(f"{where}, row {row + 2}", "caseN_dayN_slice_NNNN", got, "mend the id")
+    for row, name in rows["id"][bad].items():
+        tell(DataError(_row(where, row), "caseN_dayN_slice_NNNN", repr(str(name)), "mend the id"))
+    rows = rows[~bad] if bad.any() else rows
     repeated = rows.duplicated(["id", "class"])
-    if repeated.any():
-        row = int(np.argmax(repeated.to_numpy()))
-        got = f"{rows['id'].iloc[row]}, {rows['class'].iloc[row]} again"
-        raise DataError(f"{where}, row {row + 2}", "one row a slice and class", got, "remove one")
+    for row, name, organ in rows.loc[repeated, ["id", "class"]].itertuples():
+        got = f"{name}, {organ} again"
+        tell(DataError(_row(where, row), "one row a slice and class", got, "remove one"))
+    return rows[~repeated].copy() if repeated.any() else rows
 
 
-def _check_states(where: Path | str, rows: pd.DataFrame) -> None:
-    """Raise for the first state that is none, or that the field beside it contradicts."""
+def _check_states(where: Path | str, rows: pd.DataFrame, tell: Tell) -> None:
+    """Tell each state that is none, or that the field beside it contradicts."""
     state, filled = rows["state"], rows["segmentation"] != ""
     for wrong, expected, remedy in (
         (~state.isin(["", *_STATES]), f"a state ({', '.join(_STATES)} or blank)", "mend the state"),
         ((state == "drawn") & ~filled, "a mask, as its state is drawn", "write empty or the mask"),
         ((state == "empty") & filled, "no mask, as its state is empty", "write drawn"),
     ):
-        if wrong.any():
-            row = int(np.argmax(wrong.to_numpy()))
-            got = f"{state.iloc[row]!r} with {'a mask' if filled.iloc[row] else 'no mask'}"
-            raise DataError(f"{where}, row {row + 2}", expected, got, remedy)
+        for row in rows.index[wrong]:
+            got = f"{state[row]!r} with {'a mask' if filled[row] else 'no mask'}"
+            tell(DataError(_row(where, row), expected, got, remedy))

@@ -65,6 +65,22 @@ class Description:
     columns: tuple[str, ...] = ()
     annotated: Annotated | None = None
 
+    def named(self, root: Path, names: tuple[str, ...]) -> Organs:
+        """Organs of these names, with the pairs among them.
+
+        Args:
+            root: the data set's folder.
+            names: in channel order.
+
+        Raises:
+            DataError: a pair of other organs.
+        """
+        for organ in (organ for pair in self.pairs for organ in pair):
+            if organ not in names:
+                where = f"{root / NAME}, key pairs"
+                raise DataError(where, "organs of the data set", organ, suggestion(organ, names))
+        return Organs(names, self.pairs)
+
 
 def read_description(root: Path) -> Description:
     """The ``dataset.yaml`` of a data set; an empty description without one.
@@ -88,9 +104,7 @@ def read_description(root: Path) -> Description:
             remedy = suggestion(str(key), _KEYS)
             raise DataError(f"{path}, key {key}", f"a key ({', '.join(_KEYS)})", key, remedy)
         read[key] = _KEYS[key](f"{path}, key {key}", value)
-    found = Description(**read)
-    _check_pairs(f"{path}, key pairs", found)
-    return found
+    return Description(**read)
 
 
 def _organs(where: str, value: Any) -> dict[str, tuple[int | str, ...]]:
@@ -120,17 +134,11 @@ def _pairs(where: str, value: Any) -> tuple[tuple[str, str], ...]:
     is_pairs = isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value)
     if not is_pairs:
         raise _wrong(where, "pairs of organs, as in [[left_kidney, right_kidney]]", value)
+    named = [str(organ) for pair in value for organ in pair]
+    twice = next((organ for organ in named if named.count(organ) > 1), None)
+    if twice:
+        raise DataError(where, "each organ in one pair", f"{twice} twice", "correct it")
     return tuple((str(a), str(b)) for a, b in value)
-
-
-def _check_pairs(where: str, found: Description) -> None:
-    named = [organ for pair in found.pairs for organ in pair]
-    known = list(found.organs or named)
-    for organ in named:
-        if organ not in known:
-            raise DataError(where, "organs of the data set", organ, suggestion(organ, known))
-        if named.count(organ) > 1:
-            raise DataError(where, "each organ in one pair", f"{organ} twice", "correct it")
 
 
 def _channels(where: str, value: Any) -> dict[str, str]:

@@ -31,7 +31,7 @@ def read_contents(root: Path, patients: str | None = None) -> Contents:
     """
     if not root.is_dir():
         raise DataError(root, "a folder", "nothing there", "check the path")
-    layout = _layout_of(root)
+    layout = layout_of(root)
     if layout == "contest":
         if patients is not None:
             got, remedy = f"--patients {patients}", "leave it out: names of folders tell patients"
@@ -52,7 +52,12 @@ def read_contents(root: Path, patients: str | None = None) -> Contents:
     return read_nifti_images(root, said, rule, folder)
 
 
-def _layout_of(root: Path) -> str:
+def layout_of(root: Path) -> str:
+    """``contest``, ``nnunet``, ``pairs`` (images and labels) or ``images``.
+
+    Raises:
+        DataError: a description of a data set lies there, and nothing else of one.
+    """
     if (root / "train.csv").exists() or (root / "train").is_dir():
         return "contest"
     if (root / "dataset.json").is_file() or (root / "imagesTr").is_dir():

@@ -51,12 +51,13 @@ def read_nifti_pairs(root: Path, said: Description, patients: str | None) -> Con
     labels = _LabelFiles.of(root / "labels", list(images))
     organs = labels.organs(root, said)
     scans = [VolumeScan(n, files, labels.annotate(n, organs, said)) for n, files in images.items()]
-    volumes = VolumeSet(root, scans, Organs(tuple(organs)), said.slice_axis, read_placing)
+    named = said.named(root, tuple(organs))
+    volumes = VolumeSet(root, scans, named, said.slice_axis, read_placing)
     found = patients_of(patients, list(images), root)
     table, known = volumes.table(found.of_scan)
     return Contents(
         table,
-        Organs(tuple(organs)),
+        named,
         known,
         scan_columns(root, table, found.more, said.columns),
         gray=said.gray or CURRENT_GRAY,

@@ -26,7 +26,6 @@ from gitract_core.data.layouts.scan_table import scan_columns
 from gitract_core.data.layouts.volumes_table import VolumeScan, VolumeSet
 from gitract_core.errors import DataError, FaultyDataError
 from gitract_core.files.atomic import read_json
-from gitract_core.organs import Organs
 
 NAME = "dataset.json"
 _ENDINGS = (".nii.gz", ".nii")
@@ -55,14 +54,15 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
     if said.organs:
         labels = Labels(_as_values(root, said), labels.ignore)
     scans = _scans(root, ending, len(channels), labels, said)
-    volumes = VolumeSet(root, scans, Organs(tuple(labels.values)), said.slice_axis, read_placing)
+    organs = said.named(root, tuple(labels.values))
+    volumes = VolumeSet(root, scans, organs, said.slice_axis, read_placing)
     found = patients_of(patients, [scan.name for scan in scans], root)
     table, known = volumes.table(found.of_scan)
     grays = [CT_GRAY if name.upper() == "CT" else FIRST_GRAY for name in channels]
     gray = grays[0] if len(set(grays)) == 1 else "+".join(grays)
     return Contents(
         table,
-        Organs(tuple(labels.values)),
+        organs,
         known,
         scan_columns(root, table, found.more, said.columns),
         gray=said.gray or gray,

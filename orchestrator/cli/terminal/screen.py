@@ -37,19 +37,26 @@ def progress_bar(what: str) -> AbstractContextManager[Callable[[int, int], None]
     return bar(console(stderr=True), what)
 
 
-def open_run(path: Path | None, *, bulky: bool = True, margin: float | None = None) -> Run:
+def open_run(
+    path: Path | None,
+    *,
+    bulky: bool = True,
+    margin: float | None = None,
+    score: str | None = None,
+) -> Run:
     """A run; what a command adds to one in an object store is stored when the command ends.
 
     Args:
         path: a directory or a URI; None for the newest directory under ``runs/``.
         bulky: whether weights and probabilities are needed.
         margin: of score, of a report.
+        score: by which candidates are ranked; the run's if None.
 
     Raises:
         RunError: there is none.
     """
     from orchestrator.api.run import open_run as opened
 
-    run = opened(path, bulky=bulky, margin=margin)
+    run = opened(path, bulky=bulky, margin=margin, score=score)
     AT_END.callback(run.store)
     return run

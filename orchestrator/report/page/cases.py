@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gitract_core.data.folds import FoldPlan
-from gitract_core.metrics.score import COMPETITION
 from gitract_core.organs import Organs
 from orchestrator.results.candidate_scores import CandidateScores
 
@@ -23,34 +22,37 @@ def case_values(plan: FoldPlan, shown: Sequence[CandidateScores], organs: Organs
 
     Returns:
         ``cases``, their ``folds``, the candidates' ``labels``, ``score``: one row a candidate, and
-        ``dice``: such a table an organ, in the organs' order; None where there is nothing to count.
+        ``dice``: such a table an organ of the score's first mean, in the organs' order; None where
+        there is nothing to count. ``measure`` names that mean.
     """
     if not shown:
-        return {"cases": [], "folds": [], "labels": [], "score": [], "dice": []}
+        return {"cases": [], "folds": [], "labels": [], "score": [], "dice": [], "measure": ""}
+    measure = shown[0].score
     fold_of = {str(case): fold for case, fold in plan.fold_of_case.items()}
     names = list(fold_of)
     sums = np.stack([case_sums(line, names, organs) for line in shown])
-    scores = COMPETITION.of(sums.sum(axis=2))  # (candidates, cases)
+    scores = measure.of(sums.sum(axis=2))  # (candidates, cases)
     means = _column_means(scores)
     order = np.argsort(np.where(np.isnan(means), np.inf, means), kind="stable")
-    dice = COMPETITION.by_mean(sums)["dice"]  # (candidates, cases, organs)
+    dice = measure.by_mean(sums)[measure.means[0].key]  # (candidates, cases, organs)
     return {
         "cases": [names[place] for place in order],
         "folds": [fold_of[names[place]] for place in order],
         "labels": [line.label for line in shown],
+        "measure": measure.means[0].header,
         "score": scores[:, order].round(4).tolist(),
         "dice": [dice[:, order, place].round(3).tolist() for place in range(len(organs))],
     }
 
 
 def case_sums(line: CandidateScores, cases: Sequence[str], organs: Organs) -> np.ndarray:
-    """A candidate's sums and counts, float (cases, organs, 4); zero where a fold is missing."""
+    """A candidate's sums, float (cases, organs, columns); zero where a fold is missing."""
     sums_by_case = line.per_case
-    table = np.zeros((len(cases), len(organs), len(COMPETITION.columns)))
+    table = np.zeros((len(cases), len(organs), len(line.score.columns)))
     for place, case in enumerate(cases):
         if case in sums_by_case:
             sums = sums_by_case[case]
-            table[place] = np.array([sums[column] for column in COMPETITION.columns]).T
+            table[place] = np.array([sums[column] for column in line.score.columns]).T
     return table
 
 
@@ -99,7 +101,7 @@ def pair_values(ranked: Sequence[CandidateScores], organs: Organs) -> dict[str, 
         return None
     names = list(ranked[0].per_case)
     scores = np.stack(
-        [COMPETITION.of(case_sums(line, names, organs).sum(axis=1)) for line in ranked]
+        [line.score.of(case_sums(line, names, organs).sum(axis=1)) for line in ranked]
     )
     pairs = complement(scores)
     known = scores[:, np.isfinite(scores).all(axis=0)]

@@ -132,7 +132,8 @@ def gallery_values(
         scans.append(values)
     for values, sheet, uri in zip(scans, sheets, sheet_uris(sheets), strict=True):
         values["sheet"] = {"uri": uri, **sheet.layout}
-    return {"label": line.label, "scans": scans}
+    by = "Score" if line.score is COMPETITION else "The contest's score"
+    return {"label": line.label, "by": by, "scans": scans}
 
 
 def _scan(

@@ -10,6 +10,7 @@ import numpy as np
 
 from gitract_core.errors import GitractError, in_utf8
 from gitract_core.files.atomic import write_bytes
+from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.prediction.announced_scores import read_announced
 from gitract_core.progress import Progress, silent
 from orchestrator.report.organ_names import known_in_words, organ_name
@@ -91,7 +92,7 @@ def page_values(
         "curves": lambda: curve_values(directory, shown, left_out),
         "cases": lambda: case_values(directory.plans(board.record)[0], shown, board.organs),
         "pairs": lambda: pair_values(board.ranked[:MOST_SHOWN], board.organs),
-        "ensembles": lambda: ensemble_values(directory),
+        "ensembles": lambda: ensemble_values(directory, board.score.text),
         "places": lambda: place_values(board, tables, left_out),
         "gallery": lambda: gallery_values(directory, board, tables),
         "folds": lambda: fold_values(directory, board.record),
@@ -116,14 +117,15 @@ def shown_candidates(board: Leaderboard, most: int = MOST_SHOWN) -> tuple[Candid
     return (*board.ranked, *begun)[:most]
 
 
-def ensemble_values(directory: SweepDirectory) -> list[dict[str, Any]]:
-    """Announced and in-sample score of each ensemble of the run, best first.
+def ensemble_values(directory: SweepDirectory, score: str = CONTEST_SCORE) -> list[dict[str, Any]]:
+    """Announced and in-sample score of each ensemble of the run by one score, best first.
 
     Raises:
         RunError: one of their ``oof_score.json`` is damaged.
     """
     files = sorted((directory.path / "ensembles").glob("*/oof_score.json"))
     announced: list[dict[str, Any]] = [{"name": f.parent.name, **read_announced(f)} for f in files]
+    announced = [one for one in announced if one.get("measure", CONTEST_SCORE) == score]
     return sorted(announced, key=lambda one: -(one["score"] or 0.0))
 
 

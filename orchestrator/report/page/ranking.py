@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.metrics.score import COMPETITION
+from gitract_core.metrics.score import HAUSDORFF_SCORE, SLICE_DICE, Mean
 from orchestrator.report.organ_names import organ_name
+from orchestrator.report.terminal import score_in_words
 from orchestrator.results.costs import training_costs
 from orchestrator.results.leaderboard import Leaderboard
 
@@ -19,7 +20,17 @@ MOST_ROWS = 500
 MOST_ORGAN_ROWS = 20
 """Candidates of the tables organ by organ."""
 
-ORGAN_METRICS = ("dice", "hausdorff")
+_HINTS = {
+    SLICE_DICE: (
+        "Mean over slices that hold the organ, or should.",
+        "Mean Dice of this organ's slices.",
+    ),
+    HAUSDORFF_SCORE: (
+        "1 is a perfect outline: 1 less the normalized distance in space.",
+        "Mean Hausdorff score of this organ's scans.",
+    ),
+}
+"""Of the contest's means, for all organs and for one."""
 _BY_OTHERS = "Score had the other folds chosen the epochs: not flattered by that choice."
 
 COSTS = {
@@ -59,11 +70,10 @@ def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
         for i in range(board.record.total_folds)
     ]
     organs = [
-        Column(f"{organ}_{metric}", f"{organ_name(organ)} {name}", "score", hint)
-        for metric, name, hint in (
-            ("dice", "Dice", "Mean Dice of this organ's slices."),
-            ("hausdorff", "Hausdorff", "Mean Hausdorff score of this organ's scans."),
+        Column(
+            f"{organ}_{mean.key}", f"{organ_name(organ)} {mean.header}", "score", _hints(mean)[1]
         )
+        for mean in board.score.means
         for organ in shown
     ]
     paper = [
@@ -74,15 +84,14 @@ def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
             ("paper_accuracy", "paper's accuracy", "Accuracy"),
         )
     ]
-    hausdorff = "1 is a perfect outline: 1 less the normalized distance in space."
+    parts = [Column(m.key, m.header, "score", _hints(m)[0]) for m in board.score.means]
     return [
         Column("rank", "#", "rank", "Place by mean score over folds."),
         Column("candidate", "candidate", "text", "The knobs in which candidates differ."),
-        Column("score", "score", "score", f"{COMPETITION.formula}, mean over folds."),
+        Column("score", "score", "score", f"{board.score.formula}, mean over folds."),
         Column("score_sd", "± sd", "score", "Standard deviation of the score over folds."),
         *folds,
-        Column("dice", "Dice", "score", "Mean over slices that hold the organ, or should."),
-        Column("hausdorff", "Hausdorff", "score", hausdorff),
+        *parts,
         *organs,
         *paper,
         Column("best_epoch", "best epoch", "epoch", "Mean over folds of the epoch kept."),
@@ -94,6 +103,12 @@ def columns(board: Leaderboard, shown: Sequence[str]) -> list[Column]:
     ]
 
 
+def _hints(mean: Mean) -> tuple[str, str]:
+    """What a mean is, for all organs and for one."""
+    note = f"{mean.note}."
+    return _HINTS.get(mean, (note, note))
+
+
 def ranking_values(board: Leaderboard, organs: Sequence[str]) -> dict[str, Any]:
     """Columns; one row a ranked candidate by column and ``key``; the others with reasons.
 
@@ -101,10 +116,10 @@ def ranking_values(board: Leaderboard, organs: Sequence[str]) -> dict[str, Any]:
         board: the leaderboard.
         organs: those with columns; the first ``MOST_ORGAN_ROWS`` rows hold all organs.
     """
-    shown = columns(board, organs)
+    shown, means = columns(board, organs), board.score.means
     rows = board.to_rows()
     keep = [column.key for column in shown] + ["key"]
-    keep_all = dict.fromkeys([*keep, *(f"{o}_{m}" for o in board.organs for m in ORGAN_METRICS)])
+    keep_all = dict.fromkeys([*keep, *(f"{o}_{m.key}" for o in board.organs for m in means)])
     ranked = [
         {key: _short(row[key]) for key in (keep_all if row["rank"] <= MOST_ORGAN_ROWS else keep)}
         for row in rows
@@ -117,6 +132,8 @@ def ranking_values(board: Leaderboard, organs: Sequence[str]) -> dict[str, Any]:
     ]
     return {
         "columns": [asdict(column) for column in shown],
+        "score": score_in_words(board),
+        "parts": [{"key": m.key, "name": f"{m.title}, mean over folds"} for m in means],
         "rows": ranked[:MOST_ROWS],
         "unranked": unranked[:MOST_ROWS],
         "left_out": max(0, len(ranked) - MOST_ROWS) + max(0, len(unranked) - MOST_ROWS),

@@ -143,8 +143,10 @@ def test_unusual_scans_are_doubted(tmp_path: Path) -> None:
         return " ".join(doubts_about(read_nifti(write(tmp_path / "a.nii", block(), affine))))
 
     x, y = 400 / SHAPE[0], 400 / SHAPE[1]
-    assert doubts((x, y, 3.0)) == ""
-    assert doubts((1.3 * x, 0.7 * y, 4.4)) == ""
+    assert "slices" not in doubts((x, y, 3.0)) + doubts((1.3 * x, 0.7 * y, 4.4))
+    assert "field of view" not in doubts((x, y, 3.0)) + doubts((1.3 * x, 0.7 * y, 4.4))
+    assert "pixels of" not in doubts((1.5, 1.6, 3.0)) + doubts((2.2, 1.1, 3.0))
+    assert "pixels of 3.00 x 1.50 mm (height x width)" in doubts((1.5, 3.0, 3.0))
     assert "slices 5.00 mm apart" in doubts((x, y, 5.0))
     assert "slices 1.00 mm apart" in doubts((x, y, 1.0))
     assert "field of view 400 x 640 mm" in doubts((1.6 * x, y, 3.0))

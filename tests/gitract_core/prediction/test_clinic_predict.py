@@ -119,6 +119,30 @@ def test_dicom_series_gives_the_same_masks(
     assert [s.name for s in find_sources(tmp_path / "ward", "dicom")] == ["mr1"]
 
 
+def test_label_maps_and_empty_masks_beside_scans_are_left_aside(
+    tiny: Path, trial: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    volume = images_of(tiny).T
+    nib.save(nib.Nifti1Image(volume, AFFINE), tmp_path / "in/a.nii.gz")
+    parts = np.indices(volume.shape) // 12
+    labels = (parts[0] + 3 * parts[1]).astype(np.uint8)
+    nib.save(nib.Nifti1Image(labels, AFFINE), tmp_path / "in/a_labels.nii.gz")
+    nib.save(nib.Nifti1Image(0 * labels, AFFINE), tmp_path / "in/a_mask.nii.gz")
+    done = cli(tmp_path, "predict", trial, "--images", "in")
+    assert "3 files of 1 scans" in done.stdout
+    said = [line for line in done.stderr.splitlines() if "left aside" in line]
+    assert [line.split()[1] for line in said] == ["a_labels", "a_mask"]
+    for name, code in (("a_labels", 0), ("a_mask", 2)):
+        images = f"in/{name}.nii.gz"
+        done = cli(tmp_path, "predict", trial, "--images", images, "--out", "o", expect=code)
+        assert ("is this a scan?" in done.stderr) == (code == 0)
+    (tmp_path / "in/a.nii.gz").unlink()
+    done = cli(tmp_path, "predict", trial, "--images", "in", "--out", "o2", expect=2)
+    assert "a scan with contrast" in done.stderr
+    assert not (tmp_path / "o2").exists()
+
+
 def test_wrong_use_is_one_line(trial: Path, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(block(), AFFINE), tmp_path / "a.nii")
     arguments = ("--images", "a.nii", "--format", "rtstruct")

@@ -14,11 +14,14 @@ import torch
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.metrics.surfaces.distances import SurfaceDistances
+from gitract_core.metrics.surfaces.elements import SpacingMm
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
 from gitract_core.trial import cost
-from gitract_core.trial.cost import SampleScan, StepCost, measure_scoring, measure_step, shape_of
+from gitract_core.trial.cost import SampleScan, StepCost, measure_step, shape_of
 from gitract_core.trial.relative_cost import relative_cost
+from gitract_core.trial.scoring_cost import measure_scoring
 from orchestrator.capacity import measuring
 from tests.support.tiny_sweep import KNOBS
 
@@ -125,7 +128,9 @@ def test_measuring_leaves_the_order_of_chance_alone(tiny: Path) -> None:
 def test_scoring_is_timed_for_each_native_pixel(tiny: Path) -> None:
     scan = scan_of(tiny)
     assert scan.native_pixels == 6 * 40 * 48
-    assert 0 < measure_scoring(PostprocessKnobs(), 32, [scan, scan]) < 1e-2
+    found = measure_scoring(PostprocessKnobs(), 32, [scan, scan])
+    assert 0 < found.truth_seconds < found.once < 1e-2
+    assert 0 < found.score_seconds < found.once
 
 
 class ClockedTraining:
@@ -201,9 +206,25 @@ def test_typical_probabilities_are_masks_with_soft_borders(tiny: Path) -> None:
     scan = scan_of(tiny)
     shares = {}
     for size in (32, 128):
-        soft = cost._soft(scan, size)
+        soft = cost.soft_masks(scan, size)
         assert soft.shape == (3, 6, size, size)
         assert soft.max() > 128
         shares[size] = ((soft > 2) & (soft < 253)).mean()
     assert math.isclose(shares[32], shares[128], rel_tol=0.3)
     assert 0.05 < shares[128] < 0.6
+
+
+def test_scoring_in_millimeters_is_measured_where_the_score_asks_for_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, measured = SurfaceDistances.between, list[SpacingMm]()
+
+    def noted(first: np.ndarray, second: np.ndarray, spacing_mm: SpacingMm) -> SurfaceDistances:
+        measured.append(spacing_mm)
+        return real(first, second, spacing_mm)
+
+    monkeypatch.setattr(SurfaceDistances, "between", noted)
+    measure_scoring(PostprocessKnobs(), 32, [scan_of(tiny)], "dice[stomach=2]")
+    assert measured == []
+    measure_scoring(PostprocessKnobs(), 32, [scan_of(tiny)], "0.5*dice + 0.5*hd95_mm")
+    assert measured == [(3.0, 1.5, 1.5)] * 3

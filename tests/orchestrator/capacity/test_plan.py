@@ -14,15 +14,19 @@ import pytest
 from rich.console import Console
 
 from gitract_core.errors import GitractError
+from gitract_core.knobs import NO_PATIENCE
 from gitract_core.prediction.inference import BATCH_SLICES
 from gitract_core.results.trial_result import TrialFiles
+from gitract_core.spec import TrialSpec
 from gitract_core.trial.cost import StepCost, shape_of
 from gitract_core.trial.relative_cost import relative_cost
 from gitract_core.trial.run import run_trial
+from gitract_core.trial.scoring_cost import ScoringCost
 from orchestrator.api import planning
 from orchestrator.capacity.first_sight import at_first_sight
+from orchestrator.capacity.fold_sizes import fold_sizes
 from orchestrator.capacity.measuring import Measured
-from orchestrator.capacity.sweep_plan import Outlook, fitting, fold_sizes, make_plan, makespan
+from orchestrator.capacity.sweep_plan import Outlook, fitting, make_plan, makespan
 from orchestrator.capacity.time_budget import parse_budget, write_space
 from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
 from orchestrator.sweeps.preparation import SweepRequest, check, prepare, start_order
@@ -43,7 +47,8 @@ STEP = StepCost(
     checkpoint_bytes=30_000,
     peak_memory_bytes=7_000_000,
 )
-SCORING = 1e-3  # seconds a native pixel
+SCORING_COST = ScoringCost(0.4e-3, 0.6e-3)
+SCORING = 1e-3  # seconds a native pixel, once
 TWO = Slots(2)
 CHANGES = (
     {"loss": "bce"},
@@ -59,7 +64,7 @@ def outlook(data: Path, out: Path, *changes: dict[str, object], slots: Slots = T
     candidates = {spec.candidate for spec in checked.specs}
     wide = replace(STEP, step_seconds=2 * STEP.step_seconds, peak_memory_bytes=9_000_000)
     steps = {shape_of(c): wide if c.network.widths == "8,16" else STEP for c in candidates}
-    scoring = {(c.input.size, c.postprocess): SCORING for c in candidates}
+    scoring = {(c.input.size, c.postprocess): SCORING_COST for c in candidates}
     return Outlook(checked, slots, Measured(steps, scoring, 0.0, 0.0))
 
 
@@ -69,6 +74,7 @@ def by_hand(view: Outlook, fold: int, *, epochs: int, step: float) -> float:
     n, rows = sum(held), table[held]
     epoch = (len(table) - n) / BATCH * step + n / BATCH_SLICES * 64.0 + 0.5
     pixels = sum(h * w for h, w in zip(rows["height"], rows["width"], strict=True))
+    epoch += 0.0 if view.slots.gpus else pixels * 0.6e-3 / view.slots.cpus
     return 5.0 + epochs * epoch + n * 0.375 + pixels * SCORING
 
 
@@ -104,6 +110,30 @@ def test_time_is_that_of_the_packing_done_by_hand(tiny: Path, tmp_path: Path) ->
     assert plan.cpu_hours == pytest.approx(sum(seconds) / 3600)
     assert plan.gpu_hours == 0
     assert plan.memory_bytes == 9_000_000
+
+
+def test_epochs_are_scored_where_the_scored_fold_chooses_them(tiny: Path, tmp_path: Path) -> None:
+    last: dict[str, object] = {"training.keep": "last", "training.patience": NO_PATIENCE}
+    view = outlook(tiny, tmp_path / "run", {}, last)
+    (size, _), (chosen, _, kept, _) = (
+        fold_sizes(view.checked.index, view.checked.plans[0]),
+        view.checked.specs,
+    )
+
+    def seconds(spec: TrialSpec, slots: Slots) -> float:
+        return replace(view, slots=slots).cost(spec, trains=True).seconds
+
+    scoring = 3 * size.validation_pixels * 0.6e-3  # of three epochs
+    without = seconds(kept, TWO)
+    assert seconds(chosen, TWO) - without == pytest.approx(scoring)
+    assert seconds(chosen, Slots(1, cpus=2)) - without == pytest.approx(scoring / 2)
+    on_gpu = Slots(1, gpus=1.0, device="cuda")
+    assert seconds(chosen, on_gpu) == pytest.approx(without), "its processor is free meanwhile"
+    costly = {k: ScoringCost(0, 1.0) for k in view.measured.scorings}
+    slow = replace(view, slots=on_gpu, measured=replace(view.measured, scorings=costly))
+    ending = 5.0 + size.validation_slices * 0.375
+    expected = ending + 4 * size.validation_pixels
+    assert slow.cost(chosen, trains=True).seconds == pytest.approx(expected)
 
 
 def test_packing_is_never_shorter_than_the_best_and_in_order(tmp_path: Path) -> None:

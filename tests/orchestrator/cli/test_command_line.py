@@ -19,7 +19,7 @@ from orchestrator.api.machines import dashboard_lines
 from tests.support.command_line import ROOT, cli
 from tests.support.tiny_sweep import SPACE
 from tests.support.waiting import wait_until
-from tests.support.warm import WarmPopen
+from tests.support.warm import WarmPopen, run_warm
 
 _SPACE = SPACE + "training: {epochs: 2}\n"
 
@@ -101,6 +101,51 @@ def test_ensemble_of_one_scores_as_its_candidate(swept: Path, tiny: Path) -> Non
     assert again.read_text() == (swept / two["submission"]).read_text()
     scored = cli(swept, "score", again, tiny / "train.csv", "--images", tiny, "--json")
     assert 0 <= json.loads(scored.stdout)["score"] <= 1
+
+
+def test_a_sweep_that_is_terminated_before_it_begins_says_so(tmp_path: Path, tiny: Path) -> None:
+    """Batch systems may take a job back in its first second, when libraries are being loaded."""
+    code = (
+        "import os, signal, time\n"
+        "from orchestrator.api.options import SweepOptions\n"
+        "from orchestrator.cli import main\n"
+        "def early(*_):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+        "SweepOptions.request = early\n"
+        "main()\n"
+    )
+    arguments = ["--debug", "sweep", "--local", "--data", str(tiny)]
+    ended = run_warm([sys.executable, "-c", code, *arguments], cwd=tmp_path, env=os.environ.copy())
+    assert ended.returncode == 143
+    assert ended.stderr == "gitract-cv: terminated; the same command goes on from here\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_a_submission_has_no_score_to_expect_is_said(swept: Path, tiny: Path) -> None:
+    made = cli(swept, "ensemble", "--top", 1, "--images", tiny / "train", "--json")
+    submission = swept / json.loads(made.stdout)["submission"]
+    content, check = submission.read_bytes(), ("check-submission", submission, "--images", tiny)
+    submission.write_bytes(content.rpartition(b",")[0] + b",1 2\n")
+    try:
+        shown = cli(swept, *check).stdout
+        values = json.loads(cli(swept, *check, "--json").stdout)
+        assert values["faults"] == []
+        assert values["expected"] is None
+        assert "changed since it was made" in values["why_no_score"]
+        assert f"score to expect is not known: {values['why_no_score']}" in shown
+    finally:
+        submission.write_bytes(content)
+    announced = submission.with_name("oof_score.json")
+    announced.rename(announced.with_name("elsewhere"))
+    try:
+        assert f"{announced.name} is missing" in cli(swept, *check).stdout
+    finally:
+        announced.with_name("elsewhere").rename(announced)
+    assert json.loads(cli(swept, *check, "--json").stdout)["why_no_score"] is None
+    alone = swept / "alone.csv"
+    alone.write_bytes(content)
+    assert "no note beside it" in cli(swept, "check-submission", alone, "--images", tiny).stdout
 
 
 def test_changed_weights_are_refused(swept: Path, tiny: Path) -> None:

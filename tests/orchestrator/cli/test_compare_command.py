@@ -16,6 +16,7 @@ from orchestrator.cli.main import app
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
 from tests.support.stub_results import write_result
+from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import tiny_space
 
 CHANGES: list[dict[str, object]] = [
@@ -38,8 +39,10 @@ def stub_run(tiny: Path, out: Path, *, shift: float = 0.0, folds: int = 2) -> Pr
 
 
 @pytest.fixture(scope="module")
-def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 12 patients, fewer of whom are too few to say."""
     folder = tmp_path_factory.mktemp("compare")
+    tiny = write_tiny_contest(folder / "data", tuple((30 + n, 0, 36, 36, 4) for n in range(8)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITRACT_CACHE", str(folder / "cache"))
         stub_run(tiny, folder / "run")
@@ -64,6 +67,7 @@ def test_two_values_of_a_knob_are_paired_over_the_other_knobs(run: Path) -> None
     assert sorted(one["difference"] for one in found["each"]) == pytest.approx([0.1, 0.3], abs=0.01)
     turned = asked(run, "loss=bce", "loss=dice")
     assert turned["difference"] == pytest.approx(-found["difference"])
+    assert turned["p"] == found["p"] < 0.01
 
 
 @pytest.mark.parametrize("sides", [("1", "2"), ("D", "B"), ("dice, weight decay 0.5", "B")])
@@ -108,10 +112,25 @@ def test_it_says_what_the_difference_is_worth_and_lists_the_pairs(run: Path) -> 
     said = " ".join(text.split())
     assert "loss=dice scores 0.2" in said
     assert "more than loss=bce" in said
-    assert "2 pairs of candidates, 4 patients in 2 folds" in said
+    assert "2 pairs of candidates, 12 patients in 2 folds" in said
     assert "dice, weight decay 0.5 bce, weight decay 0.5 +." in said
     less = CliRunner().invoke(app, ["compare", str(run), "2", "1"]).stdout
     assert " less than dice, weight decay 0.5" in " ".join(less.split())
+
+
+def test_too_few_patients_give_no_interval_as_in_the_report(tiny: Path, tmp_path: Path) -> None:
+    stub_run(tiny, tmp_path / "run")
+    found = asked(tmp_path / "run", "loss=dice", "loss=bce")
+    assert (found["low"], found["high"], found["p"]) == (None, None, None)
+    assert found["difference"] == pytest.approx(0.2, abs=0.01)
+    shown = CliRunner().invoke(app, ["compare", str(tmp_path / "run"), "1", "2"]).stdout
+    said = " ".join(shown.split())
+    reason = "with fewer than 10 patients there are too few to say whether that is more than chance"
+    assert found["why_no_interval"] == reason
+    assert f"; {reason}. paired over 4 patients in 2 folds" in said
+    report = CliRunner().invoke(app, ["report", str(tmp_path / "run")]).stdout
+    assert reason.replace("patients", "cases") in " ".join(report.split())
+    assert " p " not in said
 
 
 @pytest.mark.parametrize(

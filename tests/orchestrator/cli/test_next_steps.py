@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shlex
 from pathlib import Path
@@ -17,6 +18,7 @@ from orchestrator.report.progress_table import SweepProgress
 from orchestrator.results.status import read_status
 from orchestrator.sweeps.events import SweepEvent
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from search_spaces import load_space
 from tests.support.finished_trials import records
 from tests.support.stub_results import write_result
 from tests.support.tiny_sweep import tiny_space
@@ -63,6 +65,35 @@ def test_status_names_the_command_that_goes_on(tiny: Path, tmp_path: Path) -> No
     sweep = sweep_of(tiny, tmp_path / "run")
     said = _summary(read_status(sweep.directory))
     assert said[-1].endswith("the same sweep command goes on from here: gitract-cv sweep --data d")
+
+
+def test_what_was_removed_is_not_trained_again_by_the_command_that_goes_on(
+    tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a run"
+    asked = tiny_space({"loss": "bce + 0.5*dice"}, {"loss": "dice"}, {"loss": "focal"})
+    command = f"gitract-cv sweep --data {tiny} --space old.yaml --set loss=dice --out '{out}'"
+    sweep = prepare(SweepRequest(tiny, asked, out, command=command))
+    open_run(out).remove("dice")
+    (said,) = (line for line in _summary(read_status(sweep.directory)) if "goes on" in line)
+    words = shlex.split(said.partition("this command goes on from here: ")[2])
+    assert words[:6] == ["gitract-cv", "sweep", "--data", str(tiny), "--out", str(out)]
+    assert words[6] == "--space"
+    space = load_space(words[7])
+    again = prepare(SweepRequest(tiny, space, out, command=shlex.join(words)))
+    assert again.record.candidates == (asked.candidates[0], asked.candidates[2])
+    assert len(again.pending) == 4
+    assert _summary(read_status(again.directory))[-1].endswith(
+        f"same sweep command goes on from here: {shlex.join(words)}"
+    )
+
+
+def test_a_search_may_propose_what_was_removed(tiny: Path, tmp_path: Path) -> None:
+    sweep = sweep_of(tiny, tmp_path / "run")
+    sweep.directory.write(dataclasses.replace(sweep.record, to_come=2))
+    open_run(tmp_path / "run").remove("A")
+    said = _summary(read_status(sweep.directory))[-1]
+    assert said.endswith("the last sweep's command would train what was removed")
 
 
 def test_sweep_and_status_agree_on_the_time_left(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from gitract_core.knobs import PostprocessKnobs
-from gitract_core.metrics import COMPETITION, score_scan
+from gitract_core.metrics import COMPETITION, Score, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
@@ -48,8 +48,8 @@ class Meter:
 
     bonus = 0.0
 
-    def __init__(self, *given: Any, flip: bool = False) -> None:
-        self.lines, self.score = (None,) * 3, COMPETITION
+    def __init__(self, *given: Any, flip: bool = False, score: Score = COMPETITION) -> None:
+        self.lines, self.score = (None,) * 3, score
         self.source = SimpleNamespace(organs=CONTEST)
         self.rules = given[2] if len(given) > 2 else (PostprocessKnobs(),)
         self.cases, self.folds = np.arange(8).astype(str), np.arange(8) % 2

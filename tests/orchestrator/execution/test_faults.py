@@ -104,7 +104,14 @@ def test_damaged_result_is_set_aside_and_made_again(tiny: Path, tmp_path: Path) 
     assert read_status(sweep.directory).trials[0].state == "damaged"
     assert [e.kind for e in attempt(spec, jobs)] == ["epoch", "epoch", "finished"]
     assert same_but_for_cost(TrialResult.load(files.result), first)
-    assert files.damaged.read_bytes() == half
+    aside = files.directory / "result.json.damaged"
+    assert aside.read_bytes() == half
+    files.result.unlink()
+    files.result.mkdir()
+    assert read_status(sweep.directory).trials[0].state == "damaged"
+    assert list(attempt(spec, jobs))[-1].kind == "finished"
+    assert aside.is_dir()
+    assert same_but_for_cost(TrialResult.load(files.result), first)
 
 
 def test_unreadable_result_is_left_alone(tiny: Path, tmp_path: Path) -> None:
@@ -121,7 +128,7 @@ def test_unreadable_result_is_left_alone(tiny: Path, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="Input/output"):
             files.is_finished()
     assert files.is_finished()
-    assert not files.damaged.exists()
+    assert not (files.directory / "result.json.damaged").exists()
 
 
 def test_cut_history_of_a_stopped_trial_is_written_anew(tiny: Path, tmp_path: Path) -> None:

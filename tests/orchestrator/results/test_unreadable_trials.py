@@ -19,6 +19,7 @@ from gitract_core.results.trial_result import (
 )
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.status import read_status
+from orchestrator.results.verification import verify_run
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule
 from orchestrator.sweeps.labels import candidate_labels
@@ -45,6 +46,10 @@ def edited(file: Path) -> None:
     file.write_text(json.dumps(values, indent=1) + "\n")
 
 
+def verified_faults(sweep: PreparedSweep) -> tuple[str, ...]:
+    return verify_run(sweep.directory).faults
+
+
 def another_figure(file: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b'"score": 0.5', b'"score": 0.9', 1))
 
@@ -57,6 +62,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "edited": edited,
     "one byte": another_figure,
     "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "a link to nowhere": lambda file: (file.unlink(), file.symlink_to("nowhere")),
 }
 
 
@@ -71,11 +77,11 @@ def test_an_unreadable_result_costs_its_candidate_alone(
     (line,) = board.unranked
     assert line.candidate == broken.candidate
     (reason,) = line.reasons
-    if damage != "a folder":  # which is no result, and no reason to stop
-        assert f"fold 0: {sweep.directory.trial(broken).result}" in reason
-        states = {trial.spec: trial.state for trial in read_status(sweep.directory).trials}
-        assert states.pop(broken) == "damaged"
-        assert set(states.values()) == {"finished"}
+    assert f"fold 0: {sweep.directory.trial(broken).result}" in reason
+    states = {trial.spec: trial.state for trial in read_status(sweep.directory).trials}
+    assert states.pop(broken) == "damaged"
+    assert set(states.values()) == {"finished"}
+    assert any(str(sweep.directory.trial(broken).result) in f for f in verified_faults(sweep))
     space = tiny_space(*LOSSES)
     assert check(Request(tiny, space, sweep.directory.path)).pending == [broken]
     labels = candidate_labels(sweep.record.candidates)

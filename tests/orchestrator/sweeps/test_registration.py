@@ -15,6 +15,7 @@ from gitract_core.spec import Candidate
 from orchestrator.api.registering import register_sweep
 from orchestrator.api.run import Run, open_run
 from orchestrator.cli.main import app
+from orchestrator.results.verification import verify_run
 from orchestrator.storage.local_folder import LocalRun
 from orchestrator.sweeps.preparation import PreparedSweep
 from orchestrator.sweeps.registration import (
@@ -155,9 +156,22 @@ def test_a_registered_search_goes_on(sweep: PreparedSweep) -> None:
 def test_a_damaged_registration_is_refused(sweep: PreparedSweep, change: dict[str, object]) -> None:
     register_sweep(sweep, None)
     file = registration_file(sweep.directory)
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    values = json.loads(file.read_text())
+    del values["seal"]
+    file.write_text(json.dumps({**values, **change}))
     with pytest.raises(RunError, match=r"registration\.json"):
         read_registration(sweep.directory)
+
+
+def test_an_edited_registration_is_refused_and_named(sweep: PreparedSweep) -> None:
+    register_sweep(sweep, 0.01)
+    file = registration_file(sweep.directory)
+    assert verify_run(sweep.directory).ok
+    file.write_text(file.read_text().replace("0.01", "0.02"))
+    with pytest.raises(RunError, match=r"registration\.json: expected digest"):
+        read_registration(sweep.directory)
+    (fault,) = verify_run(sweep.directory).faults
+    assert str(file) in fault
 
 
 def test_a_sweep_registers_before_it_trains(

@@ -47,7 +47,7 @@ function scanFigure(scan, layers) {
   const some = scan.slices.length < scan.n_slices
     ? `; ${scan.slices.length} of its ${scan.n_slices} slices` : "";
   const figure = element("figure", {}, element("h3", {}, `${scan.scan}: ${scan.kind}`),
-    element("p", { class: "note" }, `Score ${decimal(scan.score)}, ${scan.rank} of ${scan.of} from the `
+    element("p", { class: "note" }, `${DATA.gallery.by} ${decimal(scan.score)}, ${scan.rank} of ${scan.of} from the `
       + `worst, held out in fold ${scan.fold}${some}.`), canvas, slider, words);
   return { figure, redraw };
 }

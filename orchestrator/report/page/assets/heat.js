@@ -27,16 +27,15 @@ function showOrgans() {
   const host = section("organs");
   if (!rows.length) return void (host.hidden = true);
   host.append(element("div", { class: "pair" },
-    element("div", {}, organTable(rows, "dice", "Dice, mean over folds")),
-    element("div", {}, organTable(rows, "hausdorff", "Hausdorff score, mean over folds"))));
+    ...DATA.leaderboard.parts.map(({ key, name }) => element("div", {}, organTable(rows, key, name)))));
 }
 
 function showCases() {
-  const { cases, folds, labels, score, dice } = DATA.cases || { labels: [] };
+  const { cases, folds, labels, score, dice, measure } = DATA.cases || { labels: [] };
   const host = section("cases");
   if (!labels.length) return void (host.hidden = true);
   const measures = [{ key: "score", name: "score", values: score },
-    ...ORGANS.map((organ, place) => ({ key: String(place), name: `Dice of ${organ.name}`,
+    ...ORGANS.map((organ, place) => ({ key: String(place), name: `${measure} of ${organ.name}`,
       values: dice[place] }))];
   const figure = element("figure");
   const show = (key) => {

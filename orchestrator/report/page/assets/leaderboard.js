@@ -52,9 +52,8 @@ function showLeaderboard() {
   const host = section("leaderboard");
   if (board.rows.length) host.append(...boardTable(board));
   else host.append(element("p", {}, "No candidate has all its folds yet, so none is ranked."));
-  host.append(element("p", { class: "note" }, "Scores are 0.4 Dice + 0.6 Hausdorff score at native "
-    + "size, slices empty in truth and prediction skipped. The paper's figures follow its likely "
-    + "definitions, at the best epoch."));
+  host.append(element("p", { class: "note" }, `Scores are ${board.score}. The paper's figures `
+    + "follow its likely definitions, at the best epoch."));
   if (DATA.run.telling.length < ORGANS.length) {
     host.append(element("p", { class: "note" }, `Of ${ORGANS.length} organs those are shown here `
       + "that the first candidate finds worst and best; the tables organ by organ have all."));

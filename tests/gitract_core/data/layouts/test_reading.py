@@ -96,9 +96,7 @@ def test_the_ignore_label_is_unknown_not_background(tmp_path: Path) -> None:
         ("slices", State.UNKNOWN, State.UNKNOWN),
     ],
 )
-def test_what_absence_means(
-    rule: str, absent: State, slice_without: State, tmp_path: Path
-) -> None:
+def test_what_absence_means(rule: str, absent: State, slice_without: State, tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "d")
     with (root / "dataset.yaml").open("a") as file:
         file.write(f"annotated: {rule}\n")
@@ -235,3 +233,8 @@ def test_a_changed_label_is_another_data_set(tmp_path: Path) -> None:
     described["labels"] = {"background": 0, "spleen": 1, "liver": 2}
     (root / "dataset.json").write_text(json.dumps(described))
     assert read(root).fingerprint != before
+
+
+def test_other_patients_are_another_data_set(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "d")
+    assert read(root).fingerprint != read(root, "one-a-file").fingerprint

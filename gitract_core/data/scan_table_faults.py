@@ -1,0 +1,91 @@
+"""Faults of scans that the table of slices tells by itself: gaps, and spacings that contradict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gitract_core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_NUMBERS = 8  # that a line names
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Slices that a scan lacks between its first and its last.
+
+    Attributes:
+        scan: its name.
+        missing: their numbers.
+        slices: how many there are.
+    """
+
+    scan: str
+    missing: tuple[int, ...]
+    slices: int
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether more are missing than are there: slices were chosen, none was lost."""
+        return len(self.missing) > self.slices
+
+    def __str__(self) -> str:
+        named = ", ".join(map(str, self.missing[:_MOST_NUMBERS]))
+        more = len(self.missing) - _MOST_NUMBERS
+        named += f" and {more} more" if more > 0 else ""
+        return f"slice {named}" if len(self.missing) == 1 else f"slices {named}"
+
+
+def gap_of(scan: str, numbers: np.ndarray) -> Gap | None:
+    """The slices that a scan lacks; None if it has no gap.
+
+    Args:
+        scan: its name.
+        numbers: of its slices.
+
+    >>> print(gap_of("case1_day0", np.array([1, 2, 4])))
+    slice 3
+    """
+    there = np.unique(numbers)
+    if not len(there) or there[-1] - there[0] + 1 == len(there):
+        return None
+    missing = np.setdiff1d(np.arange(there[0], there[-1]), there)
+    return Gap(scan, tuple(missing.tolist()), len(there))
+
+
+def gap_fault(gap: Gap) -> DataError:
+    """A gap as a fault."""
+    expected, got = "slices without a gap", f"no {gap}"
+    return DataError(gap.scan, expected, got, "restore the images, or exclude the scan")
+
+
+def spacing_faults(root: Path, rows: pd.DataFrame) -> list[DataError]:
+    """Slices of one scan whose pixel spacing is 0, or not that of most of its slices.
+
+    Args:
+        root: folder that paths are relative to.
+        rows: of the slice index, all of one scan.
+    """
+    pairs = [tuple(pair) for pair in rows[["spacing_x_mm", "spacing_y_mm"]].to_numpy().tolist()]
+    if len(set(pairs)) == 1 and min(pairs[0]) > 0:
+        return []
+    sound = [pair for pair in pairs if min(pair) > 0]
+    usual = max(set(sound), key=sound.count) if sound else None
+    faults = []
+    for path, pair in zip(rows["path"], pairs, strict=True):
+        got = f"{pair[0]:.2f} x {pair[1]:.2f}"
+        if min(pair) <= 0:
+            expected = "a pixel spacing above 0 mm in its name"
+        elif pair != usual and usual is not None:
+            expected = f"the pixel spacing of the scan's other slices ({usual[0]:.2f} x "
+            expected += f"{usual[1]:.2f} mm)"
+        else:
+            continue
+        faults.append(DataError(root / path, expected, got, "correct the file's name"))
+    return faults
