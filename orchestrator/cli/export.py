@@ -60,10 +60,9 @@ def _verify_run(path: Path, *, as_json: bool) -> None:
         for old in found.unverified:
             out.print(f"unverified: {old}", style="dim", soft_wrap=True)
         of_those = f", {found.unverified_trials} of them unverified (of an earlier version)"
-        trials = f"{found.trials} finished trial{'' if found.trials == 1 else 's'}"
+        trials = counted(found.trials, "finished trial")
         trials += of_those if found.unverified_trials else ""
-        faults = f"{len(found.faults)} fault{'' if len(found.faults) == 1 else 's'}"
-        out.print(f"{path}: {trials}, {faults}", soft_wrap=True)
+        out.print(f"{path}: {trials}, {counted(len(found.faults), 'fault')}", soft_wrap=True)
     if not found.ok:
         raise typer.Exit(1)
 
