@@ -19,12 +19,12 @@ from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
 from gitract_core.clinic.unlike_mr import CT_QUESTION
 from gitract_core.data.cache import network_images
+from gitract_core.data.contents import Extent
 from gitract_core.data.gray import CURRENT_GRAY, FIRST_GRAY
-from gitract_core.data.native import AXES, along, back_along
+from gitract_core.data.native import AXES, along, axes_along, back_along
 from gitract_core.data.sources import Source
 from gitract_core.errors import DataError, NoScanError, RunError
 from gitract_core.files.atomic import write_json
-from gitract_core.prediction.learned_sizes import CONTEST_SIZES, Learned
 from gitract_core.prediction.members import Predictor
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.progress import Progress, silent
@@ -75,22 +75,31 @@ def network_input(
     return network_images(channels, size, gray=gray)
 
 
-def doubts_about(scan: Scan, learned: Learned = CONTEST_SIZES) -> tuple[str, ...]:
-    """What a reader noticed, and what differs by more than half from training, a line each."""
-    distance, *pixel = scan.placing.spacing_mm
-    sides = [n * mm for n, mm in zip(scan.images.shape[1:], pixel, strict=True)]
+def doubts_about(scan: Scan, learned: Extent | None = None, axis: str = AXES[0]) -> tuple[str, ...]:
+    """What a reader noticed, and what differs by more than half from training, a line each.
+
+    Args:
+        scan: to be predicted.
+        learned: of the training data; by default the contest's.
+        axis: along which networks know slices.
+    """
+    known = learned or Extent()
+    distance, *pixel = axes_along(scan.placing.spacing_mm, axis)
+    _, *pixels = axes_along(scan.placing.turned_shape, axis)
+    sides = [n * mm for n, mm in zip(pixels, pixel, strict=True)]
+    usual, *usual_pixel = known.spacing_mm
     lines = [*scan.notes]
-    if _is_unusual(distance / learned.slice_mm):
-        lines.append(f"slices {distance:.2f} mm apart; networks learned from {learned.slice_mm:g}")
-    if any(_is_unusual(mm / learned.pixel_mm) for mm in pixel):
+    if _is_unusual(distance / usual):
+        lines.append(f"slices {distance:.2f} mm apart; networks learned from {usual:g}")
+    if any(_is_unusual(mm / was) for mm, was in zip(pixel, usual_pixel, strict=True)):
         lines.append(
             f"pixels of {pixel[0]:.2f} x {pixel[1]:.2f} mm (height x width); "
-            f"networks learned from about {learned.pixel_mm:.2g} x {learned.pixel_mm:.2g}"
+            f"networks learned from about {usual_pixel[0]:g} x {usual_pixel[1]:g}"
         )
-    if any(_is_unusual(side / learned.field_mm) for side in sides):
+    if any(_is_unusual(side / was) for side, was in zip(sides, known.field_mm, strict=True)):
         lines.append(
             f"field of view {sides[0]:.0f} x {sides[1]:.0f} mm (height x width); "
-            f"networks learned from about {learned.field_mm:.0f} x {learned.field_mm:.0f}"
+            f"networks learned from about {known.field_mm[0]:.0f} x {known.field_mm[1]:.0f}"
         )
     return tuple(lines)
 
@@ -158,7 +167,6 @@ def predict_sources(
     folder: Path,
     file_format: FileFormat,
     progress: Progress = silent,
-    learned: Learned = CONTEST_SIZES,
 ) -> list[PredictedScan]:
     """Predict scans into a folder of files and, at the end, their list, ``predictions.json``.
 
@@ -168,7 +176,6 @@ def predict_sources(
         folder: where the files are written.
         file_format: ``nifti`` or ``rtstruct``.
         progress: called with (scans done, all scans).
-        learned: sizes of the images that the networks learned from.
 
     Raises:
         DataError: a scan is at fault; files of those before it stay, whole. After
@@ -192,7 +199,7 @@ def predict_sources(
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        doubts = doubts_about(_questioned(scan, gray), learned)
+        doubts = doubts_about(_questioned(scan, gray), predictor.members.extent, axis)
         made.append(PredictedScan(scan.name, names, volumes, doubts))
         progress(done, len(sources))
     _write_list(predictor, made, folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from gitract_core.data import rle
 from gitract_core.data.cache import scan_images
-from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.contents import ONE_CHANNEL, Extent, ExtentShape
 from gitract_core.data.gray import FIRST_GRAY, gray_of_channels
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, resolve_precision
@@ -89,6 +89,7 @@ class _Manifest(TypedDict):
     pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
     axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
+    extent: NotRequired[ExtentShape]
     gray: NotRequired[str]
 
 
@@ -107,6 +108,7 @@ class Members:
         gray: name of the gray scaling of the images that they learned from.
         channels: names of those images' channels.
         axis: along which their slices lie, one of ``native.AXES``.
+        extent: how finely and how far they show the body.
     """
 
     members: tuple[Member, ...]
@@ -118,6 +120,7 @@ class Members:
     gray: str = FIRST_GRAY
     channels: tuple[str, ...] = ONE_CHANNEL
     axis: str = "axial"
+    extent: Extent = field(default_factory=Extent)
 
     def __post_init__(self) -> None:
         total = sum(m.weight for m in self.members)
@@ -133,7 +136,7 @@ class Members:
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values |= self.organs.to_json()
-        usual = {"channels": ONE_CHANNEL, "axis": "axial"}
+        usual = {"channels": ONE_CHANNEL, "axis": "axial", "extent": asdict(Extent())}
         values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         write_json(path, values, seal=True)
 
@@ -184,6 +187,7 @@ class Members:
                 gray,
                 channels,
                 values.get("axis", "axial"),
+                Extent.of(values.get("extent")),
             )
         except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
@@ -236,6 +240,7 @@ class Members:
             gray=first.gray,
             channels=first.channels,
             axis=first.axis,
+            extent=first.extent,
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
+from gitract_core.data.contents import ExtentShape
 from gitract_core.data.ids import NAME_PATTERN
 from gitract_core.files.json_shapes import Meta, Raw
 
@@ -95,6 +96,7 @@ class ResultShape(TypedDict):
     pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
     axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
+    extent: NotRequired[ExtentShape]
     gray: NotRequired[str]
     own: NotRequired[OwnScore]
     files: NotRequired[Raw]  # dict[str, StampShape], which few readers need

@@ -48,7 +48,6 @@ from gitract_core.trial.deciding_cases import deciding_rows
 from gitract_core.trial.epoch_clock import EpochClock
 from gitract_core.trial.held_out_prediction import held_out_scans, open_oof, predict_held_out
 from gitract_core.trial.held_out_scores import held_out_scores, own_sums
-from gitract_core.trial.image_sizes import image_sizes
 from gitract_core.trial.reuse import adopt_training, go_on_from_another, remember_training
 
 FUSE_FROM_STEPS = 20_000
@@ -272,6 +271,7 @@ def _finish(
         organs=cache.organs,
         channels=cache.channels,
         axis=cache.index.axis,
+        extent=cache.index.extent,
         gray=cache.gray,
         own=own_sums(scores, cache, score),
     ).save(files.result)
@@ -293,7 +293,6 @@ def _environment(training: Training, spec: TrialSpec, cache: SliceCache) -> dict
         "parameters": parameter_count(training.network),
         "training_slices": len(training.data.training),
         "validation_slices": len(training.data.validation),
-        **image_sizes(cache.index.table),
         **_deciding(spec, cache, training.data),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
@@ -86,7 +87,6 @@ def _plan_detection(difference: float | None, run: Path | None, *, as_json: bool
 
 def _show_detection(found: Detection) -> None:
     from orchestrator.report.table import Column, Table, to_terminal
-    from orchestrator.sweeps.labels import counted
 
     noise, out = found.noise, console()
     rows = tuple(
@@ -103,10 +103,10 @@ def _show_detection(found: Detection) -> None:
     least = "none" if found.detectable == float("inf") else f"{found.detectable:.4f} and larger"
     out.print(f"Differences that {present} find: {least}.")
     if found.repeats_needed is None:
-        out.print(f"With {noise.cases} patients no number of repeats finds it.")
+        out.print(f"With {counted(noise.cases, 'patient')} no number of repeats finds it.")
     else:
         repeats = counted(found.repeats_needed, "repeat")
-        out.print(f"With {noise.cases} patients it takes {repeats}.")
+        out.print(f"With {counted(noise.cases, 'patient')} it takes {repeats}.")
     luck, case = noise.training**0.5, noise.interaction**0.5
     out.print(
         f"noise {noise.source}: sd {case:.4f} of a candidate on one case, {luck:.4f} of the luck "
@@ -127,17 +127,19 @@ def _show(plan: Plan, *, race: bool) -> None:
 
 
 def _lines(plan: Plan, *, race: bool) -> Iterator[tuple[str, str]]:
+    from orchestrator.api.sweep_lines import each_of
     from orchestrator.report.progress_table import format_seconds
 
     times = f"{plan.repeats} x " if plan.repeats > 1 else ""
-    work = f"{times}{plan.folds} folds for each of {len(plan.candidates)} candidates"
+    work = f"{times}{plan.folds} folds for {each_of(len(plan.candidates))}"
     finished = f", {plan.finished} of them finished already" if plan.finished else ""
     yield "trials", f"{plan.trials}: {work}{finished}"
     if plan.shared:
-        yield "", f"{plan.shared} of them reuse the weights of another one"
+        reuse = "reuses" if plan.shared == 1 else "reuse"
+        yield "", f"{plan.shared} of them {reuse} the weights of another one"
     slots = plan.slots
     share = f"{slots.gpus:.2g} GPU and " if slots.gpus else ""
-    yield "slots", f"{slots.count} trials at a time, each with {share}{slots.cpus} CPU"
+    yield "slots", f"{counted(slots.count, 'trial')} at a time, each with {share}{slots.cpus} CPU"
     up_to = "at most " if plan.least_seconds < 0.99 * plan.seconds else "about "
     yield "time", up_to + format_seconds(plan.seconds) + ("; racing saves some" if race else "")
     if up_to == "at most ":
@@ -165,7 +167,8 @@ def _say_next(plan: Plan, space_file: Path | None) -> None:
 
     out = console()
     if plan.left_out:
-        out.print(f"\nThe budget leaves out {len(plan.left_out)} candidates, the longest ones:")
+        left = counted(len(plan.left_out), "candidate")
+        out.print(f"\nThe budget leaves out {left}, those that train longest first:")
         for label in plan.left_out:
             out.print(Text(f"  {label}"), soft_wrap=True)
     if space_file is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli import options
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gitract_core.device import Runtime
     from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
-    from gitract_core.prediction.learned_sizes import Learned
     from gitract_core.prediction.submission import Fault
     from orchestrator.ensembles.basis import Basis
 
@@ -160,7 +160,6 @@ def predict(
             kind=kind,
             folder=folder,
             file_format=written_as,
-            learned=basis.learned,
         )
         _print_files(folder, made, model.organs, basis, as_json=as_json)
         return
@@ -259,7 +258,6 @@ def _predict_files(
     kind: Kind,
     folder: Path,
     file_format: FileFormat,
-    learned: Learned,
 ) -> list[PredictedScan]:
     """NIfTI or RTSTRUCT of scans; progress goes to stderr."""
     from gitract_core.optional_packages import require
@@ -282,7 +280,7 @@ def _predict_files(
     for line in checked.left_aside:
         console(stderr=True).print(f"warning: {line}", soft_wrap=True)
     with progress_bar("prediction") as progress:
-        return predict_sources(predictor, checked.sources, folder, file_format, progress, learned)
+        return predict_sources(predictor, checked.sources, folder, file_format, progress)
 
 
 def _print_origin(basis: Basis, images: Path) -> None:
@@ -314,8 +312,8 @@ def _print_files(
         for name in scan.files if len(made) <= _FEW_SCANS else ():
             out.print(f"  {folder / name}", style="dim", soft_wrap=True)
     files = sum(len(scan.files) for scan in made)
-    listed = f"{files} files of {len(made)} scans, predictions.json"
-    out.print(f"predictions  {folder} ({listed})", soft_wrap=True)
+    numbers = f"{counted(files, 'file')} of {counted(len(made), 'scan')}"
+    out.print(f"predictions  {folder} ({numbers}, predictions.json)", soft_wrap=True)
     if any(value is not None for value in basis.dice.values()):
         said = "in brackets: mean Dice over slices of the organ, on patients held out in training"
         out.print(said, style="dim", soft_wrap=True)
@@ -331,9 +329,10 @@ def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault
     out = console()
     if not faults:
         n = len(index.table)
-        out.print(f"submission  {path} ({n} slices, {len(organs) * n} rows, checked: in order)")
+        size = f"{counted(n, 'slice')}, {counted(len(organs) * n, 'row')}"
+        out.print(f"submission  {path} ({size}, checked: in order)")
         return
-    out.print(f"submission  {path} has {len(faults)} faults:", style="bold red")
+    out.print(f"submission  {path} has {counted(len(faults), 'fault')}:", style="bold red")
     for fault in faults[:20]:
         out.print(f"  {fault}")
 

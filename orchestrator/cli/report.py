@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json, Margin, Score
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
@@ -232,7 +233,8 @@ def _print_score(result: CompetitionScore, empty: str, norm: str) -> None:
     out = console()
     out.print(to_terminal(Table("", (Column("", "left"), *figures), tuple(rows))))
     out.print(
-        f"{result.rows} (slice, class) rows and {result.volumes} (scan, class) volumes counted; "
+        f"{counted(result.rows, '(slice, class) row')} and "
+        f"{counted(result.volumes, '(scan, class) volume')} counted; "
         f"both-empty: {empty}; Hausdorff normalized by {norm}",
         style="dim",
     )
@@ -279,7 +281,8 @@ def check_submission(
         out = console()
         for fault in faults:
             out.print(str(fault))
-        verdict = f"{len(faults)} faults" if faults else f"in order ({len(index.table)} slices)"
+        order = f"in order ({counted(len(index.table), 'slice')})"
+        verdict = counted(len(faults), "fault") if faults else order
         out.print(f"{file}: {verdict}")
         if not faults:
             _print_summary(summarize_submission(file, organs=organs))
@@ -305,7 +308,7 @@ def _print_expected(expected: ExpectedScore, patients: int, to_come: tuple[float
     known, (low, high) = expected.announced, to_come
     by = f" ({known['measure']})" if "measure" in known else ""
     text = f"  expected score{by} {known['score']:.4f}, out of fold"
-    who = "1 patient" if patients == 1 else f"{patients} patients"
+    who = counted(patients, "patient")
     if low == low:
         text += f"; 95 % interval {low:.4f} to {high:.4f} for {who} like those of training"
     out.print(text, soft_wrap=True)

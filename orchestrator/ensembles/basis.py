@@ -1,20 +1,17 @@
-"""What masks of new scans rest on: which data, how well they fared out of fold, at what sizes."""
+"""What masks of new scans rest on: which data, and how well they fared out of fold."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
-
-import numpy as np
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_json
 from gitract_core.prediction.announced_scores import NAME as SCORES
 from gitract_core.prediction.announced_scores import read_announced
-from gitract_core.prediction.learned_sizes import Learned
 from gitract_core.prediction.members import Members, manifest_path
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from orchestrator.storage.stored_members import local_members
@@ -31,24 +28,19 @@ class Basis:
     Attributes:
         synthetic: whether networks learned from a phantom; None where that is not known.
         dice: of each organ the mean Dice over slices, out of fold; None where it is not known.
-        learned: sizes of the training images.
     """
 
     synthetic: bool | None = None
     dice: Mapping[str, float | None] = field(default_factory=dict)
-    learned: Learned = field(default_factory=Learned)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in ``bundle.json``."""
-        return {"synthetic": self.synthetic, "dice": dict(self.dice), **asdict(self.learned)}
+        return {"synthetic": self.synthetic, "dice": dict(self.dice)}
 
 
 class _RestsOn(TypedDict):
     synthetic: bool | None
     dice: dict[str, float | None]
-    pixel_mm: float
-    slice_mm: float
-    field_mm: float
 
 
 class _BundleShape(TypedDict):
@@ -69,20 +61,9 @@ def basis_of(manifest: Path, members: Members) -> Basis:
         found = read_json(bundle, _BundleShape).get("rests_on")
         if found is None:
             return Basis()
-        learned = Learned(found["pixel_mm"], found["slice_mm"], found["field_mm"])
-        return Basis(found["synthetic"], found["dice"], learned)
-    results = [TrialFiles((directory / m.weights).parent).result for m in members.members]
-    there = [result for file in results if (result := _readable(file))]
-    dice = _of_ensemble(directory, members) if manifest.is_file() else _of_trials(there)
-    return Basis(_is_synthetic(directory), dice, _learned(there))
-
-
-def _readable(file: Path) -> TrialResult | None:
-    """A trial's result; None where a file of it is missing or damaged: masks need none of it."""
-    try:
-        return TrialResult.load(file) if file.is_file() else None
-    except RunError:
-        return None
+        return Basis(found["synthetic"], found["dice"])
+    dice = _of_ensemble(directory, members) if manifest.is_file() else _of_trial(directory)
+    return Basis(_is_synthetic(directory), dice)
 
 
 def _is_synthetic(directory: Path) -> bool | None:
@@ -110,21 +91,9 @@ def _of_ensemble(directory: Path, members: Members) -> dict[str, float | None]:
     return found
 
 
-def _of_trials(results: list[TrialResult]) -> dict[str, float | None]:
-    if len(results) != 1:
-        return {}
-    by_organ = results[0].scores.get("per_class", {})
+def _of_trial(directory: Path) -> dict[str, float | None]:
+    by_organ = TrialResult.load(TrialFiles(directory).result).scores.get("per_class", {})
     return {organ: figures.get("dice") for organ, figures in by_organ.items()}
-
-
-def _learned(results: list[TrialResult]) -> Learned:
-    """The middle of what trials learned from; earlier versions do not say it: the contest's."""
-    usual = asdict(Learned())
-    values = {
-        name: [float(r.environment[name]) for r in results if r.environment.get(name)]
-        for name in usual
-    }
-    return Learned(**{n: float(np.median(v)) if v else usual[n] for n, v in values.items()})
 
 
 def find_members(path: Path) -> Path:

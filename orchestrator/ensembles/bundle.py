@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, device_name
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from gitract_core.files.atomic import read_json, write_json, written_once
 from gitract_core.prediction.members import Members, Predictor, manifest_path
 from orchestrator.ensembles.basis import BUNDLE, basis_of
@@ -168,7 +168,7 @@ def _readme(wheel: str, seconds: float | None, device: str) -> str:
     if seconds:
         measured = (
             f"One scan took {seconds:.1f} s with all members on {device}: "
-            f"{int(LIMIT_SECONDS / seconds)} scans fit into nine hours there."
+            f"{counted(int(LIMIT_SECONDS / seconds), 'scan')} fit into nine hours there."
         )
     return (
         "# An exported ensemble\n\n"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from orchestrator.statistics.case_sums import Floats
 from orchestrator.statistics.intervals.bootstrap import LEVEL, Bootstrap, within_scores
 
@@ -146,7 +146,7 @@ def factors_of(knobs: Mapping[str, Sequence[Any]], n_candidates: int) -> Factors
     groups: dict[tuple[int, ...], list[str]] = {}
     for name, values in knobs.items():
         if len(values) != n_candidates:
-            expected = f"{n_candidates} values, one a candidate"
+            expected = f"{counted(n_candidates, 'value')}, one a candidate"
             raise RunError(f"knob {name}", expected, len(values), "give every candidate's value")
         texts = [str(v) for v in values]
         first_seen = {text: place for place, text in enumerate(dict.fromkeys(texts))}

@@ -107,14 +107,6 @@ class Bootstrap:
         """Intervals of every candidate's score less every other's, (candidates, candidates, 2)."""
         return np.stack([self.differences(i, level) for i in range(len(self.estimate))])
 
-    def standard_errors(self, contrasts: Floats) -> Floats:
-        """Standard errors of weighted sums of scores, (sums,)."""
-        rows = np.atleast_2d(contrasts)
-        of_cases = np.var(self.case_draws @ rows.T, axis=0)
-        shared = np.eye(len(self.estimate))[self.training]  # (candidates, trainings)
-        of_training = np.square(rows @ shared) @ self.training_variance
-        return np.asarray(np.sqrt(of_cases + of_training))
-
     def probability_among_best(self, count: int) -> Floats:
         """Share of draws in which fewer than ``count`` others are better, (candidates,).
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from gitract_core.errors import counted
 from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.variance.components import Components
 
@@ -113,7 +114,7 @@ def noise_of(sums: CaseSums, components: Components) -> Noise | None:
         folds=folds,
         cases=sums.n_cases,
         repeats=plans,
-        source=f"as in this run of {sums.n_cases} cases",
+        source=f"as in this run of {counted(sums.n_cases, 'case')}",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gitract_core.data.cache import build_cache, scan_images
+from gitract_core.data.contents import Extent
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.sources import find_sources
@@ -16,11 +17,19 @@ from gitract_core.device import Runtime
 from gitract_core.errors import DataError
 from gitract_core.prediction.clinical import predict_sources
 from gitract_core.prediction.members import Members, Predictor
+from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import run_trial
-from tests.support.other_layouts import BY_LETTER, write_nnunet, write_pairs
+from tests.support.other_layouts import (
+    BY_LETTER,
+    image_of,
+    label_map,
+    write_nnunet,
+    write_pairs,
+    write_volume,
+)
 
 ONE_THREAD = Runtime(device="cpu", threads=1)
 KNOBS = {
@@ -105,3 +114,22 @@ def test_unknown_entries_are_neither_trained_on_nor_scored(tmp_path: Path) -> No
     others = sum(sum(case["dice_rows"]) for case in all_known.per_case.values())
     assert 0 <= rows < others
     assert index.known is not None
+
+
+def test_doubts_compare_with_what_these_networks_learned_from(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "d")
+    _, members, predictor = trained(root, tmp_path / "trial")
+    assert members.extent == Extent((4.0, 2.0, 1.5), (40.0, 36.0))
+    alike = find_sources(root / "imagesTr", "nifti")[:1]
+    coarse = tmp_path / "coarse" / "p9.nii.gz"
+    write_volume(coarse, image_of(label_map()), np.diag([-3.0, -2.0, 4.0, 1.0]))
+    (same,) = predict_sources(predictor, alike, tmp_path / "one", "nifti")
+    assert same.doubts == ()
+    (other,) = predict_sources(predictor, find_sources(coarse, "nifti"), tmp_path / "two", "nifti")
+    assert any("pixels of 2.00 x 3.00 mm" in line for line in other.doubts)
+    assert any("networks learned from about 2 x 1.5" in line for line in other.doubts)
+
+
+def test_volumes_in_milliliters_use_the_distance_of_slices(tmp_path: Path) -> None:
+    index = SliceIndex.from_directory(write_nnunet(tmp_path / "d"), patients=BY_LETTER)
+    assert NativeGrid.of_scan(index.rows_of_scan("p1_a")).voxel_mm3 == 1.5 * 2.0 * 4.0
