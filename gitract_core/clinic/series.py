@@ -188,6 +188,9 @@ def kind_beside(header: Dataset) -> str:
     modality = str(header.get("Modality") or "")
     if modality in _NO_IMAGES_OF_THE_BODY:
         return modality
+    stored_as = getattr(header.get("SOPClassUID"), "name", "")
+    if "Secondary Capture" in stored_as:
+        return "a secondary capture"
     if "Rows" in header or _should_be_image(header):
         return ""
     return modality or "no image"

@@ -18,6 +18,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RTDoseStorage,
     RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
     generate_uid,
 )
 
@@ -53,6 +54,13 @@ def dose() -> FileDataset:
     return made
 
 
+def screenshot() -> FileDataset:
+    made = dicom_slice(np.zeros((36, 40)), (0.0, 0.0, 0.0))
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    made.PhotometricInterpretation = "MONOCHROME1"
+    return made
+
+
 def structures() -> FileDataset:
     made = dose()
     for name in ("Rows", "Columns", "PixelData"):
@@ -74,7 +82,9 @@ def scout_that_does_not_say_so() -> FileDataset:
     return made
 
 
-@pytest.mark.parametrize("beside", [dose, structures, localizer, scout_that_does_not_say_so])
+@pytest.mark.parametrize(
+    "beside", [dose, structures, screenshot, localizer, scout_that_does_not_say_so]
+)
 def test_what_lies_beside_a_series_is_left_aside_with_a_note(
     tmp_path: Path, beside: type[FileDataset]
 ) -> None:
