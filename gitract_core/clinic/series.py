@@ -24,7 +24,7 @@ from gitract_core.clinic.dicom_files import (
     read_header,
 )
 from gitract_core.clinic.file_kinds import is_dicom
-from gitract_core.errors import DataError, NoScanError
+from gitract_core.errors import DataError, NoScanError, counted
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 
 _UNIT = 0.01  # how far direction cosines may be from unit length and right angles
@@ -260,7 +260,7 @@ def _check_alike(folder: Path, found: list[Image]) -> None:
     """Raise unless all images are of one series, size, spacing, orientation and frame."""
     first_file, first = found[0]
     if len(found) * int(first.Rows) * int(first.Columns) > MOST_VOXELS:
-        got = f"{len(found)} images of {first.Rows} x {first.Columns}"
+        got = f"{counted(len(found), 'image')} of {first.Rows} x {first.Columns}"
         raise DataError(folder, f"at most {MOST_VOXELS} voxels", got, "export the series again")
     instances: dict[str, Path] = {}
     for file, header in found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from gitract_core.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_T = TypeVar("_T")
 AXES = ("axial", "coronal", "sagittal")
 """Along which slices lie: from head to feet, from front to back, from right to left."""
 
@@ -87,6 +88,24 @@ def along(volume: np.ndarray, axis: str) -> np.ndarray:
     """
     order = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}[axis]
     return np.ascontiguousarray(volume.transpose(order))
+
+
+def axes_along(of_axes: tuple[_T, _T, _T], axis: str) -> tuple[_T, _T, _T]:
+    """Three values of axial slices, rows and columns, in the order of another axis; see ``along``.
+
+    >>> axes_along(("feet", "back", "left"), "sagittal")
+    ('left', 'feet', 'back')
+    """
+    feet, back, left = of_axes
+    if axis == "axial":
+        return feet, back, left
+    return (back, feet, left) if axis == "coronal" else (left, feet, back)
+
+
+def back_along(masks: np.ndarray, axis: str) -> np.ndarray:
+    """The inverse of ``along`` for masks, (organs, slices, height, width)."""
+    order = {"axial": (0, 1, 2, 3), "coronal": (0, 2, 1, 3), "sagittal": (0, 2, 3, 1)}[axis]
+    return np.ascontiguousarray(masks.transpose(order))
 
 
 def resized(images: Iterable[np.ndarray], size: int) -> np.ndarray:

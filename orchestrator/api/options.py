@@ -137,7 +137,6 @@ class SweepOptions:
         Raises:
             SpaceError: no such space, or a bad knob.
         """
-        from gitract_core.data.folds import ORGANIZERS_BLACKLIST
         from orchestrator.sweeps.preparation import SweepRequest
         from search_spaces import load_space
 
@@ -150,21 +149,28 @@ class SweepOptions:
         overrides = dict(self.knobs)
         if self.precision is not None:
             overrides["training.precision"] = self.precision
-        names = [scan for scan in self.exclude if scan != "faulty"]
-        if "faulty" in self.exclude:
-            train = asked.data / "train"
-            names += [scan for scan in ORGANIZERS_BLACKLIST if any(train.glob(f"*/{scan}"))]
         return SweepRequest(
             data=asked.data,
             space=space,
             out=self.out or Path("runs") / space.name,
-            exclude=tuple(dict.fromkeys(names)),
+            exclude=excluded_scans(asked.data, self.exclude),
             overrides=tuple(overrides.items()),
             command=command,
             patients=self.patients,
             repeats=self.repeats,
             score=self.score,
         )
+
+
+def excluded_scans(data: Path, named: Sequence[str]) -> tuple[str, ...]:
+    """Names of scans to leave out; ``faulty`` stands for the known faulty ones that are there."""
+    from gitract_core.data.folds import ORGANIZERS_BLACKLIST
+
+    names = [scan for scan in named if scan != "faulty"]
+    if "faulty" in named:
+        train = data / "train"
+        names += [scan for scan in ORGANIZERS_BLACKLIST if any(train.glob(f"*/{scan}"))]
+    return tuple(dict.fromkeys(names))
 
 
 def checked_levels(given: str | Sequence[str], *, race: bool) -> tuple[str, ...]:

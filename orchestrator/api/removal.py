@@ -12,6 +12,7 @@ from gitract_core.files.atomic import write_bytes
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.capacity.time_budget import write_space
 from orchestrator.results.leaderboard import build_leaderboard
+from orchestrator.results.scored_trials import kept_files
 from orchestrator.sweeps.going_on import remaining_space
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -90,6 +91,8 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
         _hand_over_notes(directory, planned.trials, record.specs(kept))
         for spec in planned.trials:
             shutil.rmtree(directory.trial(spec).directory)
+            for file in kept_files(directory, spec.key):
+                file.unlink()
 
 
 def _write_remaining(directory: SweepDirectory, record: SweepRecord) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.results.status import RunStatus
     from orchestrator.results.verdict import Verdict
     from orchestrator.storage.run_storage import RunStorage
+    from orchestrator.sweeps.fold_plans import NamedFolds
     from orchestrator.sweeps.registration import Registration
     from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -316,6 +317,27 @@ class Run:
             for trial in line.trials
             for record in trial.records
         )
+
+    def folds(self) -> pd.DataFrame:
+        """The fold of each scan: ``scan``, ``patient``, ``fold``; ``repeat`` where there are many.
+
+        Raises:
+            DataError: the data set is not there, or another one.
+        """
+        return self.named_folds().table
+
+    def named_folds(self) -> NamedFolds:
+        """The folds with the scans that they part; ``text`` gives them as other tools take them.
+
+        Raises:
+            DataError: the data set is not there, or another one.
+        """
+        from gitract_core.data.slices import case_of_scan
+        from orchestrator.report.run_slices import run_index
+        from orchestrator.sweeps.fold_plans import NamedFolds
+
+        record = self.directory.record()
+        return NamedFolds(self.directory.plans(record), case_of_scan(run_index(record)))
 
     def out_of_fold(self, scan: str, candidate: str | int = 1) -> OutOfFold:
         """What a candidate's networks say of a scan whose patient they have not seen.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
@@ -127,5 +128,5 @@ def export(
     if made.seconds_per_scan:
         fit = int(LIMIT_SECONDS / made.seconds_per_scan)
         say.print(f"a scan       {made.seconds_per_scan:.1f} s on {made.device}", soft_wrap=True)
-        say.print(f"nine hours   are enough for {fit} scans there")
+        say.print(f"nine hours   are enough for {counted(fit, 'scan')} there")
     say.print("next         attach it as a data set and run predict.ipynb", style="dim")

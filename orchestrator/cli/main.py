@@ -11,6 +11,7 @@ from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
     data,
     export,
     figures,
+    folds,
     plan,
     predict,
     remove,

@@ -19,6 +19,7 @@ from gitract_core.progress import Progress, silent
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
+from orchestrator.results.scored_trials import check_kept, kept_files
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.race_log import log_file, read_log
 from orchestrator.sweeps.registration import read_registration, registration_file
@@ -153,6 +154,8 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
     for done, spec in enumerate(specs, 1):
         found.trial(spec)
         progress(done, len(specs))
+    for file in kept_files(run):
+        found.look(partial(check_kept, file))
     for folder in sorted((run.path / "ensembles").glob("*")):
         if any(lexists(folder / name) for name in ("members.json", "oof_score.json")):
             found.ensemble(folder)  # without its manifest too
