@@ -12,6 +12,9 @@ from gitract_core.files.atomic import write_bytes
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.capacity.time_budget import write_space
 from orchestrator.results.leaderboard import build_leaderboard
+from orchestrator.sweeps.added_candidate import AddedCandidate
+from orchestrator.sweeps.added_files import FOLDER as ADDED
+from orchestrator.sweeps.added_files import remove_added
 from orchestrator.sweeps.going_on import remaining_space
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -24,7 +27,7 @@ class Removal:
     """What is removed.
 
     Attributes:
-        candidate, letter, label: which.
+        candidate, letter, label: which; an added candidate has no letter.
         trials: those of its trials that are there.
         finished: number of these with a result.
         size_bytes: of their files that nothing else uses.
@@ -51,6 +54,9 @@ def plan_removal(directory: SweepDirectory, name: str) -> Removal:
     record = directory.record()
     labels = candidate_labels(record.candidates)
     candidate = _named(directory, name)
+    if isinstance(candidate, AddedCandidate):
+        folder = directory.path / ADDED / candidate.name
+        return Removal(candidate, "", candidate.name, (), 0, _own_bytes(folder))
     if len(record.candidates) == 1:
         remedy = f"remove the folder {directory.path}"
         raise RunError(f"candidate {name}", "another candidate beside it", "the only one", remedy)
@@ -77,6 +83,9 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
         RunError: a sweep is at work in the run.
     """
     with sole_sweep(directory.path):
+        if isinstance(planned.candidate, AddedCandidate):
+            remove_added(directory.path, planned.candidate.name)
+            return
         record = directory.record()
         place = record.places[planned.candidate]
         kept = tuple(c for c in record.candidates if c != planned.candidate)
@@ -109,7 +118,8 @@ def _named(directory: SweepDirectory, name: str) -> Candidate:
             raise RunError("candidate", expected, name, remedy)
         return ranked[int(name) - 1].candidate
     letters = candidate_letters(record.candidates, record.removed)
-    names = {letter: c for c, letter in letters.items()}
+    names: dict[str, Candidate] = {c.name: c for c in directory.added()}
+    names |= {letter: c for c, letter in letters.items()}
     names |= {label: c for c, label in candidate_labels(record.last_asked).items()}
     names |= {label: c for c, label in candidate_labels(record.candidates).items()}
     if name not in names:

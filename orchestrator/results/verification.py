@@ -20,6 +20,9 @@ from gitract_core.results.trial_result import TrialFiles, TrialResult, read_hist
 from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
 from orchestrator.sweeps import run_digests
+from orchestrator.sweeps.added_candidate import AddedCandidate
+from orchestrator.sweeps.added_files import FOLDER as ADDED
+from orchestrator.sweeps.added_files import Added
 from orchestrator.sweeps.race_log import log_file, read_log
 from orchestrator.sweeps.registration import read_registration, registration_file
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -118,6 +121,15 @@ class _Verifier:
             if lexists(note_of(submission)):
                 self.look(partial(self._submission, submission))
 
+    def added(self, candidate: AddedCandidate, record: SweepRecord) -> None:
+        """All files of another tool's candidate."""
+        folder = self.run.path / ADDED / candidate.name
+        said = list[Added]()
+        if self.look(lambda: said.append(Added.load(folder))):
+            self.look(partial(said[0].check, folder))
+        for spec in record.specs([candidate]):
+            self.look(partial(self.run.result, spec))
+
     def _submission(self, submission: Path) -> None:
         from gitract_core.prediction.provenance import verify
 
@@ -156,6 +168,8 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
     for folder in sorted((run.path / "ensembles").glob("*")):
         if any(lexists(folder / name) for name in ("members.json", "oof_score.json")):
             found.ensemble(folder)  # without its manifest too
+    for candidate in run.added():
+        found.added(candidate, record)
     for size in sorted({candidate.input.size for candidate in record.candidates}):
         directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
         if directory.is_dir():
