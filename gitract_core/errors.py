@@ -79,6 +79,20 @@ def in_utf8(text: str) -> str:
     return "".join(known).encode(errors="backslashreplace").decode()
 
 
+def counted(number: int, word: str, form: str = "") -> str:
+    """A number with its word.
+
+    Args:
+        number: how many.
+        word: one of them; its plural ends with an s.
+        form: of the number, as ``format`` takes it.
+
+    >>> counted(1, "patient"), counted(2, "patient"), counted(1200, "slice", ",")
+    ('1 patient', '2 patients', '1,200 slices')
+    """
+    return f"{number:{form}} {word}{'' if number == 1 else 's'}"
+
+
 class DataError(GitractError):
     """A data set is not as the contest's layout says."""
 

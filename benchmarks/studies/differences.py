@@ -38,6 +38,13 @@ FAILING = World(
 )
 MIXED = replace(EQUAL, training_sd=(0.006,) * 5 + (0.04,) * 5)
 SPREAD = World(tuple(np.linspace(0.02, -0.02, 10).tolist()))
+THREE_FOLDS = World((0.0,) * 4, n_folds=3, training_sd=0.01)
+TWO_FAIL = replace(
+    THREE_FOLDS, effects=(0.0, 0.0, -0.2, -0.25), training_sd=(0.01, 0.01, 0.13, 0.13)
+)
+ONE_FAILS = replace(THREE_FOLDS, effects=(0.0, 0.0, -0.2), training_sd=(0.01, 0.01, 0.13))
+TWO_OF_SIX = World((0.0,) * 4 + (-0.2,) * 2, training_sd=(0.01,) * 4 + (0.13,) * 2)
+THREE_OF_TEN = World((0.0,) * 7 + (-0.2,) * 3, training_sd=(0.01,) * 7 + (0.13,) * 3)
 BLOCKS = replace(EQUAL, correlation=0.8, block=5)
 WORLDS = {
     "10 equal, {n} cases": (EQUAL, (85, 40, 20, 10, 6)),
@@ -50,6 +57,12 @@ WORLDS = {
     "10 equal, no luck, {n} cases": (replace(EQUAL, training_sd=0.0), (85,)),
     "10 equal, half with luck sd .04, {n} cases": (MIXED, (85, 20)),
     "6 equal, 4 failing (luck sd .12), {n} cases": (FAILING, (85, 20, 10)),
+    "2 equal, 2 failing (luck sd .13), 3 folds, {n} cases": (TWO_FAIL, (12, 40)),
+    "2 equal, 1 failing (luck sd .13), 3 folds, {n} cases": (ONE_FAILS, (12, 40)),
+    "4 equal, luck sd .01, 3 folds, {n} cases": (THREE_FOLDS, (12,)),
+    "4 equal, luck sd .13, 3 folds, {n} cases": (replace(THREE_FOLDS, training_sd=0.13), (12,)),
+    "4 equal, 2 failing (luck sd .13), {n} cases": (TWO_OF_SIX, (20,)),
+    "7 equal, 3 failing (luck sd .13), {n} cases": (THREE_OF_TEN, (20,)),
     "10 equal, two blocks correlated .8, {n} cases": (BLOCKS, (85, 20, 10)),
     "10 equal, skewed, {n} cases": (replace(EQUAL, tails="skewed"), (85, 20, 12)),
     "10 equal, t with 3 df, {n} cases": (replace(EQUAL, tails="heavy"), (85, 20)),
@@ -57,6 +70,9 @@ WORLDS = {
     "2 equal, 8 % of patients fail, {n} cases": (replace(TWO, tails="failing"), (20, 10)),
     "10 equal, 3 fold plans, {n} cases": (replace(EQUAL, n_plans=3), (85, 20)),
 }
+
+
+_SAME = 5e-4  # of true scores: that much they are uncertain themselves, cut off at 0 and 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,7 @@ class Row:
         winner_bias: of the winner's corrected score, what these cases do to all alike taken off.
         winner_noise: its standard error.
         winner_holds: share of sweeps in which the interval of that score held.
+        width_of_best: as ``width``, between two of the equally best; NaN where one is best.
     """
 
     name: str
@@ -86,14 +103,16 @@ class Row:
     winner_bias: float
     winner_noise: float
     winner_holds: float
+    width_of_best: float
 
 
 def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
     random, truth = np.random.default_rng(2024), np.array(true_scores(world))
     half = oracle(world, truth)
-    best = truth > truth.max() - 1e-6
+    best = truth > truth.max() - _SAME
     hold = put_out = holds = 0
     widths, needed, tied, left = [], [], [], []
+    of_best: list[tuple[float, float]] = []
     for seed in range(sweeps):
         sums = simulate(world, random)
         drawn = bootstrap(sums, variance_components(sums), draws, seed)
@@ -107,6 +126,9 @@ def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
         hold += bool(inside.all())
         widths.append(float((found.behind.high - found.behind.low)[others].mean()))
         needed.append(2 * float(half[found.first][others].mean()))
+        if best[found.first] and (both := best & others).any():
+            wide = float((found.behind.high - found.behind.low)[both].mean())
+            of_best.append((wide, 2 * float(half[found.first][both].mean())))
         winner = winners_score(drawn, seed)
         holds += winner.low <= truth[winner.winner] <= winner.high
         common = float((drawn.estimate - truth).mean())
@@ -123,6 +145,7 @@ def measure(name: str, world: World, sweeps: int, draws: int) -> Row:
         winner_bias=float(np.mean(left)) if said else nothing,
         winner_noise=float(np.std(left) / math.sqrt(said)) if said else nothing,
         winner_holds=holds / said if said else nothing,
+        width_of_best=float(np.divide(*np.mean(of_best, axis=0))) if of_best else nothing,
     )
 
 
@@ -152,25 +175,29 @@ def report(rows: Sequence[Row], draws: int) -> str:
     lines = [
         "# Differences from the first: do all intervals of a sweep hold together?",
         "",
-        f"Simulated sweeps in 5 folds, {draws} bootstrap draws each; case sd .08, candidate by "
-        "case .03, luck of training .006 a fold where nothing else is said. *hold*: sweeps in "
+        f"Simulated sweeps, {draws} bootstrap draws each; 5 folds, case sd .08, candidate by case "
+        ".03, luck of training .006 a fold where nothing else is said. *hold*: sweeps in "
         "which the intervals of all candidates held, and its lower 95 % confidence limit; aim: "
         "above 93. *width*: mean width over that of the same simultaneous intervals from the true "
-        "covariance; aim: at most 1.25. *put out*: sweeps in which one of the equally best was not "
+        "covariance; aim: at most 1.25. *of the best*: the same between two of the equally best, "
+        "where others may be unsteady. *put out*: sweeps in which one of the equally best was not "
         "in the tie group. *winner*: bias of the first's corrected score (standard error), and "
         "how often its interval held.",
         "",
-        "| sweeps | number | intervals given, % | hold, % | limit | width | put out, % | tied |"
-        " winner's bias | held, % |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| sweeps | number | intervals given, % | hold, % | limit | width | of the best |"
+        " put out, % | tied | winner's bias | held, % |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in rows:
         if not r.said:
-            lines.append(f"| {r.name} | {r.sweeps} | 0 | - | - | - | 0 | {r.tied:.1f} | - | - |")
+            lines.append(
+                f"| {r.name} | {r.sweeps} | 0 | - | - | - | - | 0 | {r.tied:.1f} | - | - |"
+            )
             continue
         shares = f"{100 * r.hold / r.said:.1f} | {100 * lowest(r.hold, r.said):.1f}"
         lines.append(
             f"| {r.name} | {r.sweeps} | {100 * r.said / r.sweeps:.0f} | {shares} | {r.width:.2f} "
+            f"| {'-' if math.isnan(r.width_of_best) else f'{r.width_of_best:.2f}'} "
             f"| {100 * r.put_out / r.sweeps:.1f} | {r.tied:.1f} "
             f"| {r.winner_bias:+.4f} ({r.winner_noise:.4f}) | {100 * r.winner_holds:.1f} |"
         )

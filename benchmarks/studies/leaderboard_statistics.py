@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.studies.bbc_cv import bbc_cv
 from orchestrator.statistics import (
     CaseSums,
     analyse,
-    bbc_cv,
     bootstrap,
     compare_with_first,
     corrected_t,

@@ -21,21 +21,21 @@ from gitract_core.clinic.unlike_mr import gray_notes
 from gitract_core.errors import DataError
 
 
-def read_dicom(folder: Path, name: str, *, raw: bool = False, modality: str = "MR") -> Scan:
+def read_dicom(path: Path, name: str, *, raw: bool = False, modality: str | None = "MR") -> Scan:
     """The series in a folder, in any orientation and order of files.
 
     Args:
-        folder: with the files of one series in it.
+        path: folder with the files of one series in it, or one of its files.
         name: of the scan; patients' names in the files are not used.
         raw: give the files' own values, with the darkest one outside of the body, not 16 bits of
             them.
-        modality: of the images.
+        modality: of the images; None for any.
 
     Raises:
         DataError: not one whole even series of gray images; damaged or unknown pixels.
         NoScanError: nothing but localizers and other objects, or one value in all voxels.
     """
-    series = read_series(folder, modality)
+    series = read_series(path, modality)
     images = _pixels(series)
     volume = np.stack([image.values for image in images])
     padding = None
@@ -45,10 +45,10 @@ def read_dicom(folder: Path, name: str, *, raw: bool = False, modality: str = "M
     try:
         placing = Placing(series.shape, series.affine)
     except DataError as error:
-        raise error.within(folder) from None
+        raise error.within(path) from None
     outside = outside_of(volume, padding)
     made = filled(volume, outside) if raw else to_16_bits(volume, outside)
-    check_contrast(folder, made)
+    check_contrast(path, made)
     unlike = gray_notes(volume, outside, labels=False) if modality == "MR" else ()
     notes = (*series.notes, *unlike, *placing.notes)
     return Scan(name, placing.turned(made), placing, series=series.headers, notes=notes)

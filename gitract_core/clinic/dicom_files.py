@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydicom import dcmread
@@ -50,11 +51,35 @@ _OF_FRAMES = {  # functional groups (PS3.3 C.7.6.16.2, C.8.13.5) and what an ima
 }
 
 
+class _Quiet:
+    """Warnings are off while any thread is inside: filters of warnings are the whole process's."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def no_warnings() -> Iterator[None]:
     """Keeps pydicom's warnings of values that are not quite as the standard wants them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet:
         yield
 
 

@@ -41,6 +41,11 @@ def kind_of(path: Path) -> Kind:
     raise DataError(path, _EXPECTED, "no such file", "check the path")
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether no file lies below a folder but hidden ones."""
+    return all(file.name.startswith(".") for file in files_below(folder))
+
+
 def format_of(path: Path, kind: Kind, asked: str | None) -> str:
     """What to write for scans of a kind: ``csv``, ``nifti`` or ``rtstruct``.
 

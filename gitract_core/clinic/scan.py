@@ -35,6 +35,7 @@ class Scan:
         notes: what a person should know before they trust masks of it, a line each: files that
             were left aside, values unlike those of MR, a sheared box.
         labels: whether it looks like a label map, not like an image.
+        numbers: of the slices, which may lack some; empty where none is lacking.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scan:
     series: tuple[Dataset, ...] = ()
     notes: tuple[str, ...] = ()
     labels: bool = False
+    numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         turned = sorted(self.images.shape)

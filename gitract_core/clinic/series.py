@@ -24,7 +24,7 @@ from gitract_core.clinic.dicom_files import (
     read_header,
 )
 from gitract_core.clinic.file_kinds import is_dicom
-from gitract_core.errors import DataError, NoScanError
+from gitract_core.errors import DataError, NoScanError, counted
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
 
 _UNIT = 0.01  # how far direction cosines may be from unit length and right angles
@@ -83,22 +83,25 @@ class Series:
         return len(self.files), int(self.headers[0].Rows), int(self.headers[0].Columns)
 
 
-def read_series(folder: Path, modality: str = "MR") -> Series:
-    """The one series that lies in a folder.
+def read_series(path: Path, modality: str | None = "MR") -> Series:
+    """The one series that lies in a folder, or the series that a file is of.
 
     Localizers and other objects (doses, structures, segmentations, reports) are left aside, with a
     note.
 
     Args:
-        folder: with the files.
-        modality: of the images; others are refused.
+        path: folder with the files; or one of the files, beside which other series may lie.
+        modality: of the images; others are refused, unless it is None.
 
     Raises:
         DataError: no image, several series, images that do not form one even stack, damage.
         NoScanError: nothing but objects that are left aside.
     """
     with no_warnings():
-        found, aside = _images_in(folder, modality)
+        folder, series = path, None
+        if path.is_file():
+            folder, series = path.parent, str(read_header(path).get("SeriesInstanceUID"))
+        found, aside = _images_in(folder, modality, series)
         if len(found) < 2:
             kind = DataError if found or not aside else NoScanError
             got = f"{len(found)} images" + (f" ({'; '.join(aside)})" if aside else "")
@@ -111,13 +114,17 @@ def read_series(folder: Path, modality: str = "MR") -> Series:
         return Series(files, headers, _affine(headers[0], step), tuple(aside))
 
 
-def _images_in(folder: Path, modality: str) -> tuple[list[Image], list[str]]:
+def _images_in(
+    folder: Path, modality: str | None, series: str | None
+) -> tuple[list[Image], list[str]]:
     """The images in a folder, checked one by one, and what was left aside, a line each."""
     found: list[Image] = []
     aside: list[str] = []
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         header = read_header(file)
-        if kind := _kind_beside(header):
+        if series is not None and header.get("SeriesInstanceUID") != series:
+            continue
+        if kind := kind_beside(header):
             aside.append(f"{file.name} {_LEFT_ASIDE}: {kind}")
             continue
         try:
@@ -128,7 +135,7 @@ def _images_in(folder: Path, modality: str) -> tuple[list[Image], list[str]]:
         for image in images:
             _check_image(file, image, modality)
             found.append((file, image))
-    scouts = {id(image) for _, image in found if _is_localizer(image)}
+    scouts = {id(image) for _, image in found if is_localizer(image)}
     if 0 < len(scouts) < len(found):
         aside += [f"{f.name} {_LEFT_ASIDE}: a localizer" for f, i in found if id(i) in scouts]
         found = [(file, image) for file, image in found if id(image) not in scouts]
@@ -156,11 +163,12 @@ def _normal(header: Dataset) -> np.ndarray:
     return normal
 
 
-def _is_localizer(header: Dataset) -> bool:
+def is_localizer(header: Dataset) -> bool:
+    """Whether an image says that it is one to plan others by."""
     return any(str(part).upper() == "LOCALIZER" for part in header.get("ImageType") or ())
 
 
-def _kind_beside(header: Dataset) -> str:
+def kind_beside(header: Dataset) -> str:
     """What an object is that is no image of a series; empty for an image, also one cut short."""
     modality = str(header.get("Modality") or "")
     if modality in _NO_IMAGES_OF_THE_BODY:
@@ -207,11 +215,11 @@ def _should_be_image(header: Dataset) -> bool:
     return not uid or uid.name.endswith("Image Storage")
 
 
-def _check_image(file: Path, header: Dataset, wanted: str) -> None:
+def _check_image(file: Path, header: Dataset, wanted: str | None) -> None:
     """Raise unless the header is of one gray image of a modality, with its place in space."""
     try:
         modality, frames = header.get("Modality"), int(header.get("NumberOfFrames") or 1)
-        if modality != wanted:
+        if wanted is not None and modality != wanted:
             remedy = f"take it out of the folder; only {wanted} is read here"
             raise DataError(file, f"Modality {wanted}", modality or "none", remedy)
         if frames > 1:
@@ -252,7 +260,7 @@ def _check_alike(folder: Path, found: list[Image]) -> None:
     """Raise unless all images are of one series, size, spacing, orientation and frame."""
     first_file, first = found[0]
     if len(found) * int(first.Rows) * int(first.Columns) > MOST_VOXELS:
-        got = f"{len(found)} images of {first.Rows} x {first.Columns}"
+        got = f"{counted(len(found), 'image')} of {first.Rows} x {first.Columns}"
         raise DataError(folder, f"at most {MOST_VOXELS} voxels", got, "export the series again")
     instances: dict[str, Path] = {}
     for file, header in found:

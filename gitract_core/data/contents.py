@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.organs import CONTEST, Organs
@@ -21,6 +21,31 @@ MORE_COLUMNS = ("spacing_z_mm", "axis")
 
 Without them slices are 3 mm apart, as the contest's, and axial.
 """
+
+
+class ExtentShape(TypedDict):
+    """An ``Extent`` in JSON."""
+
+    spacing_mm: tuple[float, float, float]
+    field_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How finely and how far images show the body: medians over the scans of a data set.
+
+    Attributes:
+        spacing_mm: distance of neighbors along slices, rows (y) and columns (x).
+        field_mm: height and width of a slice.
+    """
+
+    spacing_mm: tuple[float, float, float] = (3.0, 1.5, 1.5)
+    field_mm: tuple[float, float] = (400.0, 400.0)  # 266 pixels, as in two thirds of the slices
+
+    @classmethod
+    def of(cls, values: ExtentShape | None) -> Extent:
+        """From JSON; files that do not say it are of the contest."""
+        return cls() if values is None else cls(values["spacing_mm"], values["field_mm"])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from gitract_core.data.annotation import State
 from gitract_core.data.ids import NAME_PATTERN, natural_key
-from gitract_core.errors import DataError, RunError
+from gitract_core.errors import DataError, RunError, counted
 from gitract_core.files.atomic import json_bytes, parse_json, read_bytes, write_bytes
 from gitract_core.files.json_shapes import Meta
 from gitract_core.spec import digest
@@ -106,7 +106,9 @@ class FoldPlan:
         label, n_cases = np.asarray(labels).astype(int), len(names)
         if not 2 <= n_splits <= n_cases:
             remedy = f"pass --folds {n_cases} or fewer" if n_cases >= 2 else "add cases"
-            raise DataError("folds", f"2 to {n_cases} folds ({n_cases} cases)", n_splits, remedy)
+            raise DataError(
+                "folds", f"2 to {n_cases} folds ({counted(n_cases, 'case')})", n_splits, remedy
+            )
         common = _without_rare(label, n_splits)
         plans = [
             _shuffled(groups, common, n_splits, seed * _SHUFFLES + i) for i in range(_SHUFFLES)

@@ -15,7 +15,7 @@ NAME_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 """Of a patient's or a scan's id, for the shapes of JSON files."""
 _NAME = re.compile(NAME_PATTERN.strip("^$"), re.ASCII)
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
-_SLICE_ID = re.compile(r"case(\d{1,9})_day(\d{1,9})_slice_(\d{4,6})", re.ASCII)
+_SLICE_ID = re.compile(r"case(\d{1,9})_day(\d{1,9})_slice_(\d{4}|[1-9]\d{4,5})", re.ASCII)
 SLICE_ID_PATTERN = _SLICE_ID.pattern
 
 

@@ -1,18 +1,19 @@
 """The images of slices as they were taken: a row of the slice index says where to find them.
 
-The kind of file at ``path`` decides how it is read: a PNG is one slice, a NIfTI file or a folder
-of DICOM files is a whole scan, of which a slice is taken by its number. Images of several channels
-have one path a line.
+The kind of file at ``path`` decides how it is read: a PNG is one slice; a NIfTI file, a folder of
+DICOM files, or one of the files of a DICOM series is a whole scan, of which a slice is taken by its
+number. Images of several channels have one path a line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from gitract_core.clinic.file_kinds import is_nifti
 from gitract_core.data.gray import gray_scaling
 from gitract_core.data.images import read_image, resize_image
 from gitract_core.errors import DataError
@@ -20,6 +21,7 @@ from gitract_core.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_T = TypeVar("_T")
 AXES = ("axial", "coronal", "sagittal")
 """Along which slices lie: from head to feet, from front to back, from right to left."""
 
@@ -88,6 +90,24 @@ def along(volume: np.ndarray, axis: str) -> np.ndarray:
     return np.ascontiguousarray(volume.transpose(order))
 
 
+def axes_along(of_axes: tuple[_T, _T, _T], axis: str) -> tuple[_T, _T, _T]:
+    """Three values of axial slices, rows and columns, in the order of another axis; see ``along``.
+
+    >>> axes_along(("feet", "back", "left"), "sagittal")
+    ('left', 'feet', 'back')
+    """
+    feet, back, left = of_axes
+    if axis == "axial":
+        return feet, back, left
+    return (back, feet, left) if axis == "coronal" else (left, feet, back)
+
+
+def back_along(masks: np.ndarray, axis: str) -> np.ndarray:
+    """The inverse of ``along`` for masks, (organs, slices, height, width)."""
+    order = {"axial": (0, 1, 2, 3), "coronal": (0, 2, 1, 3), "sagittal": (0, 2, 3, 1)}[axis]
+    return np.ascontiguousarray(masks.transpose(order))
+
+
 def resized(images: Iterable[np.ndarray], size: int) -> np.ndarray:
     """Slices (height, width) at network size, (slices, size, size)."""
     return np.stack([resize_image(image, size) for image in images])
@@ -95,14 +115,16 @@ def resized(images: Iterable[np.ndarray], size: int) -> np.ndarray:
 
 def _of_volume(path: Path, axis: str, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Some slices of a volume, (slices, height, width)."""
-    if path.is_dir():
-        from gitract_core.clinic.dicom import read_dicom
-
-        scan = read_dicom(path, path.name, raw=True)
-    else:
+    if not path.exists():
+        raise DataError(path, "the images of a scan", "nothing there", "restore them")
+    if is_nifti(path):
         from gitract_core.clinic.nifti import read_nifti
 
         scan = read_nifti(path, raw=True)
+    else:
+        from gitract_core.clinic.dicom import read_dicom
+
+        scan = read_dicom(path, path.name, raw=True, modality=None)
     volume = along(scan.images, axis)
     if volume.shape[1:] != size or places.max() >= len(volume):
         expected = f"slices of {size[0]} x {size[1]}, number {places.max() + 1} among them"

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, counted
 from gitract_core.files.limits import MOST_PIXELS
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -47,10 +47,14 @@ def read_png_header(path: Path | str) -> PngHeader:
     except OSError as error:
         raise DataError(path, "a readable PNG", error.strerror, "restore the file") from None
     if len(head) < _HEADER_BYTES or not head.startswith(_SIGNATURE):
-        got = "an empty file" if not size else f"a file of {size} bytes that starts otherwise"
+        got = (
+            "an empty file"
+            if not size
+            else f"a file of {counted(size, 'byte')} that starts otherwise"
+        )
         raise DataError(path, "a PNG", got, "restore the file from the data set's archive")
     if not tail.endswith(_END):
-        got = f"a file of {size} bytes cut short"
+        got = f"a file of {counted(size, 'byte')} cut short"
         raise DataError(path, "a complete PNG", got, "restore the file from the archive")
     width, height, depth, color = struct.unpack(">IIBB", head[16:26])
     if not 0 < width * height <= MOST_PIXELS:

@@ -65,6 +65,20 @@ def gap_fault(gap: Gap) -> DataError:
     return DataError(gap.scan, expected, got, "restore the images, or exclude the scan")
 
 
+def scan_doubts(root: Path, rows: pd.DataFrame) -> list[str]:
+    """What makes masks of a scan doubtful as far as its table tells, a line each.
+
+    Args:
+        root: folder that paths are relative to.
+        rows: of the slice index, all of one scan.
+    """
+    gap = gap_of(str(rows["scan"].iloc[0]), rows["slice"].to_numpy())
+    lines = [f"no {gap}; its neighbors are segmented without"] if gap else []
+    wrong = spacing_faults(root, rows)
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return [*lines, f"{wrong[0]}{more}"] if wrong else lines
+
+
 def spacing_faults(root: Path, rows: pd.DataFrame) -> list[DataError]:
     """Slices of one scan whose pixel spacing is 0, or not that of most of its slices.
 

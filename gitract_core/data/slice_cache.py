@@ -13,7 +13,7 @@ import pandas as pd
 from gitract_core.data.annotation import State
 from gitract_core.data.contents import ONE_CHANNEL
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import RunError, one_line
+from gitract_core.errors import RunError, counted, one_line
 from gitract_core.files.atomic import read_json
 from gitract_core.files.digests import Stamp, StampShape
 from gitract_core.organs import Organs
@@ -91,7 +91,7 @@ class SliceCache:
         """The slice index the rows belong to."""
         table = self._table("index.parquet")
         if len(table) != len(self.states):
-            expected, got = f"{len(self.states)} rows, as in states.npy", len(table)
+            expected, got = f"{counted(len(self.states), 'row')}, as in states.npy", len(table)
             raise RunError(self.directory / "index.parquet", expected, got, self._remedy)
         more = self._table("scans.parquet").set_index("scan").drop(columns="case")
         known = self.states != State.UNKNOWN if self._meta["annotated"] else None

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State, slice_states, state_of_scan
-from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL
+from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL, Extent
 from gitract_core.data.contest.images import IMAGE_COLUMNS
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
 from gitract_core.data.layouts.detecting import read_contents
-from gitract_core.errors import DataError, suggestion
+from gitract_core.data.native import AXES
+from gitract_core.errors import DataError, counted, suggestion
 from gitract_core.organs import CONTEST, Organs
 
 __all__ = ["IMAGE_COLUMNS", "SLICE_THICKNESS_MM", "SliceIndex", "SliceKey"]
@@ -119,6 +120,21 @@ class SliceIndex:
         )
 
     @property
+    def axis(self) -> str:
+        """Along which slices lie, one of ``native.AXES``."""
+        return str(self.table["axis"].iloc[0]) if "axis" in self.table.columns else AXES[0]
+
+    @property
+    def extent(self) -> Extent:
+        """How finely and how far the images show the body; a constant in the contest's layout."""
+        if "spacing_z_mm" not in self.table.columns:
+            return Extent()
+        scans = self.table.drop_duplicates("scan")
+        z, y, x = (float(scans[f"spacing_{axis}_mm"].median()) for axis in "zyx")
+        high, wide = scans["height"] * scans["spacing_y_mm"], scans["width"] * scans["spacing_x_mm"]
+        return Extent((z, y, x), (float(high.median()), float(wide.median())))
+
+    @property
     def annotated(self) -> bool:
         """Whether the data set has masks."""
         return all(organ in self.table.columns for organ in self.organs)
@@ -138,7 +154,7 @@ class SliceIndex:
         if not counts.any():
             contest = self.layout == "contest"
             where = self.root / "train.csv" if contest else self.root
-            got = f"none in {len(counts)} slices"
+            got = f"none in {counted(len(counts), 'slice')}"
             remedy = "add the masks, or exclude fewer scans"
             raise DataError(where, "a mask in at least one slice", got, remedy)
 

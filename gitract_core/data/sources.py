@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from gitract_core.clinic.nifti import read_nifti, scan_name
 from gitract_core.clinic.orientation import Placing
 from gitract_core.clinic.scan import Scan, to_16_bits
 from gitract_core.clinic.series import holds_images
+from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.scan_table_faults import scan_doubts
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError
@@ -28,34 +31,70 @@ class Source:
     Attributes:
         name: unique among the scans of a path.
         read: reads it; raises DataError.
+        others: read the further channels of a scan of several.
     """
 
     name: str
     read: Callable[[], Scan]
+    others: tuple[Callable[[], Scan], ...] = ()
 
 
-def find_sources(path: Path, kind: Kind) -> list[Source]:
+def find_sources(
+    path: Path, kind: Kind, *, raw: bool = False, channels: Sequence[str] = ONE_CHANNEL
+) -> list[Source]:
     """The scans below a path: contest scans, NIfTI files directly in it, or folders of DICOM files.
 
+    Args:
+        path: a folder, or a NIfTI file.
+        kind: what lies there.
+        raw: read the files' own values, not 16 bits of them: for a gray scaling that is absolute.
+        channels: of the images; of several every scan has a NIfTI file a channel, ``NAME_0000``
+            and so on.
+
     Raises:
-        DataError: none, or two of one name.
+        DataError: none, two of one name, or a channel is missing.
     """
+    if len(channels) > 1:
+        return _of_channels(path, kind, channels, raw=raw)
     if kind == "contest":
         index = SliceIndex.from_directory(path)
         found = [Source(scan, partial(read_contest, index, scan)) for scan in index.scans]
     elif kind == "nifti":
         files = [path] if path.is_file() else sorted(f for f in path.iterdir() if is_nifti(f))
-        found = [Source(scan_name(f), partial(read_nifti, f)) for f in files]
+        found = [Source(scan_name(f), partial(read_nifti, f, raw=raw)) for f in files]
     else:
         folders = sorted({f.parent for f in files_below(path) if is_dicom(f)})
         folders = [folder for folder in folders if holds_images(folder)]
         names = [_folder_name(path, folder) for folder in folders]
-        found = [Source(n, partial(read_dicom, f, n)) for n, f in zip(names, folders, strict=True)]
+        found = [
+            Source(n, partial(read_dicom, f, n, raw=raw))
+            for n, f in zip(names, folders, strict=True)
+        ]
     if not found:
         raise DataError(path, "scans", f"no {kind} images", "check the path")
     name, times = Counter(source.name for source in found).most_common(1)[0]
     if times > 1:
         raise DataError(path, "one scan a name", f"{times} called {name}", "rename one of them")
+    return found
+
+
+def _of_channels(path: Path, kind: Kind, channels: Sequence[str], *, raw: bool) -> list[Source]:
+    """Scans of several channels, the files of each."""
+    expected = f"NIfTI files NAME_0000 to NAME_{len(channels) - 1:04d} ({', '.join(channels)})"
+    if kind != "nifti" or path.is_file():
+        raise DataError(path, expected, "other images", "pass a folder of such files")
+    files = {scan_name(f): f for f in sorted(path.iterdir()) if is_nifti(f)}
+    found = []
+    for name in dict.fromkeys(re.sub(r"_\d{4}$", "", name) for name in files):
+        each = [files.get(f"{name}_{number:04d}") for number in range(len(channels))]
+        there = [file for file in each if file is not None]
+        if len(there) < len(each):
+            got = f"{len(there)} of {len(each)} for {name}"
+            raise DataError(path, expected, got, "restore the missing files")
+        first, *others = (partial(read_nifti, file, raw=raw) for file in there)
+        found.append(Source(name, first, tuple(others)))
+    if not found:
+        raise DataError(path, expected, "no such files", "check the path")
     return found
 
 
@@ -70,7 +109,9 @@ def read_contest(index: SliceIndex, name: str) -> Scan:
     affine = np.diag([-columns, -rows, -slices, 1.0])  # NIfTI's order, x first: left, back, feet
     shape = volume.images.shape
     placing = Placing((shape[2], shape[1], shape[0]), affine)
-    return Scan(name, to_16_bits(volume.images), placing)
+    table = index.rows_of_scan(name)
+    notes, numbers = tuple(scan_doubts(index.root, table)), tuple(table["slice"].tolist())
+    return Scan(name, to_16_bits(volume.images), placing, notes=notes, numbers=numbers)
 
 
 def _folder_name(path: Path, folder: Path) -> str:

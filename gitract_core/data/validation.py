@@ -105,10 +105,12 @@ def _holds_anything(path: Path) -> bool:
 def _notes(index: SliceIndex) -> list[str]:
     gaps = [gap_of(scan, index.rows_of_scan(scan)["slice"].to_numpy()) for scan in index.scans]
     sparse = [gap for gap in gaps if gap is not None and gap.is_sparse]
+    lines = [] if index.layout == "contest" else [f"read as {index.layout}", *index.assumed]
     if not sparse:
-        return []
+        return lines
     scans = "1 scan has" if len(sparse) == 1 else f"{len(sparse)} scans have"
-    return [f"{scans} fewer slices than gaps between them ({sparse[0].scan}): chosen slices?"]
+    text = f"{scans} fewer slices than gaps between them ({sparse[0].scan}): chosen slices?"
+    return [*lines, text]
 
 
 def data_faults(

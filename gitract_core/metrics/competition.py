@@ -16,7 +16,7 @@ import numpy as np
 
 from gitract_core.errors import SubmissionError, suggestion
 from gitract_core.metrics.hausdorff import HausdorffNorm
-from gitract_core.metrics.mask_table import MaskTable, scan_volume, scans_of
+from gitract_core.metrics.mask_table import Gaps, MaskTable, scan_volume, scans_of
 from gitract_core.metrics.scan_score import ScanScore, score_scan
 from gitract_core.metrics.score import COMPETITION, closeness
 from gitract_core.organs import CONTEST, Organs
@@ -112,6 +112,7 @@ def competition_score(
     truth: pd.DataFrame,
     empty: EmptyRule = "skip",
     hausdorff_norm: HausdorffNorm = "diagonal",
+    gaps: Gaps = "close",
 ) -> CompetitionScore:
     """Score a submission, scan by scan: memory does not grow with the number of scans.
 
@@ -123,6 +124,8 @@ def competition_score(
             the organs (``mask_table.organs_of``); those that are not there are not counted.
         empty: see ``pool_scores``.
         hausdorff_norm: see ``normalized_hausdorff``.
+        gaps: whether slices that a scan lacks between two others have a place in its volume; see
+            ``mask_table.scans_of``. The contest stacks what is there.
 
     Raises:
         SubmissionError: a missing column, an unknown class, a bad id or size, rows that do not
@@ -137,9 +140,9 @@ def competition_score(
     expected.check_complete()
     given.check_rows_are_those_of(expected)
     scores = []
-    for scan in scans_of(truth):
+    for scan in scans_of(truth, gaps):
         masks, true_masks = scan_volume(given, scan), scan_volume(expected, scan)
-        scores.append(score_scan(masks, true_masks, hausdorff_norm))
+        scores.append(scan.of_slices(score_scan(masks, true_masks, hausdorff_norm)))
     return pool_scores(scores, empty, expected.classes, organs=expected.organs)
 
 

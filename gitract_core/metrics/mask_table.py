@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from gitract_core.data import rle
+from gitract_core.data.scan_table_faults import Gap, gap_of
 from gitract_core.errors import RleError, SubmissionError, suggestion
 from gitract_core.files.limits import MOST_PIXELS, MOST_VOXELS
+from gitract_core.metrics.scan_score import ScanScore
 from gitract_core.organs import CONTEST, Organs
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str]  # id and class
 
+Gaps: TypeAlias = Literal["close", "keep"]
 _ID = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]+)")
 
 
@@ -124,15 +127,45 @@ def organs_of(table: pd.DataFrame) -> Organs:
 
 @dataclass(frozen=True, slots=True)
 class ScanSlices:
-    """A scan's slices: ids in slice order, and their one size in pixels."""
+    """A scan's slices: ids in slice order, and their one size in pixels.
+
+    An empty id is the place of a slice that the scan lacks.
+    """
 
     ids: tuple[str, ...]
     height: int
     width: int
 
+    def of_slices(self, score: ScanScore) -> ScanScore:
+        """A score without rows of slices that the scan lacks; distances stay as they are."""
+        there = np.array([bool(name) for name in self.ids])
+        if there.all():
+            return score
+        return replace(
+            score,
+            intersection_px=score.intersection_px[:, there],
+            prediction_px=score.prediction_px[:, there],
+            truth_px=score.truth_px[:, there],
+        )
 
-def scans_of(table: pd.DataFrame) -> list[ScanSlices]:
+
+def gaps_of(table: pd.DataFrame) -> list[Gap]:
+    """The gaps of the scans of a table with a column ``id``, in its order; bad ids are left out."""
+    numbers: dict[str, list[int]] = {}
+    for name in dict.fromkeys(map(str, table["id"])):
+        if match := _ID.fullmatch(name):
+            numbers.setdefault(match["scan"], []).append(int(match["number"]))
+    found = (gap_of(scan, np.array(there)) for scan, there in numbers.items())
+    return [gap for gap in found if gap is not None]
+
+
+def scans_of(table: pd.DataFrame, gaps: Gaps = "close") -> list[ScanSlices]:
     """The scans of a table with columns ``id``, ``height`` and ``width``, one row or more an id.
+
+    Args:
+        table: the rows.
+        gaps: ``close``: slices are stacked as they come; ``keep``: one that is missing between
+            two others has its place.
 
     Raises:
         SubmissionError: a missing column, an id that names no slice, a bad size, a scan with
@@ -154,7 +187,24 @@ def scans_of(table: pd.DataFrame) -> list[ScanSlices]:
             expected, got = f"at most {MOST_VOXELS} voxels a scan", "more"
             raise SubmissionError(f"truth, {name}", expected, got, "correct the sizes")
     ordered = {scan: tuple(name for _, name in sorted(pairs)) for scan, pairs in members.items()}
+    if gaps == "keep":
+        ordered = {s: _with_places(s, sorted(pairs), sizes[s]) for s, pairs in members.items()}
     return [ScanSlices(ids, *sizes[scan]) for scan, ids in ordered.items()]
+
+
+def _with_places(
+    scan: str, slices: Sequence[tuple[int, str]], size: tuple[int, int]
+) -> tuple[str, ...]:
+    """Ids by number, empty where there is no slice."""
+    first, last = slices[0][0], slices[-1][0]
+    if (last - first + 1) * size[0] * size[1] > MOST_VOXELS:
+        expected, got = f"at most {MOST_VOXELS} voxels a scan", f"slices {first} to {last}"
+        raise SubmissionError(f"truth, {scan}", expected, got, "leave --gaps keep out")
+    names = dict(slices)
+    if len(names) < len(slices):
+        got = f"two of number {next(n for n, name in slices if names[n] != name)}"
+        raise SubmissionError(f"truth, {scan}", "one slice a number", got, "mend the ids")
+    return tuple(names.get(number, "") for number in range(first, last + 1))
 
 
 def slice_sizes(table: pd.DataFrame) -> dict[str, tuple[int, int]]:

@@ -159,6 +159,8 @@ class Mixture:
         return self._in_words([mean.title for mean in self.means])
 
     def _in_words(self, names: list[str]) -> str:
+        if len(names) == 1:
+            return names[0]
         pairs = zip(self.weights, names, strict=True)
         return " + ".join(f"{weight:g} {name}" for weight, name in pairs)
 

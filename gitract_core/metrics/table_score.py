@@ -10,7 +10,7 @@ import numpy as np
 
 from gitract_core.data.slices import SLICE_THICKNESS_MM
 from gitract_core.errors import SubmissionError
-from gitract_core.metrics.mask_table import MaskTable, scan_volume, scans_of
+from gitract_core.metrics.mask_table import Gaps, MaskTable, scan_volume, scans_of
 from gitract_core.metrics.scan_score import score_scan
 from gitract_core.metrics.score import Mixture
 from gitract_core.metrics.score_expression import parse_score
@@ -58,7 +58,9 @@ class TableScore:
         return {**means, "score": float(self.measure.mix(means))}
 
 
-def score_tables(prediction: pd.DataFrame, truth: pd.DataFrame, score: str) -> TableScore:
+def score_tables(
+    prediction: pd.DataFrame, truth: pd.DataFrame, score: str, *, gaps: Gaps = "close"
+) -> TableScore:
     """Score a submission, scan by scan.
 
     Args:
@@ -66,6 +68,7 @@ def score_tables(prediction: pd.DataFrame, truth: pd.DataFrame, score: str) -> T
         truth: likewise; where the score needs millimeters, also ``spacing_y_mm``,
             ``spacing_x_mm`` and, unless slices are 3 mm apart, ``spacing_z_mm``.
         score: see ``score_expression``.
+        gaps: see ``competition_score``.
 
     Raises:
         SubmissionError: a missing column, rows that do not match the truth's; names the row.
@@ -80,7 +83,7 @@ def score_tables(prediction: pd.DataFrame, truth: pd.DataFrame, score: str) -> T
     measure = parse_score(score, expected.organs)
     spacings = _spacings(truth) if measure.needs else {}
     sums = np.zeros((len(expected.organs), len(measure.columns)))
-    scans = scans_of(truth)
+    scans = scans_of(truth, gaps)
     for scan in scans:
         masks, true_masks = scan_volume(given, scan), scan_volume(expected, scan)
         in_mm = InMillimeters(spacings[scan.ids[0]], measure.needs) if measure.needs else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -18,8 +18,9 @@ from gitract_core.clinic.nifti import write_nifti
 from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
 from gitract_core.data.cache import network_images
+from gitract_core.data.contents import Extent
 from gitract_core.data.gray import CURRENT_GRAY
-from gitract_core.data.slices import SLICE_THICKNESS_MM
+from gitract_core.data.native import AXES, along, axes_along, back_along
 from gitract_core.data.sources import Source
 from gitract_core.errors import DataError, NoScanError, RunError
 from gitract_core.files.atomic import write_json
@@ -30,8 +31,6 @@ from gitract_core.progress import Progress, silent
 FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
 _MM3_IN_ML = 1000
-FIELD_OF_VIEW_MM = 400.0  # of two thirds of the contest's slices: 266 pixels of 1.5 mm
-PIXEL_MM = 1.5
 _UNUSUAL = 1.5  # times what networks were trained on, or a part of it
 
 
@@ -52,35 +51,54 @@ class PredictedScan:
     doubts: tuple[str, ...]
 
 
-def native_grid(scan: Scan) -> NativeGrid:
-    """The pixels of a scan's masks, with its own slice distance."""
-    height, width = scan.images.shape[1:]
+def native_grid(scan: Scan, axis: str = AXES[0]) -> NativeGrid:
+    """The pixels of a scan's masks along an axis, with its own slice distance."""
+    height, width = along(scan.images, axis).shape[1:]
     return NativeGrid(height, width, scan.placing.voxel_mm3)
 
 
-def network_input(scan: Scan, size: int, *, gray: str = CURRENT_GRAY) -> np.ndarray:
-    """A scan as networks see it: uint8 (slices, size, size), scaled as contest scans are."""
-    return network_images(scan.images, size, gray=gray)
+def network_input(
+    images: np.ndarray, size: int, *, gray: str = CURRENT_GRAY, axis: str = AXES[0]
+) -> np.ndarray:
+    """A scan as networks see it, scaled as training scans were; see ``network_images``.
+
+    Args:
+        images: (slices, height, width), or (channels, slices, height, width) of several.
+        size: side in pixels.
+        gray: name of the gray scaling.
+        axis: along which networks know slices.
+    """
+    if images.ndim == 3:
+        return network_images(along(images, axis), size, gray=gray)
+    channels = np.stack([along(channel, axis) for channel in images], axis=1)
+    return network_images(channels, size, gray=gray)
 
 
-def doubts_about(scan: Scan) -> tuple[str, ...]:
-    """What a reader noticed, and what differs by more than half from training, a line each."""
-    distance, *pixel = scan.placing.spacing_mm
-    sides = [n * mm for n, mm in zip(scan.images.shape[1:], pixel, strict=True)]
+def doubts_about(scan: Scan, learned: Extent | None = None, axis: str = AXES[0]) -> tuple[str, ...]:
+    """What a reader noticed, and what differs by more than half from training, a line each.
+
+    Args:
+        scan: to be predicted.
+        learned: of the training data; by default the contest's.
+        axis: along which networks know slices.
+    """
+    known = learned or Extent()
+    distance, *pixel = axes_along(scan.placing.spacing_mm, axis)
+    _, *pixels = axes_along(scan.placing.turned_shape, axis)
+    sides = [n * mm for n, mm in zip(pixels, pixel, strict=True)]
+    usual, *usual_pixel = known.spacing_mm
     lines = [*scan.notes]
-    if _is_unusual(distance / SLICE_THICKNESS_MM):
-        lines.append(
-            f"slices {distance:.2f} mm apart; networks learned from {SLICE_THICKNESS_MM:.0f}"
-        )
-    if any(_is_unusual(mm / PIXEL_MM) for mm in pixel):
+    if _is_unusual(distance / usual):
+        lines.append(f"slices {distance:.2f} mm apart; networks learned from {usual:g}")
+    if any(_is_unusual(mm / was) for mm, was in zip(pixel, usual_pixel, strict=True)):
         lines.append(
             f"pixels of {pixel[0]:.2f} x {pixel[1]:.2f} mm (height x width); "
-            f"networks learned from about {PIXEL_MM} x {PIXEL_MM}"
+            f"networks learned from about {usual_pixel[0]:g} x {usual_pixel[1]:g}"
         )
-    if any(_is_unusual(side / FIELD_OF_VIEW_MM) for side in sides):
+    if any(_is_unusual(side / was) for side, was in zip(sides, known.field_mm, strict=True)):
         lines.append(
             f"field of view {sides[0]:.0f} x {sides[1]:.0f} mm (height x width); "
-            f"networks learned from about {FIELD_OF_VIEW_MM:.0f} x {FIELD_OF_VIEW_MM:.0f}"
+            f"networks learned from about {known.field_mm[0]:.0f} x {known.field_mm[1]:.0f}"
         )
     return tuple(lines)
 
@@ -167,19 +185,34 @@ def predict_sources(
     for done, source in enumerate(sources, 1):
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
-        grid = native_grid(scan)
-        gray = predictor.members.gray
-        images = {size: network_input(scan, size, gray=gray) for size in sizes}
-        masks = predictor.masks_of(images, grid)
+        gray, axis = predictor.members.gray, predictor.members.axis
+        grid, values = native_grid(scan, axis), scan.images
+        if source.others:
+            values = _with_channels(scan, [read() for read in source.others])
+            scan = replace(scan, name=source.name)  # not that of its first file
+        images = {size: network_input(values, size, gray=gray, axis=axis) for size in sizes}
+        numbers = np.array(scan.numbers) if scan.numbers else None
+        masks = back_along(predictor.masks_of(images, grid, numbers), axis)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in characters that are none
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        made.append(PredictedScan(scan.name, names, volumes, doubts_about(scan)))
+        doubts = doubts_about(scan, predictor.members.extent, axis)
+        made.append(PredictedScan(scan.name, names, volumes, doubts))
         progress(done, len(sources))
     _write_list(predictor, made, folder)
     return made
+
+
+def _with_channels(first: Scan, others: Sequence[Scan]) -> np.ndarray:
+    """All channels of a scan, (channels, slices, height, width)."""
+    for other in others:
+        alike = np.allclose(other.placing.affine, first.placing.affine, atol=0.01)
+        if other.images.shape != first.images.shape or not alike:
+            expected = f"voxels at the places of {first.name}"
+            raise DataError(other.name, expected, "other places", "resample it to the first")
+    return np.stack([first.images, *(other.images for other in others)])
 
 
 def check_folder(images: Path, out: Path) -> None:

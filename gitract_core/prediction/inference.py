@@ -145,6 +145,7 @@ def predict_scan(
     flip: bool = False,
     mirrored: Sequence[int] | None = None,
     in_parts: InParts | None = None,
+    numbers: np.ndarray | None = None,
 ) -> np.ndarray:
     """Probabilities of one scan.
 
@@ -158,12 +159,13 @@ def predict_scan(
             (test-time augmentation).
         mirrored: the organ that each shows in a mirrored slice, see ``Organs``; by default itself.
         in_parts: remembers how many slices fit the device; by default each scan finds out.
+        numbers: of the slices, int (slices,), rising; by default the scan lacks none.
 
     Returns:
         uint8 (organs, slices, size, size); 255 is probability 1.
     """
     parts, in_parts = [], in_parts or InParts()
-    scan = DeviceSlices.of_scan(images)
+    scan = DeviceSlices.of_scan(images, numbers)
     forward = partial(_probabilities, network, precision)
     rows = torch.arange(len(images), device=images.device)
     for span in batches(len(images)):

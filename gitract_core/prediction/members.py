@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from gitract_core.data import rle
 from gitract_core.data.cache import scan_images
-from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.contents import ONE_CHANNEL, Extent, ExtentShape
 from gitract_core.data.gray import FIRST_GRAY, gray_of_channels
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, resolve_precision
@@ -88,6 +88,8 @@ class _Manifest(TypedDict):
     organs: NotRequired[list[str]]
     pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
+    axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
+    extent: NotRequired[ExtentShape]
     gray: NotRequired[str]
 
 
@@ -105,6 +107,8 @@ class Members:
             contest.
         gray: name of the gray scaling of the images that they learned from.
         channels: names of those images' channels.
+        axis: along which their slices lie, one of ``native.AXES``.
+        extent: how finely and how far they show the body.
     """
 
     members: tuple[Member, ...]
@@ -115,6 +119,8 @@ class Members:
     organs: Organs = CONTEST
     gray: str = FIRST_GRAY
     channels: tuple[str, ...] = ONE_CHANNEL
+    axis: str = "axial"
+    extent: Extent = field(default_factory=Extent)
 
     def __post_init__(self) -> None:
         total = sum(m.weight for m in self.members)
@@ -130,8 +136,8 @@ class Members:
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values |= self.organs.to_json()
-        if self.channels == ONE_CHANNEL:
-            del values["channels"]
+        usual = {"channels": ONE_CHANNEL, "axis": "axial", "extent": asdict(Extent())}
+        values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         write_json(path, values, seal=True)
 
     @classmethod
@@ -172,7 +178,17 @@ class Members:
             gray = values.get("gray", FIRST_GRAY)
             channels = tuple(values.get("channels", ONE_CHANNEL))
             gray_of_channels(gray, len(channels))
-            return cls(members, postprocess, *prints, values["flip"], organs, gray, channels)
+            return cls(
+                members,
+                postprocess,
+                *prints,
+                values["flip"],
+                organs,
+                gray,
+                channels,
+                values.get("axis", "axial"),
+                Extent.of(values.get("extent")),
+            )
         except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
 
@@ -217,7 +233,14 @@ class Members:
         )
         prints = (first.spec.data_fingerprint, first.spec.folds_fingerprint)
         return cls(
-            members, rules, *prints, organs=first.organs, gray=first.gray, channels=first.channels
+            members,
+            rules,
+            *prints,
+            organs=first.organs,
+            gray=first.gray,
+            channels=first.channels,
+            axis=first.axis,
+            extent=first.extent,
         )
 
     @classmethod
@@ -273,15 +296,22 @@ class Predictor:
         sizes = {m.candidate.input.size for m in self.members.members}
         gray = self.members.gray
         images = {size: scan_images(index.root, rows, size, gray=gray) for size in sizes}
-        return self.masks_of(images, NativeGrid.of_scan(rows))
+        numbers = rows["slice"].to_numpy()
+        return self.masks_of(images, NativeGrid.of_scan(rows), numbers)
 
-    def masks_of(self, images: Mapping[int, np.ndarray], grid: NativeGrid) -> np.ndarray:
+    def masks_of(
+        self,
+        images: Mapping[int, np.ndarray],
+        grid: NativeGrid,
+        numbers: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Masks of a scan from anywhere, boolean (organs, slices, height, width).
 
         Args:
             images: uint8 (slices, size, size) at every size that a member wants, scaled by the
                 members' ``gray``.
             grid: the scan's own pixels.
+            numbers: of the slices; by default the scan lacks none.
         """
         seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
         masks_at = max(seen)
@@ -292,7 +322,9 @@ class Predictor:
             scan, flip = seen[candidate.input.size], self.members.flip
             organs = self.members.organs
             mirrored = organs.mirrored if organs.pairs else None
-            part = predict_scan(network, scan, candidate, precision, flip=flip, mirrored=mirrored)
+            part = predict_scan(
+                network, scan, candidate, precision, flip=flip, mirrored=mirrored, numbers=numbers
+            )
             part = at_size(part, masks_at) * np.float32(member.weight)
             total = total + part
         return native_masks(total, grid, self.members.postprocess)

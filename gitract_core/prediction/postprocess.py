@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from gitract_core.data.slices import SLICE_THICKNESS_MM
-from gitract_core.data.volumes import scan_size
+from gitract_core.data.volumes import scan_size, scan_spacing_mm
 from gitract_core.errors import DataError
 from gitract_core.knobs import PostprocessKnobs
 
@@ -31,7 +30,7 @@ class NativeGrid:
 
     Attributes:
         height, width: pixels.
-        voxel_mm3: volume of a pixel times the slice thickness.
+        voxel_mm3: area of a pixel times the distance of slices.
     """
 
     height: int
@@ -42,9 +41,8 @@ class NativeGrid:
     def of_scan(cls, rows: pd.DataFrame) -> NativeGrid:
         """From a scan's rows of the slice index."""
         height, width = scan_size(rows)
-        first = rows.iloc[0]
-        area = float(first["spacing_y_mm"]) * float(first["spacing_x_mm"])
-        return cls(height, width, area * SLICE_THICKNESS_MM)
+        z_mm, y_mm, x_mm = scan_spacing_mm(rows)
+        return cls(height, width, y_mm * x_mm * z_mm)
 
 
 def native_masks(

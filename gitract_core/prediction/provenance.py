@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import GitractError, RunError
+from gitract_core.errors import GitractError, RunError, counted
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.prediction.announced_scores import AnnouncedScores, read_announced
@@ -198,7 +198,7 @@ def _scan_link(submission: Path, predictor: Predictor, images: SliceIndex, scan:
     given = {(name, organ): text for name, organ, text in zip(*columns, strict=True)}
     rows = predictor.rows(images, scan)
     other = sum(given.get((name, organ)) != text for name, organ, text in rows)
-    found = f"{len(rows)} rows predicted anew, {other} differ"
+    found = f"{counted(len(rows), 'row')} predicted anew, {other} differ"
     return Link(f"scan {scan}", other == 0, found)
 
 

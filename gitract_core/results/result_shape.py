@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
+from gitract_core.data.contents import ExtentShape
 from gitract_core.data.ids import NAME_PATTERN
 from gitract_core.files.json_shapes import Meta, Raw
 
@@ -94,6 +95,8 @@ class ResultShape(TypedDict):
     organs: NotRequired[list[str]]
     pairs: NotRequired[list[list[str]]]
     channels: NotRequired[list[str]]
+    axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
+    extent: NotRequired[ExtentShape]
     gray: NotRequired[str]
     own: NotRequired[OwnScore]
     files: NotRequired[Raw]  # dict[str, StampShape], which few readers need

@@ -16,7 +16,7 @@ from pandas.api.types import is_numeric_dtype
 from pyarrow import ArrowException, parquet
 
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from gitract_core.files.atomic import replacing
 from gitract_core.files.digests import Stamp
 from gitract_core.metrics.scan_score import ScanScore, row_dice
@@ -40,8 +40,8 @@ def per_case_sums(
         score: what is summed; its columns are the keys.
     """
     cases: dict[str, dict[str, list[float]]] = {}
-    for scan, counted in scores.items():
-        found = score.count(counted).T  # (columns, organs)
+    for scan, scored in scores.items():
+        found = score.count(scored).T  # (columns, organs)
         blank = {name: [0.0] * found.shape[1] for name in score.columns}
         sums = cases.setdefault(case_of[scan], blank)
         for name, values in zip(score.columns, found, strict=True):
@@ -67,7 +67,7 @@ def read_scores(
     try:
         rows = parquet.read_metadata(path).num_rows
         if not 0 < rows <= _MOST_ROWS:
-            raise ValueError(f"{rows} rows")
+            raise ValueError(counted(rows, "row"))
         table = pd.read_parquet(path, columns=[*_WORDS, *_NUMBERS])
         for name in _NUMBERS:
             if not is_numeric_dtype(table[name]):

@@ -14,9 +14,9 @@ from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gitract_core.data.contents import ONE_CHANNEL
+from gitract_core.data.contents import ONE_CHANNEL, Extent
 from gitract_core.data.gray import FIRST_GRAY
-from gitract_core.errors import DivergedError, GitractError, RunError
+from gitract_core.errors import DivergedError, GitractError, RunError, counted
 from gitract_core.files.atomic import json_bytes, parse_json, read_bytes, write_bytes
 from gitract_core.files.digests import Stamp, StampShape
 from gitract_core.organs import CONTEST, Organs
@@ -174,6 +174,8 @@ class TrialResult:
         organs: what the network finds, in channel order; files that do not say it are of the
             contest.
         channels: names of the images' channels.
+        axis: along which slices lie, one of ``native.AXES``.
+        extent: how finely and how far the images show the body.
         gray: name of the gray scaling of the images.
         own: ``score`` and ``per_case`` of the sweep's score; empty where it is the contest's.
         stamps: what ``files`` gives, as the file has it: few readers need it.
@@ -188,6 +190,8 @@ class TrialResult:
     known: Mapping[str, float] = field(default_factory=dict)
     organs: Organs = CONTEST
     channels: tuple[str, ...] = ONE_CHANNEL
+    axis: str = "axial"
+    extent: Extent = field(default_factory=Extent)
     gray: str = FIRST_GRAY
     own: Mapping[str, Any] = field(default_factory=dict)
     stamps: bytes = field(default=b"{}", compare=False, repr=False)
@@ -218,8 +222,15 @@ class TrialResult:
             DivergedError: it holds figures that ``load`` would refuse; nothing is written.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stamps"}
-        usual = {"known": {}, "own": {}, "channels": ONE_CHANNEL}
+        usual = {
+            "known": {},
+            "own": {},
+            "channels": ONE_CHANNEL,
+            "axis": "axial",
+            "extent": Extent(),
+        }
         values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
+        values |= {"extent": asdict(self.extent)} if "extent" in values else {}
         there = [file for file in TrialFiles(path.parent).bound if file.is_file()]
         values["files"] = {file.name: Stamp.of(file).to_json() for file in there}
         values |= {"spec": self.spec.to_json(), **self.organs.to_json()}
@@ -270,6 +281,8 @@ class TrialResult:
             known=values.get("known", {}),
             organs=_organs_of(path, values),
             channels=tuple(values.get("channels", ONE_CHANNEL)),
+            axis=values.get("axis", "axial"),
+            extent=Extent.of(values.get("extent")),
             gray=values.get("gray", FIRST_GRAY),
             own=dict(values.get("own", {})),
             stamps=bytes(values.get("files", b"{}")),
@@ -283,7 +296,10 @@ def _organs_of(path: Path, values: ResultShape) -> Organs:
     for case, sums in values["per_case"].items():
         lengths = [*map(len, sums.values())]  # type: ignore[arg-type]
         if lengths != wanted:
-            expected, got = f"{len(organs)} sums, one an organ", f"{sorted(set(lengths))}"
+            expected, got = (
+                f"{counted(len(organs), 'sum')}, one an organ",
+                f"{sorted(set(lengths))}",
+            )
             raise RunError(f"{path}, key per_case.{case}", expected, got, _REMEDY)
     return organs
 

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from gitract_core.errors import RunError, one_line
+from gitract_core.errors import RunError, counted, one_line
 from gitract_core.files.atomic import write_bytes
 from gitract_core.files.digests import Stamp
 from gitract_core.results.trial_result import EpochRecord, TrialFiles, write_history
@@ -215,7 +215,9 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
     training.records = [EpochRecord(**values) for values in state["records"]]
     end = ending(training.records, training.candidate.training)
     if end and end[0] != len(training.records):
-        raise ValueError(f"{len(training.records)} epochs, where this trial ends after {end[0]}")
+        raise ValueError(
+            f"{counted(len(training.records), 'epoch')}, where this trial ends after {end[0]}"
+        )
     training.best_epoch = int(state["best_epoch"])
     training.best_stamp = Stamp(**state["best_stamp"]) if state.get("best_stamp") else None
     training.step.micro_batch = int(state.get("micro_batch", training.step.micro_batch))

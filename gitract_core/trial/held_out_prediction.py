@@ -55,7 +55,8 @@ def predict_held_out(
     for scan in scans:
         rows = cache.index.rows_of_scan(scan)
         images = slices.images[int(rows.index[0]) : int(rows.index[-1]) + 1]
-        predictions[scan] = predict(network, images, spec.candidate, precision)
+        numbers = rows["slice"].to_numpy()
+        predictions[scan] = predict(network, images, spec.candidate, precision, numbers=numbers)
     return predictions
 
 

@@ -270,6 +270,8 @@ def _finish(
         known=_known_shares(cache, held_out),
         organs=cache.organs,
         channels=cache.channels,
+        axis=cache.index.axis,
+        extent=cache.index.extent,
         gray=cache.gray,
         own=own_sums(scores, cache, score),
     ).save(files.result)

@@ -13,7 +13,7 @@ from gitract_core.errors import RunError, suggestion
 from gitract_core.spec import knob_defaults
 from orchestrator.results.verdict import case_sums
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.intervals.bootstrap import Bootstrap, bootstrap
+from orchestrator.statistics.intervals.bootstrap import Bootstrap, bootstrap, within_scores
 from orchestrator.statistics.intervals.comparisons import wilcoxon_against
 from orchestrator.statistics.intervals.simultaneous import FEWEST_CASES
 from orchestrator.statistics.variance.components import variance_components
@@ -131,7 +131,8 @@ def _compared(names: tuple[str, str], pairs: Sequence[Pair], board: Leaderboard)
         contrasts[row, places[second.label]] -= 1
     contrast = contrasts.mean(axis=0)
     why_not = _why_no_interval(drawn, sums)
-    low, high = np.clip(drawn.intervals(contrast)[0], -1, 1) if not why_not else (np.nan, np.nan)
+    ends = within_scores(drawn.intervals(contrast), contrast)[0]
+    low, high = ends if why_not is None else (np.nan, np.nan)
     by_case = contrast @ sums.case_scores()
     p = wilcoxon_against(np.stack([by_case, np.zeros_like(by_case)]), 0)[1]
     few = sums.n_cases < FEWEST_CASES

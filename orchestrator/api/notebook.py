@@ -6,6 +6,7 @@ from html import escape
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from gitract_core.errors import counted
 from orchestrator.sweeps.labels import candidate_letters
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run_html(path: Path, board: Leaderboard, verdict: Verdict | None) -> str:
     ]
     more = len(board.ranked) - len(lines)
     words = verdict.in_words if verdict else "No candidate has a result of every fold."
-    notes = [f"{more} more ranked candidates are not shown."] if more else []
+    notes = [f"{counted(more, 'more ranked candidate')} not shown."] if more else []
     notes += [
         f"Not ranked: {line.label} ({'; '.join(line.reasons)})"
         for line in board.unranked[:MOST_ROWS]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitract_core.errors import SpaceError
+from gitract_core.errors import SpaceError, counted
 from orchestrator.api.options import DEMO_CASES, DEMO_DATA, DEMO_SLICES, SweepOptions
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class _Watching:
 
         self.say, self.candidates, self.outlook = say, candidates, outlook
         self.shapes = len({shape_of(candidate) for candidate in candidates})
-        self.status = say.status(f"measuring a few steps of {_networks(self.shapes)}")
+        self.status = say.status(f"measuring a few steps of {counted(self.shapes, 'network')}")
         self.start = self.spoke = 0.0
 
     def __enter__(self) -> _Watching:
@@ -179,7 +179,7 @@ class _Watching:
         """Take in what is measured so far."""
         done, now = len(so_far.steps), time.monotonic()
         left = (now - self.start - so_far.start_seconds) / done * (self.shapes - done)
-        progress = f"{done} of {_networks(self.shapes)} measured, about {left:.0f} s to go"
+        progress = f"{done} of {counted(self.shapes, 'network')} measured, about {left:.0f} s to go"
         self.status.update(progress)
         if done == 1 and left > _LONG_SECONDS:
             self._answer(so_far)
@@ -193,10 +193,7 @@ class _Watching:
         from orchestrator.report.progress_table import format_seconds
 
         plan = make_plan(self.outlook(at_first_sight(so_far, self.candidates)))
-        took = f"{plan.trials} trials take about {format_seconds(plan.seconds)}"
-        at_once = f"on {plan.slots.count} slots"
+        take = "takes" if plan.trials == 1 else "take"
+        took = f"{counted(plan.trials, 'trial')} {take} about {format_seconds(plan.seconds)}"
+        at_once = f"on {counted(plan.slots.count, 'slot')}"
         self.say.print(f"at first sight, from one network: {took} {at_once}", soft_wrap=True)
-
-
-def _networks(count: int) -> str:
-    return "1 network" if count == 1 else f"{count} networks"

@@ -12,6 +12,7 @@ from gitract_core.files.atomic import write_bytes
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.capacity.time_budget import write_space
 from orchestrator.results.leaderboard import build_leaderboard
+from orchestrator.results.scored_trials import kept_files
 from orchestrator.sweeps.added_candidate import AddedCandidate
 from orchestrator.sweeps.added_files import FOLDER as ADDED
 from orchestrator.sweeps.added_files import remove_added
@@ -85,6 +86,8 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
     with sole_sweep(directory.path):
         if isinstance(planned.candidate, AddedCandidate):
             remove_added(directory.path, planned.candidate.name)
+            for spec in directory.record().specs([planned.candidate]):
+                _remove_kept(directory, spec)
             return
         record = directory.record()
         place = record.places[planned.candidate]
@@ -99,6 +102,12 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
         _hand_over_notes(directory, planned.trials, record.specs(kept))
         for spec in planned.trials:
             shutil.rmtree(directory.trial(spec).directory)
+            _remove_kept(directory, spec)
+
+
+def _remove_kept(directory: SweepDirectory, spec: TrialSpec) -> None:
+    for file in kept_files(directory, spec.key):
+        file.unlink()
 
 
 def _write_remaining(directory: SweepDirectory, record: SweepRecord) -> None:

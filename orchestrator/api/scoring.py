@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.progress import Progress, silent
+from orchestrator.api.progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gitract_core.spec import TrialSpec
+    from orchestrator.sweeps.preparation import PreparedSweep
     from orchestrator.sweeps.run_directory import SweepDirectory
 
 
@@ -36,3 +40,18 @@ def score_finished(
     from orchestrator.results.scored_trials import ScoredTrials
 
     return score_again(ScoredTrials(directory, score), specs, progress)
+
+
+def score_before(prepared: PreparedSweep, *, say: Console, shown: Console) -> None:
+    """Score what an earlier sweep finished by another score, before this one trains.
+
+    Args:
+        prepared: the sweep.
+        say: takes a line about it.
+        shown: where progress is drawn.
+    """
+    score = prepared.record.measure
+    with progress_bar(shown, "scoring") as progress:
+        scored = score_finished(prepared.directory, prepared.specs, score, progress)
+    if scored:
+        say.print(f"{scored} finished trials were scored again, from their probabilities")

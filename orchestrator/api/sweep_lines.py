@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gitract_core.errors import counted
 from orchestrator.api.options import SweepOptions
 
 if TYPE_CHECKING:
@@ -21,17 +22,16 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
 
     to_come = prepared.record.to_come
     n_candidates = len(prepared.specs) // prepared.record.total_folds + to_come
-    yield (
-        f"Fitting {prepared.record.folds_in_words} for each of {n_candidates} candidates, "
-        f"totalling {len(prepared.specs) + prepared.trials_to_come} trials"
-    )
+    trials = counted(len(prepared.specs) + prepared.trials_to_come, "trial")
+    folds = prepared.record.folds_in_words
+    yield f"Fitting {folds} for {each_of(n_candidates)}, totalling {trials}"
     if prepared.record.score != CONTEST_SCORE:
         yield f"ranked by {prepared.record.measure.name}"
     if to_come:
         yield f"candidates yet to be proposed, by the scores of the others: {to_come}"
     done = len(prepared.specs) - len(prepared.pending)
     if done:
-        yield f"{done} of them are finished already"
+        yield f"{done} of them {'is' if done == 1 else 'are'} finished already"
     unsettled = sum(_is_unsettled(c) for c in {spec.candidate for spec in prepared.specs})
     if unsettled:
         yield (
@@ -44,6 +44,17 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
             yield f"fold {number * plan.n_splits + fold}: {text}"
 
 
+def each_of(candidates: int) -> str:
+    """Whom the folds are for.
+
+    >>> each_of(1), each_of(3)
+    ('1 candidate', 'each of 3 candidates')
+    """
+    return (
+        counted(candidates, "candidate") if candidates == 1 else f"each of {candidates} candidates"
+    )
+
+
 def _is_unsettled(candidate: Candidate) -> bool:
     """Whether what is kept depends on where the weights happen to be at the end."""
     knobs, schedule = candidate.training, candidate.optimizer.schedule
@@ -54,7 +65,9 @@ def slots_line(slots: Slots, options: SweepOptions) -> str:
     """How many trials run at a time, and where."""
     where = "this machine" if options.local else "Ray"
     share = f"{slots.gpus:.2g} GPU and " if slots.gpus else ""
-    return f"{slots.count} trials at a time on {where}, each with {share}{slots.cpus} CPU"
+    return (
+        f"{counted(slots.count, 'trial')} at a time on {where}, each with {share}{slots.cpus} CPU"
+    )
 
 
 def watch_line(name: str, prepared: PreparedSweep, options: SweepOptions) -> str:

@@ -154,7 +154,7 @@ def run_sweep(
     """
     from orchestrator.api.registering import register_sweep
     from orchestrator.api.run import Run
-    from orchestrator.api.scoring import score_finished
+    from orchestrator.api.scoring import score_before
     from orchestrator.execution.termination import termination
     from orchestrator.storage.opening import storage_at
     from orchestrator.sweeps.preparation import prepare
@@ -178,8 +178,7 @@ def run_sweep(
             register_sweep(prepared, options.margin)
         for line in asked_lines(prepared):
             say.print(line, soft_wrap=True)
-        with progress_bar(shown, "scoring") as progress:
-            score_finished(prepared.directory, prepared.specs, prepared.record.measure, progress)
+        score_before(prepared, say=say, shown=shown)
         failed = _train(prepared, storage, options, _Consoles(say, shown), listeners)
         run = Run(prepared.directory, storage, options.margin)
         lacking = failed.trackers is not None and failed.trackers.lacks_files()

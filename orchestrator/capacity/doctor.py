@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from gitract_core.processors import usable_processors
 
 _PACKAGES = ("torch", "ray", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "scipy")
@@ -68,7 +68,9 @@ def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     ok = total >= _LEAST_MEMORY_GIB
     remedy = "" if ok else f"at least {_LEAST_MEMORY_GIB:.0f} GiB are needed for the demo"
-    return Finding("memory", f"{total:.1f} GiB, {usable_processors()} processors", ok, remedy)
+    return Finding(
+        "memory", f"{total:.1f} GiB, {counted(usable_processors(), 'processor')}", ok, remedy
+    )
 
 
 def _disk() -> Iterator[Finding]:

@@ -51,7 +51,10 @@ class Place(Protocol):
     """A machine on which something is measured."""
 
     def __call__(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
-        """What ``work`` returns or raises there."""
+        """What ``work`` returns or raises there.
+
+        An argument named ``watch`` is called here, with what the work calls it with there.
+        """
 
 
 def here(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
@@ -124,7 +127,7 @@ def measure_costs(
             ``trials_side_by_side``.
         score: by which trials are scored beside the contest's.
         place: where trials will run. Caches are built here, and timed here.
-        watch: called after every shape with what is measured so far, where the place is here.
+        watch: called after every shape with what is measured so far.
 
     Raises:
         DataError: a scan cannot be read.
@@ -136,12 +139,11 @@ def measure_costs(
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
     task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans, score)
-    if place is here:
-        found = _measure_side_by_side(
-            task, side_by_side, lambda so_far: watch(replace(so_far, cache_seconds=cache))
-        )
-    else:
-        found = place(_measure_side_by_side, task, side_by_side)
+
+    def told(so_far: Measured) -> None:
+        watch(replace(so_far, cache_seconds=cache))
+
+    found = place(_measure_side_by_side, task, side_by_side, watch=told)
     return replace(_measured(task, found), cache_seconds=cache)
 
 

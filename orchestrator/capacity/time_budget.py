@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gitract_core.errors import GitractError, SpaceError
+from gitract_core.errors import GitractError, SpaceError, counted
 from gitract_core.files.atomic import replacing
 from gitract_core.spec import Candidate
 from search_spaces.loader import SearchSpace, varying_knobs
@@ -53,7 +53,7 @@ def write_space(
         raise SpaceError("--write-space", "a name that ends in .yaml", path, "rename it")
     varying = varying_knobs(tuple(kept))
     values: dict[str, Any] = {
-        "description": f"{len(kept)} candidates of {space.name} {why}",
+        "description": f"{counted(len(kept), 'candidate')} of {space.name} {why}",
         "folds": space.folds,
         "seed": space.seed,
         **{n: v for n, v in kept[0].knobs().items() if n not in varying},

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gitract_core.errors import GitractError
+from gitract_core.errors import GitractError, counted
 
 _MEMORY_PER_TRIAL_BYTES = 8 * 2**30  # paper widths, batch 16, 128x128, and the cache's share
 _MOST_TRIALS_PER_GPU = 8
@@ -167,7 +167,7 @@ def left_out(nodes: Sequence[Node], trial_bytes: int = 0) -> list[str]:
     bare = [node for node in nodes if not node.gpus]
     if bare and len(bare) < len(nodes):
         cpus = sum(node.cpus for node in bare)
-        lines.append(f"left out: {_machines(bare)} without a GPU ({cpus} processors)")
+        lines.append(f"left out: {_machines(bare)} without a GPU ({counted(cpus, 'processor')})")
     large = _large_enough(nodes, trial_bytes)
     small = [node for node in nodes if node.gpus and node not in large]
     if small:
@@ -184,7 +184,7 @@ def _large_enough(nodes: Sequence[Node], trial_bytes: int) -> list[Node]:
 
 
 def _machines(nodes: Sequence[Node]) -> str:
-    return f"{len(nodes)} machine{'s' * (len(nodes) > 1)}"
+    return counted(len(nodes), "machine")
 
 
 def _gib(size_bytes: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
@@ -70,7 +71,7 @@ def _print(audited: Audit, folder: Path, n_files: int) -> None:
     if known:
         out.print()
         out.print(Text(known.replace("not scored", "left out")))
-    out.print(f"\n{n_files} files in {folder}")
+    out.print(f"\n{counted(n_files, 'file')} in {folder}")
 
 
 def _scan_table(audited: Audit) -> Table:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.terminal.screen import console, open_run, print_json
 
@@ -74,7 +75,7 @@ def _show(found: Comparison) -> None:
         text += f"; {found.why_no_interval}."
     out = console()
     out.print(text)
-    over = f"{found.cases} patients in {found.folds} folds"
+    over = f"{counted(found.cases, 'patient')} in {counted(found.folds, 'fold')}"
     if found.pairs > 1:
         over = f"{found.pairs} pairs of candidates, {over}"
     out.print(f"paired over {over}{_test_in_words(found.p)}", style="dim")
@@ -83,7 +84,7 @@ def _show(found: Comparison) -> None:
         columns = Column("A", "left"), Column("B", "left"), Column("A - B", show=_signed)
         rows = tuple((one.a, one.b, one.difference) for one in shown)
         more = found.pairs - len(shown)
-        notes = (f"{more} more pairs: --json has them all",) if more else ()
+        notes = (f"{counted(more, 'more pair')}: --json has them all",) if more else ()
         out.print()
         out.print(to_terminal(Table("", columns, rows, notes)))
 

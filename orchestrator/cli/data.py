@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json, Patients
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
@@ -65,16 +66,16 @@ def validate(
     scans = 0 if found.index is None else len(found.index.scans)
     faults = found.faults
     if as_json:
-        listed = {"faults": list(faults), "notes": list(found.notes)}
-        print_json({"slices": slices, "scans": scans, **listed})
+        notes = {"notes": list(found.notes)} if found.notes else {}
+        print_json({"slices": slices, "scans": scans, "faults": list(faults), **notes})
     else:
         out = console()
         for fault in faults:
             out.print(fault, soft_wrap=True)
         for note in found.notes:
             out.print(f"note: {note}", soft_wrap=True, style="dim")
-        n = f"{slices} slices in {scans} scans"
-        out.print(f"{data}: {n}, {len(faults)} faults", soft_wrap=True)
+        n = f"{counted(slices, 'slice')} in {counted(scans, 'scan')}"
+        out.print(f"{data}: {n}, {counted(len(faults), 'fault')}", soft_wrap=True)
     if faults:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
@@ -59,10 +60,9 @@ def _verify_run(path: Path, *, as_json: bool) -> None:
         for old in found.unverified:
             out.print(f"unverified: {old}", style="dim", soft_wrap=True)
         of_those = f", {found.unverified_trials} of them unverified (of an earlier version)"
-        trials = f"{found.trials} finished trial{'' if found.trials == 1 else 's'}"
+        trials = counted(found.trials, "finished trial")
         trials += of_those if found.unverified_trials else ""
-        faults = f"{len(found.faults)} fault{'' if len(found.faults) == 1 else 's'}"
-        out.print(f"{path}: {trials}, {faults}", soft_wrap=True)
+        out.print(f"{path}: {trials}, {counted(len(found.faults), 'fault')}", soft_wrap=True)
     if not found.ok:
         raise typer.Exit(1)
 
@@ -127,5 +127,5 @@ def export(
     if made.seconds_per_scan:
         fit = int(LIMIT_SECONDS / made.seconds_per_scan)
         say.print(f"a scan       {made.seconds_per_scan:.1f} s on {made.device}", soft_wrap=True)
-        say.print(f"nine hours   are enough for {fit} scans there")
+        say.print(f"nine hours   are enough for {counted(fit, 'scan')} there")
     say.print("next         attach it as a data set and run predict.ipynb", style="dim")

@@ -122,10 +122,13 @@ def eda(
 
         written.append(write_eda_html(html, index, exploration))
     if as_json:
-        print_json({"data": str(data), **exploration.to_json()})
+        said = {"data": str(data), "layout": index.layout, "assumed": list(index.assumed)}
+        print_json({**said, **exploration.to_json()})
     else:
         from orchestrator.report.eda.terminal import eda_view
 
         console().print(eda_view(exploration))
+        for line in index.assumed:
+            console().print(f"note: {line}", soft_wrap=True, style="dim")
     for path in written:
         console(stderr=as_json).print(f"written  {path}", soft_wrap=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -148,10 +149,33 @@ _ANNOTATIONS: dict[str, Any] = {
 """How the command line declares each field of ``SweepOptions``."""
 
 
-def sweep_options(command: Callable[..., None]) -> Callable[..., None]:
+OF_A_RUN_ALONE = frozenset(
+    [
+        "checkpoint_minutes",
+        "race_keep",
+        "race_levels",
+        "retries",
+        "grace",
+        "tensorboard",
+        "mlflow",
+        "register",
+        "margin",
+    ]
+)
+"""Fields of ``SweepOptions`` that change nothing of what a sweep will take."""
+
+
+def sweep_options(
+    command: Callable[..., None], hidden: Collection[str] = ()
+) -> Callable[..., None]:
     """A command whose first parameter takes ``SweepOptions``, with one option a field.
 
     Its other parameters follow as they are declared.
+
+    Args:
+        command: to be called with the options.
+        hidden: fields whose options are taken, but not shown: they are of no use to this command,
+            which may be given the arguments of another.
     """
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
     fields = dataclasses.fields(SweepOptions)
@@ -160,7 +184,9 @@ def sweep_options(command: Callable[..., None]) -> Callable[..., None]:
             field.name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=None if field.name in ("exclude", "knobs", "race_levels") else field.default,
-            annotation=_ANNOTATIONS[field.name],
+            annotation=_ANNOTATIONS[field.name]
+            if field.name not in hidden
+            else _hidden(_ANNOTATIONS[field.name]),
         )
         for field in fields
     ]
@@ -177,6 +203,14 @@ def sweep_options(command: Callable[..., None]) -> Callable[..., None]:
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options
+
+
+def _hidden(declared: Any) -> Any:
+    """The same option, which ``--help`` does not show."""
+    kind, option = get_args(declared)
+    option = copy.copy(option)
+    option.hidden = True
+    return Annotated[kind, option]
 
 
 def command_line() -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
@@ -36,7 +38,7 @@ WriteSpace = Annotated[
 @app.command(
     epilog="Example: gitract-cv plan --data uw-madison --space paper --exclude faulty --budget 6h"
 )
-@options.sweep_options
+@partial(options.sweep_options, hidden=options.OF_A_RUN_ALONE)
 def plan(
     asked: SweepOptions,
     run: NoisyRun = None,
@@ -49,8 +51,8 @@ def plan(
 
     A few steps of each network are run on the data, as many at once as there will be trials, and
     nothing is written. With --budget, whole candidates are left out, those that train longest
-    first, until the rest fits. --retries, --grace, --checkpoint-minutes and trackers change nothing
-    here.
+    first, until the rest fits. Options of sweep that change nothing of it (retries, trackers) are
+    taken, and left out of this page.
 
     With --detect nothing is run: it says how many patients and repeats find a difference between
     two candidates, from the noise of RUN, or from what is typical.
@@ -85,7 +87,6 @@ def _plan_detection(difference: float | None, run: Path | None, *, as_json: bool
 
 def _show_detection(found: Detection) -> None:
     from orchestrator.report.table import Column, Table, to_terminal
-    from orchestrator.sweeps.labels import counted
 
     noise, out = found.noise, console()
     rows = tuple(
@@ -102,10 +103,10 @@ def _show_detection(found: Detection) -> None:
     least = "none" if found.detectable == float("inf") else f"{found.detectable:.4f} and larger"
     out.print(f"Differences that {present} find: {least}.")
     if found.repeats_needed is None:
-        out.print(f"With {noise.cases} patients no number of repeats finds it.")
+        out.print(f"With {counted(noise.cases, 'patient')} no number of repeats finds it.")
     else:
         repeats = counted(found.repeats_needed, "repeat")
-        out.print(f"With {noise.cases} patients it takes {repeats}.")
+        out.print(f"With {counted(noise.cases, 'patient')} it takes {repeats}.")
     luck, case = noise.training**0.5, noise.interaction**0.5
     out.print(
         f"noise {noise.source}: sd {case:.4f} of a candidate on one case, {luck:.4f} of the luck "
@@ -126,17 +127,19 @@ def _show(plan: Plan, *, race: bool) -> None:
 
 
 def _lines(plan: Plan, *, race: bool) -> Iterator[tuple[str, str]]:
+    from orchestrator.api.sweep_lines import each_of
     from orchestrator.report.progress_table import format_seconds
 
     times = f"{plan.repeats} x " if plan.repeats > 1 else ""
-    work = f"{times}{plan.folds} folds for each of {len(plan.candidates)} candidates"
+    work = f"{times}{plan.folds} folds for {each_of(len(plan.candidates))}"
     finished = f", {plan.finished} of them finished already" if plan.finished else ""
     yield "trials", f"{plan.trials}: {work}{finished}"
     if plan.shared:
-        yield "", f"{plan.shared} of them reuse the weights of another one"
+        reuse = "reuses" if plan.shared == 1 else "reuse"
+        yield "", f"{plan.shared} of them {reuse} the weights of another one"
     slots = plan.slots
     share = f"{slots.gpus:.2g} GPU and " if slots.gpus else ""
-    yield "slots", f"{slots.count} trials at a time, each with {share}{slots.cpus} CPU"
+    yield "slots", f"{counted(slots.count, 'trial')} at a time, each with {share}{slots.cpus} CPU"
     up_to = "at most " if plan.least_seconds < 0.99 * plan.seconds else "about "
     yield "time", up_to + format_seconds(plan.seconds) + ("; racing saves some" if race else "")
     if up_to == "at most ":
@@ -164,7 +167,8 @@ def _say_next(plan: Plan, space_file: Path | None) -> None:
 
     out = console()
     if plan.left_out:
-        out.print(f"\nThe budget leaves out {len(plan.left_out)} candidates, the longest ones:")
+        left = counted(len(plan.left_out), "candidate")
+        out.print(f"\nThe budget leaves out {left}, those that train longest first:")
         for label in plan.left_out:
             out.print(Text(f"  {label}"), soft_wrap=True)
     if space_file is not None:

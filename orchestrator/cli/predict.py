@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli import options
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 FileFormat = Literal["nifti", "rtstruct"]
+
+
+_MOST_DOUBTS = 20
 
 
 @app.command(epilog="Example: gitract-cv ensemble runs/paper --top 3 --images uw-madison/test")
@@ -112,13 +116,21 @@ def predict(
         Literal["csv", "nifti", "rtstruct"] | None,
         typer.Option("--format", help="If left out csv for contest scans, else as the images."),
     ] = None,
+    allow_empty: Annotated[
+        bool,
+        typer.Option(
+            "--allow-empty",
+            help="Write the header alone where the folder holds no scans, as the contest's test "
+            "folder before it is filled.",
+        ),
+    ] = False,
     device: Device = "auto",
     workers: options.Workers = None,
     address: options.PredictOn = None,
     as_json: Json = False,
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
-    from gitract_core.clinic.file_kinds import format_of, kind_of
+    from gitract_core.clinic.file_kinds import format_of, is_empty, kind_of
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.prediction.members import Members, manifest_path
@@ -126,6 +138,9 @@ def predict(
 
     manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
     model = Members.load(manifest)  # what is wrong with it is said before images are read
+    if allow_empty and file_format in (None, "csv") and images.is_dir() and is_empty(images):
+        _write_header(out or Path("submission.csv"), images, as_json=as_json)
+        return
     kind = kind_of(images)
     wanted = format_of(images, kind, file_format)
     if wanted != "csv":
@@ -145,6 +160,19 @@ def predict(
         _print_submission(out, index, model.organs, faults)
     if faults:
         raise typer.Exit(1)
+
+
+def _write_header(out: Path, images: Path, *, as_json: bool) -> None:
+    """A submission for no scans."""
+    from gitract_core.prediction.submission import check_name, write_submission
+
+    check_name(out)
+    write_submission(out, [])
+    if as_json:
+        print_json({"submission": str(out), "faults": []})
+        return
+    console(stderr=True).print(f"warning: no scans below {images}", soft_wrap=True)
+    console().print(f"submission  {out} (header alone)", soft_wrap=True)
 
 
 def _check_target(out: Path, device: str) -> None:
@@ -180,6 +208,7 @@ class _Where:
 def _predict(manifest: Path, index: Any, out: Path, where: _Where) -> list[Fault]:
     from orchestrator.api.ensemble import write_submission
 
+    _print_doubts(index)
     with progress_bar("prediction") as progress:
         faults = write_submission(
             manifest,
@@ -192,6 +221,20 @@ def _predict(manifest: Path, index: Any, out: Path, where: _Where) -> list[Fault
             progress=progress,
         )
     return list(faults)
+
+
+def _print_doubts(index: SliceIndex) -> None:
+    """What makes masks of contest scans doubtful, to stderr."""
+    from gitract_core.data.scan_table_faults import scan_doubts
+
+    lines = [
+        f"warning: {scan}: {doubt}"
+        for scan in index.scans
+        for doubt in scan_doubts(index.root, index.rows_of_scan(scan))
+    ]
+    more = len(lines) - _MOST_DOUBTS
+    for line in lines[:_MOST_DOUBTS] + [f"warning: {more} more such lines"] * (more > 0):
+        console(stderr=True).print(line, soft_wrap=True)
 
 
 def _predict_files(
@@ -208,14 +251,17 @@ def _predict_files(
 
     for package in ("nibabel", "pydicom", "contourpy"):
         require(package, "NIfTI and DICOM", "clinic")
+    from gitract_core.data.gray import FIRST_GRAY
     from gitract_core.data.sources import find_sources
     from gitract_core.prediction.clinical import check_folder, check_sources, predict_sources
     from gitract_core.prediction.members import Members, Predictor
 
     check_folder(images, folder)
-    sources = find_sources(images, kind)
+    members = Members.load(manifest)
+    raw = members.gray != FIRST_GRAY
+    sources = find_sources(images, kind, raw=raw, channels=members.channels)
     where = manifest if manifest.is_dir() else manifest.parent
-    predictor = Predictor(Members.load(manifest), where, runtime)
+    predictor = Predictor(members, where, runtime)
     with progress_bar("reading") as progress:
         checked = check_sources(sources, file_format, progress)
     for line in checked.left_aside:
@@ -240,16 +286,18 @@ def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_
         text = ", ".join(f"{organ} {ml:.0f} ml" for organ, ml in volumes)
         out.print(f"{scan.scan}  {text}", soft_wrap=True)
     files = sum(len(scan.files) for scan in made)
-    out.print(f"predictions  {folder} ({files} files of {len(made)} scans, predictions.json)")
+    numbers = f"{counted(files, 'file')} of {counted(len(made), 'scan')}"
+    out.print(f"predictions  {folder} ({numbers}, predictions.json)")
 
 
 def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault]) -> None:
     out = console()
     if not faults:
         n = len(index.table)
-        out.print(f"submission  {path} ({n} slices, {len(organs) * n} rows, checked: in order)")
+        size = f"{counted(n, 'slice')}, {counted(len(organs) * n, 'row')}"
+        out.print(f"submission  {path} ({size}, checked: in order)")
         return
-    out.print(f"submission  {path} has {len(faults)} faults:", style="bold red")
+    out.print(f"submission  {path} has {counted(len(faults), 'fault')}:", style="bold red")
     for fault in faults[:20]:
         out.print(f"  {fault}")
 

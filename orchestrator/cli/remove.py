@@ -23,7 +23,7 @@ def remove(
     Trainings that other candidates share stay. A sweep that asks for the candidate again trains it
     again, as another one.
     """
-    from gitract_core.errors import RunError
+    from gitract_core.errors import RunError, counted
     from orchestrator.api.removal import plan_removal
     from orchestrator.api.removal import remove as take_out
     from orchestrator.storage.local_folder import LocalRun
@@ -37,7 +37,7 @@ def remove(
     planned = plan_removal(directory, candidate)
     what = f"{planned.label} (added), {planned.size_bytes / 1e6:.1f} MB"
     if planned.letter:
-        what = f"{planned.letter} ({planned.label}), {len(planned.trials)} trials"
+        what = f"{planned.letter} ({planned.label}), {counted(len(planned.trials), 'trial')}"
         what += f", {planned.finished} of them finished, {planned.size_bytes / 1e6:.1f} MB"
     if not yes:
         if not sys.stdin.isatty():

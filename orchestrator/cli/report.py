@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json, Margin, Score
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
@@ -92,6 +93,10 @@ def score(
         str | None,
         typer.Option("--score", help="Another score, such as '0.4*dice + 0.6*hd95_mm'."),
     ] = None,
+    gaps: Annotated[
+        Literal["close", "keep"],
+        typer.Option(help="Slices that a scan lacks: stack what is there, or keep their places."),
+    ] = "close",
     as_json: Json = False,
 ) -> None:
     """The competition score of any submission: 0.4 Dice + 0.6 Hausdorff score.
@@ -113,16 +118,39 @@ def score(
     expected = _truth_with_sizes(truth, images, spacings=in_mm)
     try:
         if by and terms:
-            _show_own(score_tables(given, expected, by), as_json=as_json)
-            return
-        result = competition_score(given, expected, empty=empty, hausdorff_norm=hausdorff_norm)
+            own = score_tables(given, expected, by, gaps=gaps)
+        else:
+            result = competition_score(
+                given, expected, empty=empty, hausdorff_norm=hausdorff_norm, gaps=gaps
+            )
     except (SubmissionError, RleError) as error:
         file = truth if str(error).startswith("truth") else prediction
         raise error.within(file) from None
-    if as_json:
-        print_json(result.to_json())
+    words = _gap_words(expected, gaps)
+    if terms:
+        _show_own(own, words, as_json=as_json)
+    elif as_json:
+        print_json(result.to_json() | ({"gaps": words} if words else {}))
     else:
         _print_score(result, empty, hausdorff_norm)
+        for line in words:
+            console().print(line, style="dim", soft_wrap=True)
+
+
+def _gap_words(truth: pd.DataFrame, gaps: str) -> list[str]:
+    """Which slices scans lack, and what that means; nothing if they lack none."""
+    from gitract_core.metrics.mask_table import gaps_of
+
+    found = gaps_of(truth)
+    if not found:
+        return []
+    who = f"{found[0].scan} lacks {found[0]}"
+    others = len(found) - 1
+    who += f", {others} other scan{'s lack' if others > 1 else ' lacks'} some too" if others else ""
+    if gaps == "keep":
+        return [f"{who}: the places are kept"]
+    said = "distances are those of the slices that are there, stacked without a gap"
+    return [f"{who}: {said}; --gaps keep leaves their places"]
 
 
 def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd.DataFrame:
@@ -132,7 +160,8 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
 
     table = read_submission(truth)
     needed = ["height", "width", *["spacing_y_mm", "spacing_x_mm"] * spacings]
-    if set(needed) <= set(table.columns):
+    stated = {"height", "width"} <= set(table.columns)
+    if set(needed) <= set(table.columns) and images is None:
         return table
     if images is None:
         expected = f"columns {', '.join(needed[:-1])} and {needed[-1]}"
@@ -140,7 +169,7 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
     if "id" not in table.columns:
         got = ", ".join(map(str, table.columns))
         raise SubmissionError(truth, "a column 'id'", got, "mend the header")
-    index = SliceIndex.from_directory(images).table
+    given, index = table, SliceIndex.from_directory(images).table
     needed += [name for name in ("spacing_z_mm",) if spacings and name in index.columns]
     sizes = index[["id", *needed]]
     table = table.drop(columns=needed, errors="ignore")  # some of them are of no use
@@ -149,15 +178,34 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
     if lonely.any():
         where, got = f"{truth}, id {joined['id'][lonely].iloc[0]}", f"none below {images}"
         raise SubmissionError(where, "an image of this slice", got, "pass the right --images")
+    if stated:
+        _check_sizes(given, joined, truth)
     return joined.astype({"height": int, "width": int})
 
 
-def _show_own(result: TableScore, *, as_json: bool) -> None:
+def _check_sizes(given: pd.DataFrame, found: pd.DataFrame, truth: Path) -> None:
+    """Raise for the first size of a table of masks that is not its image's."""
+    import pandas as pd
+
+    from gitract_core.errors import SubmissionError
+
+    columns = ["height", "width"]
+    stated = given[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    differ = (stated != found[columns].to_numpy(float)).any(axis=1)
+    if differ.any():
+        row = int(differ.argmax())
+        name, (height, width) = given["id"].iloc[row], given[columns].iloc[row]
+        its = "height {} and width {}".format(*found[columns].astype(int).iloc[row])
+        got, remedy = f"height {height} and width {width}", "correct it, or pass the right --images"
+        raise SubmissionError(f"{truth}, id {name}", f"{its}, as its image has", got, remedy)
+
+
+def _show_own(result: TableScore, gaps: list[str], *, as_json: bool) -> None:
     from orchestrator.report.organ_names import organ_name
     from orchestrator.report.table import Column, Table, decimal, to_terminal
 
     if as_json:
-        print_json(result.to_json())
+        print_json(result.to_json() | ({"gaps": gaps} if gaps else {}))
         return
     means = result.measure.means
     keys = [*(mean.key for mean in means), "score"]
@@ -167,6 +215,7 @@ def _show_own(result: TableScore, *, as_json: bool) -> None:
     out = console()
     out.print(to_terminal(Table("", (Column("", "left"), *figures), rows)))
     notes = [f"{result.measure.name}; {result.scans} scans", *(m.note for m in means if m.note)]
+    notes += gaps
     for note in notes:
         out.print(note, style="dim")
 
@@ -184,7 +233,8 @@ def _print_score(result: CompetitionScore, empty: str, norm: str) -> None:
     out = console()
     out.print(to_terminal(Table("", (Column("", "left"), *figures), tuple(rows))))
     out.print(
-        f"{result.rows} (slice, class) rows and {result.volumes} (scan, class) volumes counted; "
+        f"{counted(result.rows, '(slice, class) row')} and "
+        f"{counted(result.volumes, '(scan, class) volume')} counted; "
         f"both-empty: {empty}; Hausdorff normalized by {norm}",
         style="dim",
     )
@@ -231,7 +281,8 @@ def check_submission(
         out = console()
         for fault in faults:
             out.print(str(fault))
-        verdict = f"{len(faults)} faults" if faults else f"in order ({len(index.table)} slices)"
+        order = f"in order ({counted(len(index.table), 'slice')})"
+        verdict = counted(len(faults), "fault") if faults else order
         out.print(f"{file}: {verdict}")
         if not faults:
             _print_summary(summarize_submission(file, organs=organs))
@@ -257,7 +308,7 @@ def _print_expected(expected: ExpectedScore, patients: int, to_come: tuple[float
     known, (low, high) = expected.announced, to_come
     by = f" ({known['measure']})" if "measure" in known else ""
     text = f"  expected score{by} {known['score']:.4f}, out of fold"
-    who = "1 patient" if patients == 1 else f"{patients} patients"
+    who = counted(patients, "patient")
     if low == low:
         text += f"; 95 % interval {low:.4f} to {high:.4f} for {who} like those of training"
     out.print(text, soft_wrap=True)

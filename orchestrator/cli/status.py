@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.terminal.screen import console, open_run, print_json
 
@@ -108,7 +109,7 @@ def _summary(found: RunStatus) -> list[str]:
     from orchestrator.report.progress_table import time_left
 
     counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
-    lines = [f"{len(found.trials)} trials: {counts}"]
+    lines = [f"{counted(len(found.trials), 'trial')}: {counts}"]
     if found.to_come:
         lines.append(f"candidates yet to be proposed: {found.to_come}")
     if found.alive:
@@ -126,11 +127,15 @@ def _summary(found: RunStatus) -> list[str]:
         lines.append(text + f" ({one.fault or one.origin})")
     alone = sum(trial.alone for trial in found.trials)
     if alone:
-        lines.append(f"memory ran out beside others in {alone} trials; each gets a GPU alone")
+        lines.append(
+            f"memory ran out beside others in {counted(alone, 'trial')}; each gets a GPU alone"
+        )
     split = sum(trial.micro_batch > 0 for trial in found.trials)
     if split:
-        lines.append(f"memory ran out in {split} trials; their batches went in smaller parts")
+        lines.append(f"memory ran out in {counted(split, 'trial')}; batches went in smaller parts")
     validation = sum(trial.validation_parts > 0 for trial in found.trials)
     if validation:
-        lines.append(f"memory ran out in validation in {validation} trials; it went in parts")
+        lines.append(
+            f"memory ran out in validation in {counted(validation, 'trial')}; it went in parts"
+        )
     return lines

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.api.options import SweepOptions
 from orchestrator.cli import options
 from orchestrator.cli.app import app
@@ -57,8 +58,9 @@ def sweep(asked: SweepOptions, as_json: options.Json = False) -> None:
         if following := after_sweep(run, options.command_line()):
             out.print(f"next           {following}", style="dim", soft_wrap=True)
     if outcome.failed:
+        failed = counted(len(outcome.failed), "trial")
         print(
-            f"gitract-cv: {len(outcome.failed)} trials failed for good; the reasons stand above "
+            f"gitract-cv: {failed} failed for good; the reasons stand above "
             f"and in {run.directory.trials}/*/failure.json; the same command tries them again",
             file=sys.stderr,
         )

@@ -22,7 +22,7 @@ from orchestrator.out_of_fold.usable import usable_candidates
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.statistics.case_sums import CaseSums
-from orchestrator.statistics.intervals.bootstrap import bootstrap
+from orchestrator.statistics.intervals.bootstrap import bootstrap, within_scores
 from orchestrator.statistics.pooled_folds import folds_to_score
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -160,8 +160,8 @@ def announce(found: CrossFit, single: CrossFit) -> Announcement:
     folds = folds_to_score(values, found.folds, found.measure)
     sums = CaseSums(("ensemble", "single"), names, folds, values, score=found.measure)
     drawn = bootstrap(sums)
-    own, difference = drawn.intervals(np.array([[1.0, 0.0], [1.0, -1.0]])).tolist()
-    low, high = np.clip(own, 0, 1).tolist()
+    contrasts = np.array([[1.0, 0.0], [1.0, -1.0]])
+    (low, high), difference = within_scores(drawn.intervals(contrasts), contrasts).tolist()
     return Announcement(
         score=found.score,
         interval=(low, high),

@@ -83,7 +83,7 @@ class TrialEvent:
         kind: ``epoch``; ``finished``; ``error``: an attempt ended; ``failed``: no attempt is left;
             ``stopped``: after an epoch, since it is no longer wanted; its checkpoint stays.
         record: an epoch's, or None.
-        message: one line on an error.
+        message: one line on an error, or on what a finished trial had to do without.
         detail: its traceback.
         may_pass: whether another attempt could end differently.
         fault: what kind of error, for machines; ``failure.json`` holds it as ``kind``:

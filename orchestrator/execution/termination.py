@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gitract_core.errors import counted
+
 EXIT_CODE = 143
 """128 + SIGTERM, as shells have it."""
 
@@ -29,7 +31,7 @@ class Terminated(KeyboardInterrupt):
     def __str__(self) -> str:
         if not self.running:
             return "terminated; the same command goes on from here"
-        saved = f"{self.saved} of {self.running} running trials saved where they were"
+        saved = f"{self.saved} of {counted(self.running, 'running trial')} saved where they were"
         rest = "; the others go on from their last epoch or save" * (self.saved < self.running)
         return f"terminated; {saved}{rest}; the same command goes on from here"
 

@@ -9,6 +9,7 @@ processes; ``attempt`` itself, as tests and notebooks call it, leaves the termin
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import faulthandler
 import os
 import re
@@ -31,29 +32,33 @@ def logged_attempt(spec: TrialSpec, jobs: Jobs) -> Generator[TrialEvent, None, N
     """As ``attempt``, in a worker process: what it prints goes to the trial's log."""
     log = jobs.files(spec.key).directory / NAME
     jobs.storage.fetch_longer(f"trials/{spec.key}/{NAME}")  # after attempts elsewhere
-    with captured(log, jobs.slots.device):
-        for event in attempt(spec, jobs, _say):
+    with captured(log, jobs.slots.device) as lack:
+        for event in attempt(spec, jobs, _unsaid if lack else _say):
             if event.kind == "epoch":
                 shorten(log)
                 yield event
-        _say_how_it_ended(event)
-        shorten(log)
+        if lack and event.kind == "finished":
+            event = dataclasses.replace(event, message=f"done without its log; {lack}")
+        elif not lack:
+            _say_how_it_ended(event)
+            shorten(log)
     jobs.storage.collect_file(f"trials/{spec.key}/{NAME}")
     yield event  # outside: what the executor prints from here on is not the trial's
 
 
 @contextlib.contextmanager
-def captured(log: Path, device: str) -> Iterator[None]:
+def captured(log: Path, device: str) -> Iterator[str]:
     """Send this process's standard output and error to the end of ``log`` within the block.
 
-    A log that cannot be opened is done without: a trial does not fail for want of it.
+    A log that cannot be opened is done without: a trial does not fail for want of it. The block is
+    given why, in one line; else it is given an empty text.
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         header = _header(log, device)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    except OSError:
-        yield
+    except OSError as error:
+        yield f"{error.filename or log}: {error.strerror}"
         return
     _flush()
     kept = [os.dup(stream) for stream in _STREAMS]
@@ -65,7 +70,7 @@ def captured(log: Path, device: str) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):
             os.write(_STREAMS[1], header.encode())
-        yield
+        yield ""
     finally:
         _flush()
         if not had_handler:
@@ -100,6 +105,10 @@ def _say(line: str) -> None:
     with contextlib.suppress(OSError):
         _flush()
         os.write(_STREAMS[1], f"{MARK}{line}\n".encode())
+
+
+def _unsaid(line: str) -> None:
+    """Where there is no log: the terminal is not the place for its lines."""
 
 
 def _say_how_it_ended(event: TrialEvent) -> None:

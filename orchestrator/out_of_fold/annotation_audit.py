@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gitract_core.data.slices import SLICE_THICKNESS_MM, known_shares
+from gitract_core.data.slices import known_shares
+from gitract_core.data.volumes import scan_spacing_mm
 from gitract_core.files.atomic import replacing
 from gitract_core.metrics.annotation_audit import (
     ScanEvidence,
@@ -120,14 +121,12 @@ def _examine(
     scan, organs = average.scan(name), average.organs
     known = scan.known[:, :, None, None]
     probabilities, truth = scan.probabilities / 255 * known, truth_at(average, scan) & known
-    first = scan.rows.iloc[0]
-    y_mm, x_mm = float(first["spacing_y_mm"]), float(first["spacing_x_mm"])
+    spacing = scan_spacing_mm(scan.rows)
     grid = scan.grid
-    pixel_cm2 = y_mm * x_mm * grid.height * grid.width / average.size**2 / 100
+    pixel_cm2 = spacing[1] * spacing[2] * grid.height * grid.width / average.size**2 / 100
     table = _slice_table(scan, probabilities, truth, pixel_cm2)
     rule = average.lines[0].candidate.postprocess
     masks = native_masks(scan.probabilities, grid, rule) & known
-    spacing = (SLICE_THICKNESS_MM, y_mm, x_mm)
     borders = {
         organ: border_counts(masks[channel], scan.truth[channel], spacing)
         for channel, organ in enumerate(organs)

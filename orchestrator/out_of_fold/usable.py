@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from gitract_core.prediction.probabilities import OofStore, Origin
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import Leaderboard
@@ -54,7 +54,7 @@ def usable_candidates(
         if len(lines) == most:
             break
     if len(lines) < least:
-        expected = f"{least} candidates with undamaged files"
+        expected = f"{counted(least, 'candidate')} with undamaged files"
         got = f"{len(lines)} ({left_out[-1]})"
         raise RunError(run.path, expected, got, "run the sweep again, or lower --top")
     return UsableCandidates(tuple(lines), tuple(left_out))

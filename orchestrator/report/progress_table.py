@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from gitract_core.results.trial_result import read_history
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.results.scored_trials import ScoredTrials
@@ -119,10 +119,12 @@ class SweepProgress:
             cell.failed = "diverged" if event.fault == "diverged" else "failed"
         if event.kind in ("error", "failed") or not can_redraw(self.console):
             self._print_line(event, spec)
+        if event.kind == "finished" and event.reason:
+            self._print(spec, event.reason)
         if event.kind == "finished" and 0 < cell.micro_batch < _batch_size(spec):
             self._print(spec, f"memory ran out; {_split_batches(cell, spec)}")
         if event.kind == "finished" and cell.validation_parts:
-            parts = f"validation went in parts of {cell.validation_parts} slices"
+            parts = f"validation went in parts of {counted(cell.validation_parts, 'slice')}"
             self._print(spec, f"memory ran out; {parts}, with the same result")
 
     def _add(self, specs: Sequence[TrialSpec]) -> None:
@@ -238,7 +240,7 @@ class SweepProgress:
         for candidate in shown:
             cells = [_text(self.cells[spec.key], spec) for spec in rows[candidate]]
             table.add_row(Text(self.labels[candidate]), *cells)
-        more = [Text(f"and {len(rows) - MOST_ROWS} more candidates", "dim")]
+        more = [Text(f"and {counted(len(rows) - MOST_ROWS, 'more candidate')}", "dim")]
         return Group(table, *more * (len(rows) > MOST_ROWS), self._bar())
 
     def _trains(self, spec: TrialSpec) -> bool:
@@ -250,7 +252,7 @@ class SweepProgress:
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(self.total, 1), completed=self._work_done(), width=40)
         elapsed = format_seconds(time.monotonic() - self.start)
-        line.add_row(bar, f"{done}/{self.total} trials, {elapsed}, {self._remaining()}")
+        line.add_row(bar, f"{done}/{counted(self.total, 'trial')}, {elapsed}, {self._remaining()}")
         return line
 
 
@@ -273,7 +275,7 @@ def _batch_size(spec: TrialSpec) -> int:
 
 
 def _split_batches(cell: _Cell, spec: TrialSpec) -> str:
-    return f"batches of {_batch_size(spec)} went in parts of {cell.micro_batch} slices"
+    return f"batches of {_batch_size(spec)} went in parts of {counted(cell.micro_batch, 'slice')}"
 
 
 def _text(cell: _Cell, spec: TrialSpec) -> Text:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from gitract_core.errors import counted
 from gitract_core.metrics.score import COMPETITION, Mean
 from orchestrator.report.answers import answer_tables, margin_notes
 from orchestrator.report.organ_names import known_in_words, short_names
@@ -77,7 +78,7 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
 def _heading(board: Leaderboard) -> str:
     n, folds = len(board.ranked) + len(board.unranked), board.record.folds_in_words
     return (
-        f"{len(board.ranked)} of {n} candidates ranked by mean score over {folds} "
+        f"{len(board.ranked)} of {counted(n, 'candidate')} ranked by mean score over {folds} "
         f"({score_in_words(board)})"
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.errors import RunError, SpaceError
+from gitract_core.errors import RunError, SpaceError, counted
 from gitract_core.metrics.score import COMPETITION
 from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.trial_result import TrialResult
@@ -128,7 +128,9 @@ def _sums_of(result: TrialResult, file: Path) -> EpochSums:
     sums, ran = EpochSums.load(file, stamp), int(result.history["epochs"])
     fits = len(sums.monitored) >= ran and sums.sums.shape[2] == len(result.organs)
     if not fits or set(sums.cases) != set(result.per_case):
-        raise RunError(file, f"{ran} epochs of the trial's cases", "others", "remove the file")
+        raise RunError(
+            file, f"{counted(ran, 'epoch')} of the trial's cases", "others", "remove the file"
+        )
     return EpochSums(sums.cases, sums.monitored[:ran], sums.sums[:ran])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gitract_core.errors import counted
 from gitract_core.metrics.score import COMPETITION
 from orchestrator.results.epoch_choice import EpochChoice, unlike
 from orchestrator.results.leaderboard import Leaderboard
@@ -53,7 +54,7 @@ def _flattered(choices: Sequence[EpochChoice], *, only_kept: bool) -> str:
         text += f" Epochs that the other folds choose change scores by {_span(known)}."
     left = len(choices) - len(known)
     if left:
-        text += f" For {left} of {len(choices)} candidates it is not known."
+        text += f" For {left} of {counted(len(choices), 'candidate')} it is not known."
     return (
         f"{text} Ranking, intervals, ties and the figure to announce use the scores as kept: they "
         "are not corrected for this."

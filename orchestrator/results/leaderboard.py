@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from gitract_core.metrics.score import Mixture
 from gitract_core.organs import Organs
 from gitract_core.results.trial_result import TrialResult
@@ -124,7 +124,9 @@ class Leaderboard:
             best.setdefault(line.networks, line)
         if len(best) < least:
             got = f"{len(best)} of {len({c.trained for c in self.record.candidates})}"
-            expected = f"{least} trained candidates with all {self.record.folds_in_words}"
+            expected = (
+                f"{counted(least, 'trained candidate')} with all {self.record.folds_in_words}"
+            )
             raise RunError("the run", expected, got, "finish the sweep or lower --top")
         return tuple(best.values())[:most]
 

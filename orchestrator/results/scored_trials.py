@@ -115,6 +115,20 @@ class ScoredTrials:
         return kept["per_case"] if fits else None
 
 
+def kept_files(directory: SweepDirectory, key: str = "*") -> list[Path]:
+    """The files of sums that were made later, of one trial or of all."""
+    return sorted(directory.path.glob(f"report/scores/*/{key}.json"))
+
+
+def check_kept(file: Path) -> None:
+    """Read such a file.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    read_json(file, _Kept, _REMEDY)
+
+
 def _mark(result: TrialResult) -> str:
     """What tells two trainings of one trial apart: the contest's sums of their predictions."""
     return digest(result.per_case)

@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gitract_core.errors import counted
+
 if TYPE_CHECKING:
     from gitract_core.results.trial_result import TrialResult
     from orchestrator.results.candidate_scores import CandidateScores
@@ -143,7 +145,7 @@ class Trainings:
         if not self.unsteady:
             return ""
         one = len(self.unsteady) == 1
-        text = f"{'1 candidate is' if one else f'{len(self.unsteady)} candidates are'} unsteady, "
+        text = f"{counted(len(self.unsteady), 'candidate')} {'is' if one else 'are'} unsteady, "
         text += f"some of {'its' if one else 'their'} trainings failed and others did not, so that "
         text += f"{'its score says' if one else 'their scores say'} little"
         return f"{text}: {_names(self.unsteady)}."
@@ -158,7 +160,7 @@ def nothing_in_words(labels: Sequence[str], candidates: int) -> str:
     if not labels:
         return ""
     verb = "segments" if len(labels) == 1 else "segment"
-    return f"{len(labels)} of {candidates} candidates {verb} nothing: {_names(labels)}."
+    return f"{len(labels)} of {counted(candidates, 'candidate')} {verb} nothing: {_names(labels)}."
 
 
 def _names(labels: Sequence[str]) -> str:

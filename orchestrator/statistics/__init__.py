@@ -25,7 +25,7 @@ from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.intervals.bootstrap import Bootstrap, bootstrap
 from orchestrator.statistics.intervals.comparisons import Comparisons, compare_with_first, holm
 from orchestrator.statistics.intervals.corrected_t import CorrectedT, corrected_t
-from orchestrator.statistics.optimism import Optimism, bbc_cv, winners_score
+from orchestrator.statistics.optimism import Optimism, winners_score
 from orchestrator.statistics.pooled_folds import pooled_folds
 from orchestrator.statistics.repeated import repeated
 from orchestrator.statistics.variance.components import (
@@ -48,7 +48,6 @@ __all__ = [
     "Settling",
     "Statistics",
     "analyse",
-    "bbc_cv",
     "bootstrap",
     "compare_with_first",
     "corrected_t",

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from gitract_core.errors import RunError
+from gitract_core.errors import RunError, counted
 from orchestrator.statistics.case_sums import Floats
-from orchestrator.statistics.intervals.bootstrap import LEVEL, Bootstrap
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Bootstrap, within_scores
 
 Factors = dict[str, tuple[list[str], np.ndarray]]  # knob -> levels, level of each candidate
 _NOTHING = 1e-12  # a standard error that is rounding alone
@@ -146,7 +146,7 @@ def factors_of(knobs: Mapping[str, Sequence[Any]], n_candidates: int) -> Factors
     groups: dict[tuple[int, ...], list[str]] = {}
     for name, values in knobs.items():
         if len(values) != n_candidates:
-            expected = f"{n_candidates} values, one a candidate"
+            expected = f"{counted(n_candidates, 'value')}, one a candidate"
             raise RunError(f"knob {name}", expected, len(values), "give every candidate's value")
         texts = [str(v) for v in values]
         first_seen = {text: place for place, text in enumerate(dict.fromkeys(texts))}
@@ -184,11 +184,13 @@ def _effect(
     levels, codes = factors[name]
     means = weights @ drawn.estimate
     order = np.argsort(-means, kind="stable")
-    ends = drawn.intervals(weights - 1 / len(codes))  # against the mean over all candidates
+    against_mean = weights - 1 / len(codes)
+    ends = within_scores(drawn.intervals(against_mean), against_mean)
     against_best = weights[order[0]] - weights
     behind = against_best @ drawn.estimate
     half = reach * spread(against_best, drawn)
     half[order[0]] = math.nan
+    reached = within_scores(np.stack([behind - half, behind + half], axis=1), against_best)
     seconds = weights @ costs
     lines = [
         Level(
@@ -199,8 +201,8 @@ def _effect(
             low=float(ends[i, 0]),
             high=float(ends[i, 1]),
             behind=float(behind[i]),
-            behind_low=float(behind[i] - half[i]),
-            behind_high=float(behind[i] + half[i]),
+            behind_low=float(reached[i, 0]),
+            behind_high=float(reached[i, 1]),
             cost=float(seconds[i]),
         )
         for i in order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from gitract_core.errors import counted
 from orchestrator.statistics.findings import CandidateStatistics, Statistics
 from orchestrator.statistics.intervals.simultaneous import FEWEST_CASES
 from orchestrator.statistics.questions.cheapest import CERTAIN
@@ -22,7 +23,7 @@ def describe(statistics: Statistics) -> str:
 
 def _basis(s: Statistics) -> str:
     times = f"{s.n_plans} times " if s.n_plans > 1 else ""
-    return f"{_count(s.n_cases, 'case')} in {times}{_count(s.n_folds, 'fold')}"
+    return f"{counted(s.n_cases, 'case')} in {times}{counted(s.n_folds, 'fold')}"
 
 
 def _verdict(s: Statistics) -> str:
@@ -60,7 +61,7 @@ def _luck(s: Statistics) -> str:
         return ""
     return (
         " How much luck a training has cannot be told from one candidate: the interval takes it "
-        f"from how much the {_count(s.n_folds, 'fold')} differ, and is wide for that."
+        f"from how much the {counted(s.n_folds, 'fold')} differ, and is wide for that."
     )
 
 
@@ -123,7 +124,7 @@ def _settling(s: Statistics) -> str:
         )
     if plan.repeats <= _MANY_REPEATS:
         return (
-            f"{_count(int(more), 'more repeat')} of each training would settle the two {certain}."
+            f"{counted(int(more), 'more repeat')} of each training would settle the two {certain}."
         )
     if plan.cases > _MANY_CASES or plan.repeats_with_cases > _MANY_REPEATS:
         return (
@@ -137,9 +138,9 @@ def _cases_needed(s: Statistics) -> str:
     plan = s.settling
     assert plan is not None
     text = "No practical number of repeats on these cases would settle the two: it takes about "
-    text += f"{max(int(plan.cases) - s.n_cases, 1)} more cases"
+    text += counted(max(int(plan.cases) - s.n_cases, 1), "more case")
     more = int(plan.repeats_with_cases) - s.n_plans
-    return f"{text} and {_count(more, 'more repeat')} of each training" if more > 0 else text
+    return f"{text} and {counted(more, 'more repeat')} of each training" if more > 0 else text
 
 
 def _knobs(s: Statistics) -> str:
@@ -184,7 +185,3 @@ def _names(candidates: tuple[CandidateStatistics, ...]) -> str:
 
 def _range(low: float, high: float, for_what: str = "") -> str:
     return "" if math.isnan(low) else f" ({for_what}95 % interval {low:.4f} to {high:.4f})"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

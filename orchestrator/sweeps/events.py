@@ -28,7 +28,8 @@ class SweepEvent:
         epoch: number of the epoch that ended, from 1; None for other kinds.
         metrics: of that epoch by name (``dice``, ``val_loss``, ...); of a finished trial its
             ``score``, ``dice`` and ``hausdorff``.
-        reason: one line on an error, or on why a candidate is dropped.
+        reason: one line on an error, on what a finished trial had to do without, or on why a
+            candidate is dropped.
         fault: kind of an error for programs: ``diverged``, ``refused``, ``memory``,
             ``memory_shared`` (the GPU was shared: runs again alone), ``disk``, ``lost``, ``error``.
         candidate: label of the candidate that is proposed or dropped.

@@ -83,12 +83,3 @@ def fold_numbers(specs: Sequence[TrialSpec]) -> dict[str, int]:
     """The fold of each trial by its key, numbered on through the fold plans, as they come."""
     plans = list(dict.fromkeys(spec.folds_fingerprint for spec in specs))
     return {s.key: plans.index(s.folds_fingerprint) * s.n_folds + s.fold for s in specs}
-
-
-def counted(number: int, word: str) -> str:
-    """A number with its word.
-
-    >>> counted(1, "patient"), counted(2, "patient")
-    ('1 patient', '2 patients')
-    """
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,24 +14,26 @@ from typing import Any
 from gitract_core.data.cache import build_cache, cache_root
 from gitract_core.data.folds import FoldPlan, further_plans
 from gitract_core.data.slices import SliceIndex
-from gitract_core.errors import DataError, RunError, SpaceError
+from gitract_core.errors import RunError, SpaceError
 from gitract_core.files.leftovers import remove_leftovers
 from gitract_core.files.names import require_utf8
 from gitract_core.knobs import NO_PATIENCE, refuse_patience
 from gitract_core.losses import normalize_expression
 from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.metrics.score_expression import parse_score
-from gitract_core.networks.normalization import fewest_slices
 from gitract_core.optional_packages import require
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
 from gitract_core.trial.data import TrialData
-from gitract_core.trial.deciding_cases import check_deciding
 from gitract_core.trial.relative_cost import relative_cost
-from orchestrator.sweeps.run_digests import NAME as DIGESTS
+from orchestrator.sweeps.refusals import (
+    refuse_foreign,
+    refuse_single_slices,
+    refuse_small_folds,
+    refuse_unlike_rules,
+)
 from orchestrator.sweeps.run_directory import MOST_REPEATS, Repeat, SweepDirectory, SweepRecord
-from orchestrator.sweeps.run_lock import LOCK
 from search_spaces import SearchSpace
 from search_spaces.search import Search
 
@@ -167,14 +168,14 @@ def check(request: SweepRequest) -> PreparedSweep:
         _refuse_mixing(request, before, index)
         plans = directory.plans(before)
     else:
-        _refuse_foreign(request.out)
+        refuse_foreign(request.out)
         before = None
         plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
     plans += further_plans(index, plans, _repeats(request, len(plans)))
-    _check_inner(candidates, plans)
+    refuse_small_folds(candidates, plans)
     if before:
         candidates = request.candidates(before.candidates)
-    _refuse_single_slices(candidates, index, plans)
+    refuse_single_slices(candidates, index, plans)
     record = _record(request, candidates, index=index, plans=plans, before=before)
     specs = _trainings_first(record.specs(candidates))
     pending = start_order(specs, {s for s in specs if directory.trial(s).is_finished(s)})
@@ -255,30 +256,13 @@ def _with_loss(candidate: Candidate, spelled: Mapping[str, str]) -> Candidate:
 def _searched(search: Search, before: Sequence[Candidate]) -> tuple[Candidate, ...]:
     for corner in search.corners():
         check_candidate(corner)
-    _refuse_unlike_rules(search)
+    refuse_unlike_rules(search)
     known = search.inside(before)
     missing = max(search.drawn_first - len(known), 0)
     drawn = tuple(islice(search.draws(without=known), missing))
     for candidate in drawn:
         check_candidate(candidate)
     return (*known, *drawn)
-
-
-def _check_inner(candidates: Sequence[Candidate], plans: Sequence[FoldPlan]) -> None:
-    """Refuse folds that leave too few training cases for some of them to decide the epoch."""
-    if any(candidate.training.keep == "inner" for candidate in candidates):
-        for plan in plans:
-            for fold in range(plan.n_splits):
-                check_deciding(len(plan.fold_of_case) - len(plan.cases(fold)), fold)
-
-
-def _refuse_unlike_rules(search: Search) -> None:
-    """A search proposes by scores, which must be flattered alike, or not at all."""
-    opened = {d.name: d for d in search.dimensions}.get("training.keep")
-    if opened is not None and opened.size > 1 and opened.holds("held_out"):
-        expected = "one value, or inner and last: a search compares scores"
-        remedy = "fix it; held_out flatters, the others do not"
-        raise SpaceError("knob training.keep", expected, "held_out and others", remedy)
 
 
 def _repeats(request: SweepRequest, before: int) -> int:
@@ -357,28 +341,3 @@ def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex
         raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
     if before.seed != request.space.seed:
         raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)
-
-
-def _refuse_single_slices(
-    candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
-) -> None:
-    """A data set may be so small that a fold trains on one slice, which not every network can."""
-    cases = index.table["case"].to_numpy()
-    folds = [(plan, fold) for plan in plans for fold in range(plan.n_splits)]
-    smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
-    for candidate in candidates if smallest < 2 else ():
-        size, planes = candidate.input.size, candidate.input.planes
-        fewest = fewest_slices(candidate.network, planes, size)
-        if smallest < fewest:
-            expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
-            raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
-
-
-def _refuse_foreign(path: Path) -> None:
-    # Folds without a record are what a sweep left that ended between the two, on a full disk.
-    ours = re.compile(rf"{re.escape(LOCK)}|{re.escape(DIGESTS)}|folds(-\d+)?\.json")
-    if path.exists() and (
-        not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
-    ):
-        expected = "a new or empty directory, or a run's"
-        raise RunError(path, expected, "something else", "pass another --out")

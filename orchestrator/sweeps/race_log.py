@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from gitract_core.errors import one_line
+from gitract_core.errors import counted, one_line
 from gitract_core.files.atomic import read_json
 from orchestrator.sweeps.run_directory import SweepDirectory
 
@@ -69,7 +69,7 @@ def reason_in_words(after_folds: int, reason: str, probability: float | None) ->
     >>> reason_in_words(2, "chance", 0.0041)
     'after 2 folds: chance .004'
     """
-    folds = "1 fold" if after_folds == 1 else f"{after_folds} folds"
+    folds = counted(after_folds, "fold")
     shown = ""
     if probability is not None and probability == probability:
         rounded = f"{probability:.3f}".removeprefix("0")

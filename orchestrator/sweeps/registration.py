@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from gitract_core import __version__
-from gitract_core.errors import GitractError, RunError
+from gitract_core.errors import GitractError, RunError, counted
 from gitract_core.files.atomic import read_json, write_json
 from gitract_core.files.json_shapes import Meta
 from gitract_core.metrics.score import COMPETITION
@@ -166,7 +166,7 @@ def register(directory: SweepDirectory, asked: Registration) -> Registration:
         return before
     finished = sum(1 for _ in directory.trials.glob("*/result.json"))
     if finished:
-        expected, got = "a run without results", f"{finished} finished trials"
+        expected, got = "a run without results", counted(finished, "finished trial")
         raise RunError(
             "--register", expected, got, "register before anything trains, in a new --out"
         )
@@ -206,7 +206,7 @@ def deviations(
         if scans:
             said.append(f"{word}: {_names(sorted(scans))}")
     if len(record.plans) != registered.repeats:
-        said.append(f"{len(record.plans)} fold plans in place of {registered.repeats}")
+        said.append(f"{counted(len(record.plans), 'fold plan')} in place of {registered.repeats}")
     return said
 
 
@@ -217,7 +217,7 @@ def in_words(registered: Registration, deviating: Sequence[str]) -> str:
         registered: what was decided.
         deviating: as ``deviations`` says it.
     """
-    what = f"{len(registered.candidates)} candidates, a margin of {registered.margin:g}"
+    what = f"{counted(len(registered.candidates), 'candidate')}, a margin of {registered.margin:g}"
     text = f"Registered before the first training ({registered.registered[:16]} UTC): {what}. "
     if not deviating:
         return f"{text}Nothing deviates from it."

@@ -52,6 +52,8 @@ UNREADABLE: dict[str, Change] = {
     "an open quote": lambda csv: csv + b'"',
     "commas alone": lambda _: b",,,\n" * 50,
 }
+
+
 @pytest.mark.parametrize("damage", UNREADABLE)
 def test_validate_says_what_is_wrong_with_train_csv(home: Path, damage: str) -> None:
     file = home / "tiny/train.csv"

@@ -61,7 +61,7 @@ def test_whole_file(home: Path, name: str, damage: str) -> None:
     assert snapshot(home) == before
     refused(home, ENSEMBLE, naming="candidates with all")  # the other one is not enough
     ensemble = run_cli(*ENSEMBLE.replace("--top 2", "--top 1").split())
-    assert ensemble.out.startswith("1 candidates, 2 models"), ensemble.err
+    assert ensemble.out.startswith("1 candidate, 2 models"), ensemble.err
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

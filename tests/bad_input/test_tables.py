@@ -110,6 +110,15 @@ def test_sizes(tables: Path, damage: str) -> None:
     refused(tables, SCORE, naming="truth.csv")
 
 
+def test_sizes_that_contradict_the_images(tables: Path) -> None:
+    file = tables / "truth.csv"
+    same = run_cli(*SCORE.split(), "--images", "tiny", "--json")
+    assert (same.code, same.out) == (0, run_cli(*SCORE.split(), "--json").out)
+    file.write_text(file.read_text().replace("height,width", "width,height"))
+    line = refused(tables, f"{SCORE} --images tiny", naming="truth.csv")
+    assert "height 40 and width 48, as its image has, got height 48 and width 40" in line
+
+
 def test_a_scan_that_claims_a_terabyte(tables: Path) -> None:
     """Every slice is of an admissible size; all together are not."""
     ids = [f"case1_day0_slice_{n:04d}" for n in range(1, 5000)]

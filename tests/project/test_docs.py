@@ -20,6 +20,7 @@ from typer.main import get_command
 from gitract_core.data.folds import ORGANIZERS_BLACKLIST
 from orchestrator.cli.app import app
 from tests.support.clinic_files import axial_series, block, write_series
+from tests.support.other_layouts import image_of, label_map, write_nnunet, write_volume
 from tests.support.pages import ROOT, commands_of
 from tests.support.refusing import run_cli
 from tests.support.tiny_contest import write_tiny_contest
@@ -50,6 +51,8 @@ def home(tmp_path: Path) -> Path:
         assert question.count(what) == 1, what
         question = question.replace(what, smaller)
     (home / "question.yaml").write_text(question)
+    write_nnunet(home / "liver")
+    write_volume(home / "new-scans" / "p9.nii.gz", image_of(label_map()))
     (home / "lab").mkdir()
     affine = np.diag([1.5, 1.5, 3.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(block(), affine), home / "lab" / "scan.nii.gz")
@@ -63,6 +66,7 @@ def run(command: str) -> None:
     assert words.pop(0) == "gitract-cv"
     if words[0] == "sweep":
         words += ["--local"]
+        words += ["--space", "paper"] if "--space" not in words else []
     ended = run_cli(*("paper.yaml" if word == "paper" else word for word in words))
     assert ended.code == 0, (command, ended)
 

@@ -14,7 +14,7 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import DataError, GitractError, TrialError
 from gitract_core.spec import Candidate
 from orchestrator.capacity.gpu_packing import measure_packing
-from orchestrator.capacity.measuring import Place, measure_costs
+from orchestrator.capacity.measuring import Measured, Place, measure_costs
 from orchestrator.capacity.trial_slots import Node, Slots
 from orchestrator.cli.app import app
 from orchestrator.execution.ray import measuring as ray_measuring
@@ -111,16 +111,26 @@ def test_a_machine_without_the_data_measures(machines: dict[int, Node], tmp_path
     index = SliceIndex.from_directory(write_tiny_contest(tmp_path / "data"))
     asked: list[str] = []
 
-    def there(work: object, *arguments: object) -> object:
+    def there(work: object, *arguments: object, **named: object) -> object:
         (tmp_path / "data").rename(tmp_path / "gone")
         try:
             asked.append(getattr(work, "__name__", ""))
-            return on_machine(machines[0])(work, *arguments)  # type: ignore[arg-type]
+            return on_machine(machines[0])(work, *arguments, **named)  # type: ignore[arg-type]
         finally:
             (tmp_path / "gone").rename(tmp_path / "data")
 
     shape = Candidate.from_knobs(KNOBS)
-    found = measure_costs([shape], index, Slots(2), side_by_side=2, place=there)  # type: ignore[arg-type]
+    told: list[Measured] = []
+    found = measure_costs(
+        [shape],
+        index,
+        Slots(2),
+        side_by_side=2,
+        place=there,
+        watch=told.append,  # type: ignore[arg-type]
+    )
+    (so_far,) = told  # of one shape
+    assert so_far == found, "what is measured there is told here"
     assert asked == ["_measure_side_by_side"]
     assert found.step(shape).step_seconds > 0
     assert found.scoring(shape).score_seconds > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from orchestrator.statistics import Bootstrap
+from orchestrator.statistics.intervals.bootstrap import Spread
 
 
 def bootstrap_of(draws: np.ndarray, estimate: np.ndarray, *, possible: bool = True) -> Bootstrap:
@@ -17,4 +18,5 @@ def bootstrap_of(draws: np.ndarray, estimate: np.ndarray, *, possible: bool = Tr
         training_variance=np.zeros(n),
         training=np.arange(n),
         possible=possible,
+        spread=Spread(draws, np.ones(len(draws)), np.zeros_like(draws), 1000),
     )

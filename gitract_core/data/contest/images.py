@@ -22,7 +22,9 @@ from gitract_core.data.telling import Tell, stop
 from gitract_core.errors import DataError
 
 _SCAN = re.compile(r"case(\d{1,9})_day(\d{1,9})", re.ASCII)
-_FILE = re.compile(r"slice_(\d{4,6})_(\d{1,5})_(\d{1,5})_(\d+\.\d+)_(\d+\.\d+)\.(?i:png)", re.ASCII)
+_FILE = re.compile(
+    r"slice_(\d{4}|[1-9]\d{4,5})_(\d{1,5})_(\d{1,5})_(\d+\.\d+)_(\d+\.\d+)\.(?i:png)", re.ASCII
+)
 _OTHER_IMAGES = (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm")
 IMAGE_COLUMNS = (
     "id",

@@ -15,7 +15,7 @@ import pandas as pd
 from gitract_core.data.annotation import State
 from gitract_core.data.ids import SLICE_ID_PATTERN
 from gitract_core.data.telling import Tell, stop
-from gitract_core.errors import DataError, suggestion
+from gitract_core.errors import DataError, counted, suggestion
 from gitract_core.organs import CONTEST, Organs
 
 _STATES = tuple(state.name.lower() for state in State)
@@ -44,7 +44,7 @@ def rows_in_words(organs: Organs) -> str:
     >>> rows_in_words(CONTEST)
     'three rows'
     """
-    return _WORDS.get(len(organs), f"{len(organs)} rows")
+    return _WORDS.get(len(organs), counted(len(organs), "row"))
 
 
 def read_annotations(path: Path, tell: Tell = stop) -> MaskRows:

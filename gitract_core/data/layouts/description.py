@@ -7,6 +7,7 @@
       bowel: [2, 3]
       left_kidney: 4
       right_kidney: 5
+      background: [6, 7]    # values of no organ, beside 0
     pairs: [[left_kidney, right_kidney]]     # organs that a mirrored image exchanges
     channels: {T1: _0000, T2: _0001}         # what stands between scan name and suffix
     gray: percentile        # MR; or zscore, or {window: [-160, 240]} for CT; or one a channel
@@ -23,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import yaml
-
 from gitract_core.data.gray import FIRST_GRAY, gray_scaling
 from gitract_core.data.native import AXES
 from gitract_core.errors import DataError, suggestion
@@ -38,6 +37,7 @@ Annotated: TypeAlias = Literal["all", "listed", "slices"]
 ROI, a label). ``slices``: as ``listed``, and in slices where nothing is drawn nobody looked.
 """
 _ANNOTATED: tuple[Annotated, ...] = get_args(Annotated)
+_BACKGROUND = "background"
 _GRAYS = ("percentile", "zscore", "window")
 
 
@@ -47,6 +47,7 @@ class Description:
 
     Attributes:
         organs: name -> label values (integers) or names of ROIs or mask files.
+        background: label values of no organ, 0 among them.
         pairs: organs that a mirrored image exchanges.
         channels: name -> what stands between scan name and suffix.
         gray: name of the gray scaling, see ``data.gray``.
@@ -57,6 +58,7 @@ class Description:
     """
 
     organs: Mapping[str, tuple[int | str, ...]] | None = None
+    background: tuple[int, ...] = (0,)
     pairs: tuple[tuple[str, str], ...] = ()
     channels: Mapping[str, str] | None = None
     gray: str | None = None
@@ -91,6 +93,8 @@ def read_description(root: Path) -> Description:
     path = root / NAME
     if not path.is_file():
         return Description()
+    import yaml  # bundles predict where it is not installed
+
     try:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -103,8 +107,19 @@ def read_description(root: Path) -> Description:
         if key not in _KEYS:
             remedy = suggestion(str(key), _KEYS)
             raise DataError(f"{path}, key {key}", f"a key ({', '.join(_KEYS)})", key, remedy)
-        read[key] = _KEYS[key](f"{path}, key {key}", value)
+        where = f"{path}, key {key}"
+        if key == "organs" and isinstance(value, dict) and _BACKGROUND in value:
+            read[_BACKGROUND] = (0, *_values_of(f"{where}, {_BACKGROUND}", value[_BACKGROUND]))
+            value = {name: one for name, one in value.items() if name != _BACKGROUND}
+        read[key] = _KEYS[key](where, value)
     return Description(**read)
+
+
+def _values_of(where: str, value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not all(type(one) is int for one in values):
+        raise _wrong(where, "label values", value)
+    return tuple(values)
 
 
 def _organs(where: str, value: Any) -> dict[str, tuple[int | str, ...]]:

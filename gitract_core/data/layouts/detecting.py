@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitract_core.clinic.file_kinds import is_nifti
+from gitract_core.clinic.file_kinds import is_nifti, kind_of
 from gitract_core.data.contents import Contents
 from gitract_core.data.contest.reading import read_contest_data
 from gitract_core.data.layouts.description import NAME as DESCRIPTION
@@ -44,6 +44,11 @@ def read_contents(root: Path, patients: str | None = None) -> Contents:
         from gitract_core.data.layouts.nnunet import read_nnunet
 
         return read_nnunet(root, said, rule)
+    if layout == "dicom":
+        require("pydicom", str(root), "clinic", DataError)
+        from gitract_core.data.layouts.dicom.dicom_studies import read_dicom_studies
+
+        return read_dicom_studies(root, said, rule)
     from gitract_core.data.layouts.nifti_pairs import read_nifti_images, read_nifti_pairs
 
     if layout == "pairs":
@@ -53,7 +58,7 @@ def read_contents(root: Path, patients: str | None = None) -> Contents:
 
 
 def layout_of(root: Path) -> str:
-    """``contest``, ``nnunet``, ``pairs`` (images and labels) or ``images``.
+    """``contest``, ``nnunet``, ``pairs`` (images and labels), ``images`` or ``dicom``.
 
     Raises:
         DataError: a description of a data set lies there, and nothing else of one.
@@ -67,6 +72,16 @@ def layout_of(root: Path) -> str:
     for folder in (root / "images", root):
         if folder.is_dir() and any(is_nifti(file) for file in folder.iterdir()):
             return "images"
+    if _is_dicom_below(root):
+        return "dicom"
     if (root / DESCRIPTION).is_file():
         raise DataError(root, LAYOUTS, "none of them", "check the path")
     return "contest"
+
+
+def _is_dicom_below(root: Path) -> bool:
+    """Whether the first file of a known kind below a folder is DICOM."""
+    try:
+        return kind_of(root) == "dicom"
+    except DataError:
+        return False

@@ -41,14 +41,24 @@ class ScanMasks:
             named: of each organ, whether the scan's annotation names it.
             annotated: the rule.
         """
-        texts = [[rle.encode(m) if m.any() else "" for m in organ] for organ in masks]
+        texts = [texts_of(organ) for organ in masks]
         table = np.array(texts, dtype=object).reshape(masks.shape[:2]).T
+        return cls.of_texts(table, named, annotated)
+
+    @classmethod
+    def of_texts(cls, table: np.ndarray, named: Sequence[bool], annotated: Annotated) -> ScanMasks:
+        """As ``of``, from the run-length texts of masks, object (slices, organs)."""
         known = np.ones(table.shape, np.bool_)
         if annotated != "all":
             known &= np.array(named, np.bool_)
         if annotated == "slices":
             known &= (table != "").any(axis=1, keepdims=True)
         return cls(table, known)
+
+
+def texts_of(organ: np.ndarray) -> list[str]:
+    """Run-length text of each slice of a mask, boolean (slices, height, width)."""
+    return [rle.encode(mask) if mask.any() else "" for mask in organ]
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,12 @@ class Labels:
     Attributes:
         values: organ -> label values that it covers; they may overlap, as regions do.
         ignore: the value of voxels that nobody looked at, or None.
+        background: values that are of no organ, 0 among them.
     """
 
     values: Mapping[str, tuple[int, ...]]
     ignore: int | None = None
+    background: tuple[int, ...] = (0,)
 
     def masks(self, file: Path, labels: np.ndarray) -> np.ndarray:
         """Boolean (organs, slices, height, width).
@@ -73,14 +85,14 @@ class Labels:
         Raises:
             DataError: values that no organ has.
         """
-        known = {0, *(v for values in self.values.values() for v in values)}
+        known = {*self.background, *(v for values in self.values.values() for v in values)}
         known |= set() if self.ignore is None else {self.ignore}
         found, times = np.unique(labels, return_counts=True)
         strange = [(int(v), int(n)) for v, n in zip(found, times, strict=True) if v not in known]
         if strange:
             some = ", ".join(f"{v} ({n} voxels)" for v, n in strange[:_MOST_NAMED])
             expected = f"label values {', '.join(map(str, sorted(known)))}"
-            remedy = "name an organ for the others, or restore the file"
+            remedy = "name an organ for the others, or list them in dataset.yaml under background"
             raise DataError(file, expected, some, remedy)
         return np.stack([np.isin(labels, values) for values in self.values.values()])
 

@@ -205,7 +205,9 @@ class _LabelFiles:
         """What reads a scan's masks; None where it has none."""
         if scan in self.maps:
             values = {n: tuple(v for v in vs if isinstance(v, int)) for n, vs in organs.items()}
-            return partial(_of_map, self.maps[scan], Labels(values), said)
+            return partial(
+                _of_map, self.maps[scan], Labels(values, background=said.background), said
+            )
         if scan in self.masks:
             names = {n: tuple(map(str, entries)) for n, entries in organs.items()}
             return partial(_of_files, self.folder / scan, self.masks[scan], names, said)

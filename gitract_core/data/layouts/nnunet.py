@@ -52,7 +52,7 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
     channels = _channels(where, values)
     labels = labels_of(where, values)
     if said.organs:
-        labels = Labels(_as_values(root, said), labels.ignore)
+        labels = Labels(_as_values(root, said), labels.ignore, said.background)
     scans = _scans(root, ending, len(channels), labels, said)
     organs = said.named(root, tuple(labels.values))
     volumes = VolumeSet(root, scans, organs, said.slice_axis, read_placing)

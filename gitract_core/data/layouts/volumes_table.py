@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,14 +15,13 @@ from gitract_core.data.contents import MORE_COLUMNS
 from gitract_core.data.contest.images import IMAGE_COLUMNS, in_order
 from gitract_core.data.ids import natural_key
 from gitract_core.data.layouts.label_maps import ScanMasks, check_alike
-from gitract_core.data.native import AXES
+from gitract_core.data.native import AXES, axes_along
 from gitract_core.errors import DataError, FaultyDataError
 from gitract_core.files.digests import Stamp
 from gitract_core.organs import Organs
 from gitract_core.processors import usable_processors
 
 _DIGITS = 4  # of millimeters: files hold 32 bits
-_T = TypeVar("_T")
 Annotate = Callable[[Placing], ScanMasks]
 """Reads the masks of a scan, given where its voxels are."""
 
@@ -34,13 +32,16 @@ class VolumeScan:
 
     Attributes:
         name: of the scan.
-        images: one file a channel, or one folder.
+        images: one file a channel; or the folder of a DICOM series, or one of its files.
         annotate: reads its masks; None without annotation, of which nothing is known then.
+        files: by which its content is recognized, where they are not the images or those in their
+            folder.
     """
 
     name: str
     images: tuple[Path, ...]
     annotate: Annotate | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class VolumeSet:
         placing = self.placing(first)
         for file in others:
             check_alike(file, self.placing(file), placing)
-        n_slices, height, width = _along(placing.turned_shape, self.axis)
-        spacing_z, spacing_y, spacing_x = _along(placing.spacing_mm, self.axis)
+        n_slices, height, width = axes_along(placing.turned_shape, self.axis)
+        spacing_z, spacing_y, spacing_x = axes_along(placing.spacing_mm, self.axis)
         paths = "\n".join(str(file.relative_to(self.root)) for file in scan.images)
         numbers = np.arange(1, n_slices + 1)
         rows = pd.DataFrame(
@@ -113,7 +114,7 @@ class VolumeSet:
                 "width": width,
                 "spacing_x_mm": round(spacing_x, _DIGITS),
                 "spacing_y_mm": round(spacing_y, _DIGITS),
-                "checksum": _checksum(scan.images),
+                "checksum": _checksum(scan.files or scan.images),
                 "spacing_z_mm": round(spacing_z, _DIGITS),
             }
         )
@@ -127,13 +128,6 @@ class VolumeSet:
             masks = scan.annotate(placing)
             texts, known = masks.texts, masks.known
         return rows.assign(**dict(zip(self.organs, texts.T, strict=True))), known
-
-
-def _along(of_axes: tuple[_T, _T, _T], axis: str) -> tuple[_T, _T, _T]:
-    feet, back, left = of_axes
-    return {"axial": (feet, back, left), "coronal": (back, feet, left)}.get(
-        axis, (left, feet, back)
-    )
 
 
 def _checksum(images: Iterable[Path]) -> str:

@@ -131,8 +131,9 @@ def _placing(image: Path) -> Placing | None:
     """Where a scan's voxels are; None where its slices are files of their own."""
     if image.suffix == ".png":
         return None
-    if image.is_dir():
-        from gitract_core.clinic.dicom import read_dicom
+    if is_nifti(image):
+        return read_placing(image)
+    from gitract_core.clinic.series import read_series
 
-        return read_dicom(image, image.name, raw=True).placing
-    return read_placing(image)
+    series = read_series(image, modality=None)
+    return Placing(series.shape, series.affine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitract_core.errors import counted
 from orchestrator.cli.terminal.screen import console, print_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def print_ensemble(made: Ensemble, patients: int, in_report: Optimism | None) ->
 
     out = console()
     models = len(made.members.members)
-    out.print(f"{len(made.chosen)} candidates, {models} models, {made.method.weights} weights:")
+    chosen = f"{counted(len(made.chosen), 'candidate')}, {counted(models, 'model')}"
+    out.print(f"{chosen}, {made.method.weights} weights:")
     for reason in made.left_out:
         out.print(f"  left out: {reason}", style="yellow", soft_wrap=True)
     for line, share in made.chosen:
@@ -89,7 +91,7 @@ def _to_come(made: Ensemble, patients: int) -> str:
     low, high = _interval_to_come(made, patients)
     if low != low:
         return "no interval: too few patients"
-    who = "1 patient" if patients == 1 else f"{patients} patients"
+    who = counted(patients, "patient")
     return f"95 % interval {low:.4f} to {high:.4f} for {who} to come like those of training"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,21 +22,33 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE_SECONDS = 120.0  # for a processor, and a GPU, to be free
+_PAUSE_SECONDS = 1.0
 
 
 def on_machine(node: Node) -> Place:
-    """That machine, in a process that holds one of its GPUs if it has any, and a processor."""
+    """That machine, in a process that holds one of its GPUs if it has any, and a processor.
+
+    What the work tells an argument named ``watch`` is asked for once a second.
+    """
 
     def there(work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
         actor: Any = ray.remote(_Measurer).options(
             num_cpus=1,
             num_gpus=min(node.gpus, 1),
+            max_concurrency=2,  # it answers while it works
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
         )
         measurer = actor.remote()
         try:
             ray.get(measurer.ready.remote(), timeout=_PATIENCE_SECONDS)
-            found: T = ray.get(measurer.do.remote(work, arguments, named))
+            watch = named.pop("watch", None)
+            running = measurer.do.remote(work, arguments, named, watched=watch is not None)
+            while watch is not None and not ray.wait([running], timeout=_PAUSE_SECONDS)[0]:
+                for told in ray.get(measurer.news.remote()):
+                    watch(told)  # type: ignore[operator]
+            found: T = ray.get(running)
+            for told in ray.get(measurer.news.remote()) if watch is not None else ():
+                watch(told)  # type: ignore[operator]
         except RayTaskError as error:
             raise error.cause from None
         except GetTimeoutError:
@@ -53,11 +66,20 @@ def on_machine(node: Node) -> Place:
 
 
 class _Measurer:
+    def __init__(self) -> None:
+        self.told: deque[Any] = deque()
+
     def ready(self) -> None:
         """Answers once the process is there."""
 
-    def do(self, work: Callable[..., Any], arguments: Any, named: Any) -> Any:
+    def news(self) -> list[Any]:
+        """What the work has told since this was asked."""
+        return [self.told.popleft() for _ in range(len(self.told))]
+
+    def do(
+        self, work: Callable[..., Any], arguments: Any, named: Any, *, watched: bool = False
+    ) -> Any:
         try:
-            return work(*arguments, **named)
+            return work(*arguments, **named, **({"watch": self.told.append} if watched else {}))
         finally:
             gc.collect()  # this process is killed next, and semaphores of its pools would stay

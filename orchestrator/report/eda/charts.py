@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import MaxNLocator
 
 from gitract_core.eda.counting import spoken_name
+from gitract_core.errors import counted
 from gitract_core.organs import Organs
 from orchestrator.report.eda.tables import overlap_groups
 from orchestrator.report.organ_names import organ_name
@@ -69,7 +70,7 @@ def position_figure(exploration: Exploration) -> Figure:
         numbers = range(1, len(profile.histogram) + 1)
         label = f"{organ_name(name)} organ" if name == "any" else organ_name(name)
         if profile.peak_slice is not None and profile.peak_scans is not None:
-            label += f", peak {profile.peak_slice} ({profile.peak_scans} scans)"
+            label += f", peak {profile.peak_slice} ({counted(profile.peak_scans, 'scan')})"
             axes.plot(profile.peak_slice, profile.peak_scans, "o", color=color, markersize=5)
             axes.vlines(profile.peak_slice, 0, profile.peak_scans, color, "dotted", linewidth=1)
         labels.append(label)
@@ -125,7 +126,7 @@ def _overlap_panel(axes: Axes, profile: OverlapProfile) -> None:
     axes.set_ylim(0.7, 4.0 * max(10, *profile.histogram, 10))
     axes.set_xlim(0, max(10, profile.max_px + profile.bin_width_px))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    text = f"{profile.slices:,} of {profile.slices_together:,} slices overlap"
+    text = f"{profile.slices:,} of {counted(profile.slices_together, 'slice', ',')} overlap"
     if profile.quantiles_px is not None:
         text += f"\nmedian {profile.quantiles_px['p50']:,.0f} px, largest {profile.max_px:,} px"
     axes.text(0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top")

@@ -68,6 +68,7 @@ def write_eda_html(path: Path, index: SliceIndex, exploration: Exploration) -> P
     inventory = exploration.inventory
     page = template.render(
         name=in_utf8(index.root.resolve().name),
+        assumed=index.assumed,
         inventory=inventory,
         cases=frequencies(inventory.scans_per_case, "scan", "scans"),
         scans=frequencies(inventory.slices_per_scan, "slice", "slices"),
@@ -173,6 +174,7 @@ figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
 <p>{{ "{:,}".format(inventory.cases) }} cases, {{ "{:,}".format(inventory.scans) }} scans,
 {{ "{:,}".format(inventory.slices) }} slices.<br>Cases: {{ cases }}.<br>Scans: {{ scans }}.</p>
 {% if known %}<p>Annotation that is not known counts as not there. {{ known }}.</p>{% endif %}
+{% for line in assumed %}<p>{{ line }}</p>{% endfor %}
 {{ sizes }}
 <h2>Tables 1 to 4: slices and the organs they hold</h2>
 <div class="grid tables">{% for table in counts %}{{ table }}{% endfor %}</div>

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from gitract_core.errors import counted
 from orchestrator.report.eda.tables import (
     MOST_ROWS,
     area_table,
@@ -61,7 +62,8 @@ def eda_view(exploration: Exploration) -> RenderableType:
 
 
 def _inventory(inventory: Inventory) -> RenderableType:
-    heading = f"{inventory.cases:,} cases, {inventory.scans:,} scans, {inventory.slices:,} slices"
+    numbers = (inventory.cases, "case"), (inventory.scans, "scan"), (inventory.slices, "slice")
+    heading = ", ".join(counted(number, word, ",") for number, word in numbers)
     lines = (
         f"Cases: {frequencies(inventory.scans_per_case, 'scan', 'scans')}",
         f"Scans: {frequencies(inventory.slices_per_scan, 'slice', 'slices')}",

@@ -37,6 +37,7 @@ from orchestrator.statistics.variance.pooling import first_of_each
 
 DRAWS = 2000
 LEVEL = 0.95
+_DIGITS = 12  # of bounds that are sums of weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +119,6 @@ class Bootstrap:
         """Intervals of every candidate's score less every other's, (candidates, candidates, 2)."""
         return np.stack([self.differences(i, level) for i in range(len(self.estimate))])
 
-    def standard_errors(self, contrasts: Floats) -> Floats:
-        """Standard errors of weighted sums of scores, (sums,)."""
-        rows = np.atleast_2d(contrasts)
-        of_cases = np.var(self.case_draws @ rows.T, axis=0)
-        shared = np.eye(len(self.estimate))[self.training]  # (candidates, trainings)
-        of_training = np.square(rows @ shared) @ self.training_variance
-        return np.asarray(np.sqrt(of_cases + of_training))
-
     def probability_among_best(self, count: int) -> Floats:
         """Share of draws in which fewer than ``count`` others are better, (candidates,).
 
@@ -173,27 +166,34 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     observed = sums.fold_scores()  # (candidates, folds)
     scores = _drawn_scores(sums, observed, draws, rng)  # (draws, candidates)
-    n_folds, estimate = len(sums.fold_labels), observed.mean(axis=1)
-    df = max(sums.n_cases - n_folds, 1)
+    estimate, df = observed.mean(axis=1), max(sums.n_cases - len(sums.fold_labels), 1)
     tails = np.sqrt(df / rng.chisquare(df, draws))[:, None]
-    known = components.known_training if components else np.zeros(1)
     found = Bootstrap(
         estimate=estimate,
         draws=estimate + (scores - estimate) * tails,
         case_draws=scores,
-        training_variance=np.broadcast_to(known / n_folds, len(observed))[sums.training],
+        training_variance=np.zeros(len(observed)),
         training=sums.training,
         possible=min(int(table.fold_sizes.min()) for table in sums.tables) > 1,
         spread=Spread(scores, np.square(tails[:, 0]), np.zeros_like(scores), sums.n_cases),
     )
     luck = components.plausible_luck(len(first_of_each(sums.training))) if components else None
-    return _with_luck(sums, luck, found, rng) if luck else found
+    if components is None or luck is None:
+        return found
+    return _with_luck(sums, luck, components.common_training, found, rng)
 
 
 def _with_luck(
-    sums: CaseSums, luck: LuckUnits, plain: Bootstrap, rng: np.random.Generator
+    sums: CaseSums,
+    luck: LuckUnits,
+    common: float,
+    plain: Bootstrap,
+    rng: np.random.Generator,
 ) -> Bootstrap:
-    """The same with the luck of training, and with what candidates differ by pooled."""
+    """The same with the luck of training, and with what candidates differ by pooled.
+
+    ``common`` is the variance of the luck of all, where ``luck`` does not tell it of each.
+    """
     draws, places = len(plain.draws), first_of_each(sums.training)
     factor, variances = luck.draw(draws, rng)
     group = np.searchsorted(places, sums.training)  # of each candidate
@@ -202,14 +202,17 @@ def _with_luck(
     apart = plain.case_draws - plain.estimate
     assert plain.spread
     spread = replace(plain.spread, case_factor=factor, luck_variance=variance)
+    typical = np.full(len(group), common / len(sums.fold_labels))
+    if len(luck.df) > 1:
+        typical = np.median(variance, axis=0)
+    found = replace(plain, training_variance=typical, spread=spread)
     if len(group) == 1:  # nothing to compare with: all of it is this candidate's own
-        drawn = plain.estimate + apart * np.sqrt(factor)[:, None] + shift
-        return replace(plain, draws=drawn, spread=spread)
+        return replace(found, draws=plain.estimate + apart * np.sqrt(factor)[:, None] + shift)
     shared = apart[:, places].mean(axis=1, keepdims=True)
     own = _pooled(apart - shared, places, group, case_pooling(sums).share, rng)
     tails = np.sqrt(plain.spread.case_factor)[:, None]
     return replace(
-        plain,
+        found,
         draws=plain.estimate + shared * tails + own * np.sqrt(factor)[:, None] + shift,
         spread=replace(spread, case_draws=plain.estimate + shared + own),
     )
@@ -251,3 +254,19 @@ def _drawn_scores(sums: CaseSums, observed: Floats, draws: int, rng: np.random.G
     n = sums.n_cases
     counts = rng.multinomial(n, np.full(n, 1 / n), size=draws)
     return np.asarray(observed.mean(axis=1) + (counts - 1) @ influence.T)
+
+
+def within_scores(ends: Floats, contrasts: Floats) -> Floats:
+    """Intervals of weighted sums of scores, cut to what scores from 0 to 1 can give.
+
+    Args:
+        ends: low and high, (sums, 2); NaN stays.
+        contrasts: the weights, (sums, candidates).
+
+    >>> within_scores(np.array([[-1.5, 0.2]]), np.array([[1.0, -1.0]]))
+    array([[-1. ,  0.2]])
+    """
+    rows = np.atleast_2d(contrasts)
+    least, most = (part.sum(axis=1) for part in (np.minimum(rows, 0), np.maximum(rows, 0)))
+    least, most = np.round(least, _DIGITS), np.round(most, _DIGITS)
+    return np.asarray(np.clip(ends, least[:, None], most[:, None]))

@@ -71,6 +71,18 @@ class _Pairs:
         return np.asarray(np.where(self.scale > _NOTHING, half, 0.0))
 
 
+@dataclass(frozen=True, eq=False)
+class _Together:
+    """All pairs, and the largest deviate of any of them in each draw, (draws,)."""
+
+    pairs: _Pairs
+    largest: Floats
+
+    def half_widths(self, level: float) -> Floats:
+        """Of every pair's interval, (pairs,)."""
+        return self.pairs.distances(float(np.quantile(self.largest, level)))
+
+
 def behind_first(drawn: Bootstrap, first: int, level: float = LEVEL) -> Behind:
     """Simultaneous intervals of how far each candidate is behind the first.
 
@@ -79,24 +91,51 @@ def behind_first(drawn: Bootstrap, first: int, level: float = LEVEL) -> Behind:
         first: place of the candidate to compare with, chosen in any way.
         level: nominal chance that the intervals of all pairs hold.
     """
-    n = len(drawn.estimate)
-    spread = drawn.spread
-    if not drawn.possible or spread is None or (n > 1 and spread.n_cases < FEWEST_CASES):
+    n, together = len(drawn.estimate), _together(drawn)
+    if together is None:
         return Behind(*np.full((3, n), np.nan))
     low, high, p = np.zeros(n), np.zeros(n), np.ones(n)
     if n > 1:
-        pairs = _pairs(drawn, spread)
-        errors = drawn.draws - drawn.estimate
-        largest = pairs.deviates(errors[:, pairs.one] - errors[:, pairs.other]).max(axis=1)
+        pairs, largest = together.pairs, together.largest
         mine = (pairs.one == first) | (pairs.other == first)
         others = np.where(pairs.one == first, pairs.other, pairs.one)[mine]
         ahead = np.zeros(len(mine))
         ahead[mine] = drawn.estimate[first] - drawn.estimate[others]
-        half = pairs.distances(float(np.quantile(largest, level)))[mine]
+        half = together.half_widths(level)[mine]
         low[others], high[others] = ahead[mine] - half, ahead[mine] + half
         seen = pairs.deviates(ahead)[mine]
         p[others] = 1 - np.searchsorted(np.sort(largest), seen) / len(largest)
     return Behind(np.clip(low, -1, 1), np.clip(high, -1, 1), p)
+
+
+def half_widths(drawn: Bootstrap, level: float = LEVEL) -> Floats:
+    """Half widths of the intervals of all pairs' differences, (candidates, candidates).
+
+    0 of a candidate and itself; NaN with too few cases.
+
+    Args:
+        drawn: ``bootstrap`` of the candidates' table.
+        level: nominal chance that the intervals of all pairs hold.
+    """
+    n, together = len(drawn.estimate), _together(drawn)
+    if together is None:
+        return np.full((n, n), np.nan)
+    half = np.zeros((n, n))
+    if n > 1:
+        one, other = together.pairs.one, together.pairs.other
+        half[one, other] = half[other, one] = together.half_widths(level)
+    return half
+
+
+def _together(drawn: Bootstrap) -> _Together | None:
+    """None with too few cases to say anything."""
+    n, spread = len(drawn.estimate), drawn.spread
+    if not drawn.possible or spread is None or (n > 1 and spread.n_cases < FEWEST_CASES):
+        return None
+    pairs = _pairs(drawn, spread)
+    errors = drawn.draws - drawn.estimate
+    deviates = pairs.deviates(errors[:, pairs.one] - errors[:, pairs.other])
+    return _Together(pairs, deviates.max(axis=1, initial=0.0))
 
 
 def _pairs(drawn: Bootstrap, spread: Spread) -> _Pairs:

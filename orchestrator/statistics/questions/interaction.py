@@ -17,7 +17,7 @@ import numpy as np
 
 from orchestrator.statistics.case_sums import Floats
 from orchestrator.statistics.effects import KnobEffect, factors_of, simultaneous_reach, spread
-from orchestrator.statistics.intervals.bootstrap import Bootstrap
+from orchestrator.statistics.intervals.bootstrap import Bootstrap, within_scores
 
 MOST_LEVELS = 8
 """Of each knob; a table of more is none that a person reads."""
@@ -123,5 +123,6 @@ def _largest(cells: Floats, named: Sequence[Sequence[str]], drawn: Bootstrap) ->
     if size < 0:
         a, b, size = b, a, -size
     low, high = (math.nan, math.nan) if math.isnan(half) else (size - half, size + half)
+    low, high = within_scores(np.array([[low, high]]), every[chosen])[0]
     rows, columns = named
     return Change(columns[first], columns[second], rows[a], rows[b], size, float(low), float(high))

@@ -16,12 +16,14 @@ there are, and the luck of training not to depend on their number.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
-from orchestrator.statistics.case_sums import CaseSums
+from gitract_core.errors import counted
+from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.variance.components import Components
 
 LEVEL, POWER = 0.05, 0.8
@@ -89,7 +91,8 @@ TYPICAL = Noise(0.03**2, 0.006**2, 5, 85, 1, "typical of small networks on the c
 def noise_of(sums: CaseSums, components: Components) -> Noise | None:
     """The noise of a finished run: of its median candidate, where candidates differ by much.
 
-    One candidate that fails on every other fold says nothing of two that do not.
+    Candidates that fail on every other fold say nothing of two that do not; where half of them
+    fail, the steadier of the two in the middle is taken.
 
     Args:
         sums: the table.
@@ -103,16 +106,20 @@ def noise_of(sums: CaseSums, components: Components) -> Noise | None:
     if smallest < 2 or math.isnan(components.training):
         return None
     sampling = components.sampling
-    if components.by_candidate:
-        sampling = float(np.median(components.by_candidate.sampling.values))
+    if components.luck and len(components.luck.df) > 1:
+        sampling = _lower_median(components.luck.sampling)
     return Noise(
         interaction=sampling * plans / folds * sums.n_cases,
-        training=float(np.median(components.known_training)) * plans,
+        training=_lower_median(components.known_training) * plans,
         folds=folds,
         cases=sums.n_cases,
         repeats=plans,
-        source=f"as in this run of {sums.n_cases} cases",
+        source=f"as in this run of {counted(sums.n_cases, 'case')}",
     )
+
+
+def _lower_median(values: Sequence[float] | Floats) -> float:
+    return float(np.quantile(values, 0.5, method="lower"))
 
 
 @dataclass(frozen=True)

@@ -7,5 +7,6 @@
     pooling       how far variances are pooled over candidates
     luck          the luck of training, candidate by candidate
     luck_units    what is known of its size
+    splits        steady candidates apart from others, by their scores
     plausible     draws of its plausible sizes
 """

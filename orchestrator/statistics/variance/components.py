@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,19 +17,11 @@ from scipy.special import ndtri
 from orchestrator.statistics.case_sums import CaseSums, Floats
 from orchestrator.statistics.variance.influences import case_influences, within_folds
 from orchestrator.statistics.variance.influences import linearized_scores as linearized_scores
-from orchestrator.statistics.variance.luck import Moderated, moderated_variances
 from orchestrator.statistics.variance.luck_units import luck_units
 from orchestrator.statistics.variance.plausible import LuckUnits
+from orchestrator.statistics.variance.pooling import first_of_each
 
 _ROUNDING = 1e-24  # of a sum of squared scores
-
-
-@dataclass(frozen=True)
-class OwnLuck:
-    """``mean_square`` and ``sampling`` of each candidate by itself; see ``Components``."""
-
-    mean_square: Moderated
-    sampling: Moderated
 
 
 @dataclass(frozen=True)
@@ -47,9 +38,8 @@ class Components:
         mean_square: of candidate by fold as observed: ``training`` and ``sampling`` together.
         sampling: the part of ``mean_square`` that the cases explain.
         training_df: degrees of freedom behind ``mean_square``.
-        by_candidate: ``mean_square`` and ``sampling`` of each candidate by itself, where they
-            differ by more than chance; None where the common ones stand for all.
         luck: see ``plausible_luck``; found by ``variance_components``.
+        of_training: place in ``luck`` of each candidate; those of one training share it.
     """
 
     candidate: float
@@ -60,16 +50,23 @@ class Components:
     mean_square: float
     sampling: float
     training_df: int
-    by_candidate: OwnLuck | None = None
     luck: LuckUnits | None = None
+    of_training: tuple[int, ...] = ()
 
     @property
     def known_training(self) -> Floats:
-        """``training``, of each candidate or (1,) of all; 0 where it is unknown."""
-        if self.by_candidate:
-            own = self.by_candidate
-            return np.maximum(np.subtract(own.mean_square.values, own.sampling.values), 0)
-        return np.array([_zero(self.training)])
+        """Luck of training, of each candidate or (1,) of all; 0 where it is unknown.
+
+        The typical values of ``luck`` where it tells the candidates' apart, else ``training``.
+        """
+        if self.luck and len(self.luck.df) > 1:
+            return self.luck.typical()[list(self.of_training)]
+        return np.array([self.common_training])
+
+    @property
+    def common_training(self) -> float:
+        """``training``; 0 where it is unknown."""
+        return _zero(self.training)
 
     def plausible_luck(self, trainings: int) -> LuckUnits | None:
         """What plausible values of ``training`` are drawn from; None where nothing is known.
@@ -95,7 +92,12 @@ def variance_components(sums: CaseSums) -> Components:
     independent, as those of different folds are.
     """
     found = _of_plans(sums)
-    return dataclasses.replace(found, luck=luck_units(sums, found.mean_square, found.sampling))
+    of_training = np.searchsorted(first_of_each(sums.training), sums.training)
+    return dataclasses.replace(
+        found,
+        luck=luck_units(sums, found.mean_square, found.sampling),
+        of_training=tuple(of_training.tolist()),
+    )
 
 
 def _of_plans(sums: CaseSums) -> Components:
@@ -117,8 +119,8 @@ def _of_plans(sums: CaseSums) -> Components:
     return Components(
         candidate=max(spread - values["mean_square"] / n_folds, 0.0),
         training_df=sum(one.training_df for one in each),
-        by_candidate=_by_candidate(tables),
         luck=None,
+        of_training=(),
         **values,
     )
 
@@ -148,28 +150,7 @@ def _of_one_plan(sums: CaseSums) -> Components:
         mean_square=mean_square,
         sampling=interaction * inverse,
         training_df=training_df,
-        by_candidate=_by_candidate([sums]),
     )
-
-
-def _by_candidate(tables: Sequence[CaseSums]) -> OwnLuck | None:
-    """Mean squares of fold scores and the part of them that cases explain, by candidate.
-
-    With several fold plans both are of their mean: cases are the same in all of them, and count
-    once.
-    """
-    n, first = len(tables), tables[0]
-    scores = [table.fold_scores() for table in tables]
-    centered = np.hstack([s - s.mean(axis=1, keepdims=True) for s in scores])
-    squares = moderated_variances(centered, n * (len(first.fold_labels) - 1))
-    within = np.hstack([within_folds(table) for table in tables]) / math.sqrt(n)
-    of_cases = moderated_variances(within, first.n_cases - len(first.fold_labels))
-    if squares is None or of_cases is None or squares.alike:
-        return None
-    inverse = float(np.mean(np.concatenate([1 / table.fold_sizes for table in tables])))
-    values = tuple(value / n for value in squares.values)
-    sampling = tuple(value * inverse / n for value in of_cases.values)
-    return OwnLuck(Moderated(values, squares.df), Moderated(sampling, of_cases.df))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from orchestrator.statistics.variance.pooling import (
     independent_rows,
     pooling,
 )
+from orchestrator.statistics.variance.splits import log_constant, splits_by_score
 
 _LEAST_OF_ONE, _LEAST_OF_TWO, _LEAST_OF_MORE = -0.5, -3.2, -1.8  # chosen by simulation
 
@@ -63,13 +64,16 @@ def luck_units(sums: CaseSums, mean_square: float, sampling: float) -> LuckUnits
         explained = np.array(of_cases.values) * inverse
     luck = max(float(np.mean(square - explained)), 0.0)
     rows = independent_rows(left @ left.T, math.sqrt(pooled.share), luck)
-    dfs = np.array(own[0].df) * min(1.0, math.sqrt(rows / (len(places) - 1)))
+    effective = min(1.0, math.sqrt(rows / (len(places) - 1)))
+    dfs, means = np.array(own[0].df), np.mean([s.mean(axis=1) for s in scores], axis=0)
     return LuckUnits(
         tuple(square.tolist()),
-        tuple(dfs.tolist()),
+        tuple((dfs * effective).tolist()),
         tuple(explained.tolist()),
         pooled.df,
         _LEAST_OF_MORE,
+        log_constant(1 - dfs / own_df, own_df * effective),
+        splits_by_score(centered / math.sqrt(n), means, own_df, effective),
     )
 
 

@@ -41,7 +41,7 @@ def around() -> np.ndarray:
 def seen(file_or_folder: Path) -> np.ndarray:
     dicom = file_or_folder.is_dir()
     scan = read_dicom(file_or_folder, "s") if dicom else read_nifti(file_or_folder)
-    return network_input(scan, 32)
+    return network_input(scan.images, 32)
 
 
 def as_nifti(folder: Path, values: np.ndarray) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,59 @@ def test_channels_are_neighbors_of_the_same_scan_and_nothing_else(
             nearest = min(own, key=lambda r, w=wanted: abs(r - w))  # type: ignore[misc]
             expected = np.float32(1 / 255) * cache.images[nearest, 0].astype(np.float32)
             assert np.array_equal(picture[channel].numpy(), expected), (row, channel)
+
+
+def test_neighbors_are_found_by_number_where_slices_are_missing(own_tiny: Path) -> None:
+    """A scan without its third slice: the second is no neighbor of the fourth."""
+    remove_slices(own_tiny, "case1_day0", {3})
+    cache = build_cache(SliceIndex.from_directory(own_tiny), 32)
+    numbers = cache.index.rows_of_scan("case1_day0")["slice"].tolist()
+    assert numbers == [1, 2, 4, 5, 6]
+    seen_at = {  # offset -> numbers of the slices that are seen from 1, 2, 4, 5 and 6
+        -1: [1, 1, 4, 4, 5],
+        1: [2, 2, 5, 6, 6],
+        -2: [1, 1, 2, 4, 4],
+        2: [2, 4, 6, 6, 6],
+    }
+    slices = slices_on(cache, torch.device("cpu"))
+    for stride in (1, 2):
+        knobs = InputKnobs(context=3, stride=stride)
+        seen = slices.batch_images(torch.arange(5), knobs)
+        for channel, offset in ((0, -stride), (2, stride)):
+            for place, number in enumerate(seen_at[offset]):
+                row = numbers.index(number)
+                expected = np.float32(1 / 255) * cache.images[row, 0].astype(np.float32)
+                assert np.array_equal(seen[place, channel].numpy(), expected), (offset, place)
+        rest = torch.arange(5, len(cache.index.table))
+        whole = replace(slices, numbers=None)
+        assert torch.equal(slices.batch_images(rest, knobs), whole.batch_images(rest, knobs))
+        given = predict_scan(
+            torch.nn.Identity(),
+            slices.images[:5],
+            Candidate(input=knobs),
+            "fp32",
+            numbers=np.array(numbers),
+        )
+        assert np.array_equal(given, trained_bytes(seen))
+
+
+def test_no_scan_with_a_gap_takes_the_old_way(tiny: Path) -> None:
+    cache = build_cache(SliceIndex.from_directory(tiny), 32)
+    assert slices_on(cache, torch.device("cpu")).numbers is None
+
+
+def trained_bytes(seen: torch.Tensor) -> np.ndarray:
+    return seen.sigmoid().mul(255).round().numpy().swapaxes(0, 1).astype(np.uint8)
+
+
+def remove_slices(root: Path, scan: str, numbers: set[int]) -> None:
+    ids = {f"{scan}_slice_{n:04d}" for n in numbers}
+    for number in numbers:
+        folder = root / "train" / scan.partition("_")[0] / scan / "scans"
+        next(folder.glob(f"slice_{number:04d}_*")).unlink()
+    lines = (root / "train.csv").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.partition(",")[0] not in ids]
+    (root / "train.csv").write_text("".join(kept))
 
 
 def test_one_slice_is_repeated_as_in_the_paper(tiny: Path) -> None:

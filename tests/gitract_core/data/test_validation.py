@@ -127,7 +127,13 @@ def test_all_faults_are_told_together(data: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-30])
     faults = find_faults(data).faults
     assert len(faults) == 6, faults
-    for words in ("case1_day0_slice_0001", "slce_0003", "0.00_0.00", "slice_0005, stomach", "case7_day0"):
+    for words in (
+        "case1_day0_slice_0001",
+        "slce_0003",
+        "0.00_0.00",
+        "slice_0005, stomach",
+        "case7_day0",
+    ):
         assert sum(words in line for line in faults) == 1
     assert sum(cut.name in line for line in faults) == 1
 
@@ -186,3 +192,22 @@ def test_a_table_that_cannot_be_read_is_a_fault(data: Path) -> None:
     shutil.rmtree(data / "train")
     (fault,) = find_faults(data).faults
     assert "train: expected a folder of cases" in fault
+
+
+def test_slices_beyond_9999_keep_their_order(data: Path) -> None:
+    for number in (5, 6):
+        rename(data, number, f"slice_000{number}", f"slice_{9994 + number}")
+    table = (data / "train.csv").read_text()
+    for number in (5, 6):
+        old = f"case1_day0_slice_000{number}"
+        table = table.replace(old, f"case1_day0_slice_{9994 + number}")
+    (data / "train.csv").write_text(table)
+    index = SliceIndex.from_directory(data)
+    rows = index.rows_of_scan("case1_day0")
+    assert rows["slice"].tolist() == [1, 2, 3, 4, 9999, 10000]
+    assert rows["id"].iloc[-1] == "case1_day0_slice_10000"
+    assert find_faults(data).faults == ()
+    rename(data, 1, "slice_0001", "slice_00001")
+    name, *_ = find_faults(data).faults
+    assert "slice_00001" in name
+    assert "got another name" in name

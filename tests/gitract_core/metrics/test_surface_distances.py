@@ -102,6 +102,15 @@ def test_a_moved_cube_is_as_far_as_it_was_moved_along_each_axis() -> None:
         assert found.surface_dice(2 * step_mm - 0.01) < 1.0
 
 
+def test_the_tolerance_itself_is_within_whatever_the_rounding() -> None:
+    line = np.zeros((1, 1, 20), bool)
+    line[..., 2:6] = True
+    assert 3 * 0.1 > 0.3  # the distance, as floating-point numbers have it
+    found = SurfaceDistances.between(line, np.roll(line, 3, axis=2), (1.0, 1.0, 0.1))
+    assert found.hausdorff_mm(100) == pytest.approx(0.3)
+    assert found.surface_dice(0.3) == 1.0
+
+
 def test_areas_are_those_of_a_box_but_for_its_edges() -> None:
     box = np.zeros((42, 62, 82), bool)
     box[1:41, 1:61, 1:81] = True

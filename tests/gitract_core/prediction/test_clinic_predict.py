@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -141,6 +142,20 @@ def test_label_maps_and_empty_masks_beside_scans_are_left_aside(
     done = cli(tmp_path, "predict", trial, "--images", "in", "--out", "o2", expect=2)
     assert "a scan with contrast" in done.stderr
     assert not (tmp_path / "o2").exists()
+
+
+def test_a_missing_slice_is_told_and_no_neighbor(tiny: Path, trial: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "train/case7", tmp_path / "in/case7")
+    next((tmp_path / "in/case7/case7_day0/scans").glob("slice_0003_*")).unlink()
+    told = "warning: case7_day0: no slice 3; its neighbors are segmented without"
+    plain = cli(tmp_path, "predict", trial, "--images", "in")
+    files = cli(tmp_path, "predict", trial, "--images", "in", "--format", "nifti", "--out", "o")
+    assert told in plain.stderr
+    assert told in files.stderr
+    rows = pd.read_csv(tmp_path / "submission.csv", keep_default_na=False)
+    for organ, image in zip(CONTEST.names, written(tmp_path / "o", SCAN), strict=True):
+        masks = [decode(t, 36, 36) for t in rows["predicted"][rows["class"] == organ]]
+        np.testing.assert_array_equal(np.asanyarray(image.dataobj).T, masks)
 
 
 def test_wrong_use_is_one_line(trial: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitract_core.data.slices import SliceIndex
+from gitract_core.data.volumes import scan_spacing_mm
 from gitract_core.errors import DataError, SpaceError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.prediction.postprocess import (
@@ -122,6 +123,9 @@ def test_volumes_are_counted_in_cubic_millimeters() -> None:
 def test_the_grid_of_a_scan(tiny: Path) -> None:
     rows = SliceIndex.from_directory(tiny).rows_of_scan("case1_day0")
     assert NativeGrid.of_scan(rows) == NativeGrid(40, 48, 1.5 * 1.5 * 3)
+    thick = rows.assign(spacing_z_mm=5.0)  # as other data sets say it
+    assert scan_spacing_mm(thick) == (5.0, 1.5, 1.5)
+    assert NativeGrid.of_scan(thick) == NativeGrid(40, 48, 1.5 * 1.5 * 5)
 
 
 @pytest.mark.parametrize(

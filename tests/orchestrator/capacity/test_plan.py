@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from gitract_core.errors import GitractError
 from gitract_core.knobs import NO_PATIENCE
@@ -23,12 +24,14 @@ from gitract_core.trial.relative_cost import relative_cost
 from gitract_core.trial.run import run_trial
 from gitract_core.trial.scoring_cost import ScoringCost
 from orchestrator.api import planning
+from orchestrator.api.options import SweepOptions
 from orchestrator.capacity.first_sight import at_first_sight
 from orchestrator.capacity.fold_sizes import fold_sizes
 from orchestrator.capacity.measuring import Measured
 from orchestrator.capacity.sweep_plan import Outlook, fitting, make_plan, makespan
 from orchestrator.capacity.time_budget import parse_budget, write_space
 from orchestrator.capacity.trial_slots import Node, Slots, choose_slots
+from orchestrator.cli.main import app
 from orchestrator.sweeps.preparation import SweepRequest, check, prepare, start_order
 from search_spaces import load_space
 from tests.support.command_line import cli
@@ -134,6 +137,26 @@ def test_epochs_are_scored_where_the_scored_fold_chooses_them(tiny: Path, tmp_pa
     ending = 5.0 + size.validation_slices * 0.375
     expected = ending + 4 * size.validation_pixels
     assert slow.cost(chosen, trains=True).seconds == pytest.approx(expected)
+
+
+def test_options_that_change_no_plan_are_taken_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[SweepOptions] = []
+
+    def stop(options: SweepOptions, *_: object, **__: object) -> None:
+        told.append(options)
+        raise GitractError("a", "test", "to end", "here")
+
+    monkeypatch.setattr(planning, "plan_sweep", stop)
+    CliRunner().invoke(app, ["plan", "--mlflow", "sqlite:///x", "--retries", "3", "--register"])
+    (options,) = told
+    assert (options.mlflow, options.retries, options.register) == ("sqlite:///x", 3, True)
+    page = CliRunner().invoke(app, ["plan", "--help"], env={"COLUMNS": "200"}).stdout
+    shown = set(re.findall(r"--[a-z][a-z-]+", page))
+    assert {"--data", "--space", "--budget", "--race", "--keep-state", "--trials-per-gpu"} <= shown
+    assert not shown & {"--mlflow", "--tensorboard", "--retries", "--grace", "--margin"}
+    assert "--mlflow" in CliRunner().invoke(app, ["sweep", "--help"], env={"COLUMNS": "200"}).stdout
 
 
 def test_packing_is_never_shorter_than_the_best_and_in_order(tmp_path: Path) -> None:

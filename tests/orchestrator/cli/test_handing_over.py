@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -27,6 +28,7 @@ from orchestrator.ensembles.prediction import ScanRows, write_predictions
 from orchestrator.ensembles.selection import Method
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.results.leaderboard import build_leaderboard
+from tests.support.command_line import cli
 from tests.support.tiny_sweep import prepare_tiny
 
 CPU = Runtime("cpu", 1)
@@ -191,3 +193,31 @@ def test_the_notebook_is_valid_and_its_code_compiles(made: Path, tmp_path: Path)
     source = "".join(notebook["cells"][0]["source"])
     compile(source, "predict.ipynb", "exec")
     assert len(source.splitlines()) <= 10
+
+
+@pytest.mark.parametrize("scans", ["none", "one"])
+def test_the_notebook_predicts_the_contests_test_folder_empty_or_filled(
+    made: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scans: str
+) -> None:
+    bundle = write_bundle(made, tmp_path / "bundle", None, CPU)
+    images = tmp_path / "contest/test"
+    images.mkdir(parents=True)
+    (images.parent / "sample_submission.csv").write_text("id,class,predicted\n")
+    if scans == "one":
+        shutil.copytree(tiny / "train/case7", images / "case7")
+    notebook = json.loads((bundle.directory / "predict.ipynb").read_text())
+    lines = "".join(notebook["cells"][0]["source"]).splitlines()
+    at = {"BUNDLE": bundle.directory, "IMAGES": images}
+    moved = [f"{n} = {str(at[n])!r}" if (n := line.split(" ")[0]) in at else line for line in lines]
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    exec("\n".join(moved), {})
+    install, predict = commands
+    monkeypatch.undo()
+    assert install[1:3] == ["-m", "pip"]
+    assert predict[0] == "gitract-cv"
+    cli(tmp_path, *predict[1:])
+    rows = (tmp_path / "submission.csv").read_text().splitlines()
+    assert rows[0] == "id,class,predicted"
+    assert len(rows) == {"none": 1, "one": 1 + 3 * 6}[scans]
+    cli(tmp_path, *predict[1:-1], expect=2 if scans == "none" else 0)

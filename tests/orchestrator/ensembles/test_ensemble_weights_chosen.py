@@ -98,6 +98,7 @@ def meters(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Meter]]:
     made: list[Meter] = []
 
     def make(*given: Any, **named: Any) -> Meter:
+        assert named["score"] is COMPETITION  # of the board, with flips too
         made.append(Meter(*given, **named))
         return made[-1]
 

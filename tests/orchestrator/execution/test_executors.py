@@ -298,7 +298,7 @@ def test_sigterm_saves_running_trials_which_go_on_from_there(
             os.kill(os.getpid(), signal.SIGTERM)
         events.append(event)
 
-    with termination(), pytest.raises(Terminated, match="1 of 1 running trials saved"):
+    with termination(), pytest.raises(Terminated, match="1 of 1 running trial saved"):
         executor.run(jobs, on_event)
     assert not files.is_finished()
     assert not list(files.directory.glob(".*.part"))

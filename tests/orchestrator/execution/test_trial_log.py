@@ -40,8 +40,24 @@ def test_everything_printed_is_kept_and_the_streams_come_back(tmp_path: Path) ->
 
 def test_a_log_that_cannot_be_opened_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with captured(tmp_path / "file" / NAME, "cpu"):
-        pass
+    with captured(tmp_path / "file" / NAME, "cpu") as lack:
+        assert lack == f"{tmp_path / 'file'}: File exists"
+
+
+def test_a_trial_without_its_log_is_finished_and_says_so(
+    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = prepare_tiny(tiny, tmp_path / "run", {"training.epochs": 1})
+    lacking, other = sweep.specs
+    log = sweep.directory.trial(lacking).directory / NAME
+    log.mkdir(parents=True)
+    text = StringIO()
+    progress = SweepProgress(Console(file=text, width=200), sweep.directory, sweep.specs)
+    jobs = Jobs(sweep.pending, sweep.data, LocalRun(sweep.directory.path), Slots(1), retries=0)
+    LocalExecutor().run(jobs, lambda event: progress(event.for_listeners()))
+    assert all(sweep.directory.result(spec) for spec in (lacking, other))
+    assert text.getvalue().count(f"done without its log; {log}: Is a directory") == 1
+    assert "===" not in capfd.readouterr().err, "no line of the log goes elsewhere"
 
 
 def test_a_log_does_not_grow_without_bound(tmp_path: Path) -> None:

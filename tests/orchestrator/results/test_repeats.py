@@ -178,12 +178,12 @@ def test_the_command(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "space.yaml").write_text(space + "training: {epochs: 1}\n")
     wanted = ("--local", "--data", tiny, "--space", "space.yaml")
     done = cli(tmp_path, "sweep", *wanted)
-    assert "Fitting 2 folds for each of 1 candidates, totalling 2 trials" in done.stdout
+    assert "Fitting 2 folds for 1 candidate, totalling 2 trials" in done.stdout
     plan = cli(tmp_path, "plan", *wanted, "--repeats", "2", "--json")
     assert json.loads(plan.stdout)["trials"] == 4
     assert json.loads(plan.stdout)["finished"] == 2
     done = cli(tmp_path, "sweep", *wanted, "--repeats", "2", "--race")
-    assert "Fitting 2 x 2 folds for each of 1 candidates, totalling 4 trials" in done.stdout
+    assert "Fitting 2 x 2 folds for 1 candidate, totalling 4 trials" in done.stdout
     assert "2 of them are finished already" in done.stdout
     assert "fold 3: score" in done.stderr
     assert "over 2 x 2 folds" in cli(tmp_path, "report").stdout

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gitract_core.data.volumes import scan_masks, scan_spacing_mm
@@ -25,17 +27,22 @@ from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import TrialSpec
 from gitract_core.trial.run import run_trial
 from orchestrator.api.run import Run, open_run
+from orchestrator.api.scoring import score_before
 from orchestrator.cli.main import app
 from orchestrator.ensembles.making import make_ensemble
 from orchestrator.ensembles.selection import Method
 from orchestrator.ensembles.to_come import interval_to_come
 from orchestrator.out_of_fold import scoring_again
 from orchestrator.out_of_fold.average_scores import OofMeter
-from orchestrator.results.scored_trials import ScoredTrials, UnscoredError
+from orchestrator.report.page.gathering import ensemble_values
+from orchestrator.report.progress_table import SweepProgress
+from orchestrator.results.scored_trials import ScoredTrials, UnscoredError, kept_files
+from orchestrator.results.verification import verify_run
 from orchestrator.steering.race import Race
 from orchestrator.steering.race_rule import RacingRule
 from orchestrator.sweeps.labels import candidate_labels
 from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from orchestrator.tracking.tracker import TrackedRun
 from tests.support.made_up_masks import finish_with_masks, shrunk, with_blob
 from tests.support.tiny_report import Page
 from tests.support.tiny_sweep import tiny_space
@@ -130,7 +137,7 @@ def test_the_page_shows_the_score_that_ranks(sweep: PreparedSweep, tmp_path: Pat
     run = by(sweep, FAR)
     run.report(html=page, csv=tmp_path / "t.csv", markdown=tmp_path / "t.md")
     data = Page(page.read_text()).data
-    assert data["leaderboard"]["score"].startswith("1 HD95 score (limit 20 mm) over scans")
+    assert data["leaderboard"]["score"].startswith("HD95 score (limit 20 mm) over scans")
     assert [part["key"] for part in data["leaderboard"]["parts"]] == ["hd95_score@20mm"]
     assert data["leaderboard"]["rows"][0]["candidate"] == "bce"
     assert data["cases"]["measure"] == "HD95 20mm"
@@ -161,6 +168,18 @@ def test_what_was_scored_again_is_kept_and_a_damaged_file_made_anew(
     assert (ranking(again), again.board.ranked[0].mean()) == before
     assert scored == [kept[0].stem]
     assert kept[0].read_bytes() == whole
+
+
+def test_kept_sums_are_verified_and_go_with_their_candidate(sweep: PreparedSweep) -> None:
+    run = by(sweep, FAR)
+    assert len(run.board.ranked) == 2
+    assert not [f for f in verify_run(run.directory).faults if "report/scores" in f]
+    damaged = kept_files(run.directory)[0]
+    damaged.write_bytes(damaged.read_bytes().replace(b"0.", b"1.", 1))
+    (fault,) = [f for f in verify_run(run.directory).faults if "report/scores" in f]
+    assert str(damaged) in fault
+    run.remove("bce")
+    assert len(kept_files(run.directory)) == 2
 
 
 def test_sums_of_an_earlier_training_are_not_taken(sweep: PreparedSweep) -> None:
@@ -260,6 +279,33 @@ def test_a_race_decides_by_the_runs_score(tiny: Path, tmp_path: Path) -> None:
     assert found == {"dice": "dice", FAR: "bce"}
 
 
+def test_a_race_takes_a_trial_that_cannot_be_scored_for_a_failed_one(
+    tiny: Path, tmp_path: Path
+) -> None:
+    swept(tiny, tmp_path / "run", "dice")
+    later = prepared(tiny, tmp_path / "run", FAR)
+    lost = later.specs[0]
+    later.directory.trial(lost).oof.unlink()
+    say, text = Console(file=io.StringIO()), Console(file=io.StringIO())
+    score_before(later, say=text, shown=say)
+    assert "3 finished trials were scored again" in text.file.getvalue()  # type: ignore[attr-defined]
+    labels = candidate_labels(tuple(s.candidate for s in later.specs))
+    race = Race(later.directory, later.specs, RacingRule(keep=1), labels)
+    assert race.failed == {lost.key}
+    assert lost.candidate not in race.racing  # nobody waits for it
+    assert len(race.results) == 3
+
+
+def test_trackers_and_listeners_are_told_the_runs_score(tiny: Path, tmp_path: Path) -> None:
+    sweep = swept(tiny, tmp_path / "run", f"0.5*dice + 0.5*{FAR}")
+    spec, tracked = sweep.specs[0], TrackedRun(sweep.directory, sweep.specs)
+    found = tracked.final_scores(spec)
+    assert list(found) == ["score", "dice", "hd95_score_at_20mm"]  # MLflow takes no @
+    assert found["score"] == pytest.approx((found["dice"] + found["hd95_score_at_20mm"]) / 2)
+    progress = SweepProgress(Console(file=io.StringIO()), sweep.directory, sweep.specs)
+    assert progress.cells[spec.key].score == found["score"]
+
+
 def test_an_ensemble_is_chosen_and_announced_by_the_score(sweep: PreparedSweep) -> None:
     for score, first in (("dice", "dice"), (MIXED, "bce"), (FAR, "bce")):
         run = by(sweep, score)
@@ -270,6 +316,10 @@ def test_an_ensemble_is_chosen_and_announced_by_the_score(sweep: PreparedSweep) 
         assert announced["measure"] == parse_score(score, CONTEST).text
         low, high = interval_to_come(announced, 3)
         assert not low > high
+    (listed,) = ensemble_values(sweep.directory, FAR)  # the last one has replaced the others
+    assert listed["measure"] == FAR
+    assert ensemble_values(sweep.directory) == []
+    run = by(sweep, MIXED)
     meter = OofMeter(sweep.directory, run.board.ranked, (PostprocessKnobs(),), score=run.measure)
     left = meter.sums((1, 0))
     meter._known.clear()  # measured from masks, organ by organ

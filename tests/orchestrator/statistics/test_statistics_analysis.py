@@ -76,7 +76,7 @@ def test_equal_candidates_are_not_called_better() -> None:
 
 
 def test_words_of_the_cheapest() -> None:
-    world = World((0.0, -0.001, -0.3), case_sd=0.01, interaction_sd=0.002, training_sd=0.001)
+    world = World((0.0, -0.0008, -0.3), case_sd=0.01, interaction_sd=0.002, training_sd=0.001)
     dear = study(world, costs=[10.0, 2.0, 0.1]).in_words
     assert "2 of 3 candidates cannot be told" in dear
     assert (

@@ -15,12 +15,12 @@ from scipy.optimize import brentq
 from scipy.special import digamma, polygamma, stdtr
 from scipy.stats import ttest_1samp
 
+from benchmarks.studies.bbc_cv import bbc_cv
 from orchestrator.statistics import (
     Bootstrap,
     CaseSums,
     Components,
     analyse,
-    bbc_cv,
     bootstrap,
     compare_with_first,
     corrected_t,
@@ -32,9 +32,10 @@ from orchestrator.statistics import (
 from orchestrator.statistics.intervals.simultaneous import behind_first
 from orchestrator.statistics.variance import components as components_module
 from orchestrator.statistics.variance import luck as luck_module
-from orchestrator.statistics.variance.components import OwnLuck
+from orchestrator.statistics.variance import luck_units as luck_units_module
 from orchestrator.statistics.variance.luck import Moderated, moderated_variances
-from orchestrator.statistics.variance.plausible import LuckUnits
+from orchestrator.statistics.variance.plausible import LuckUnits, Split
+from orchestrator.statistics.variance.splits import splits_by_score
 from tests.support.simulated_sweeps import World, simulate
 
 WORKED = np.array([0.010, 0.004, 0.012, 0.002, 0.009])
@@ -168,12 +169,16 @@ def test_luck_of_each_candidate_is_counted_once(
         squares = np.square(table).sum(axis=1) / df
         return Moderated(tuple(squares.tolist()), (float(df),) * len(table))
 
-    monkeypatch.setattr(components_module, "moderated_variances", plain)
+    def both(table: np.ndarray, df: int) -> tuple[Moderated, Moderated]:
+        return plain(table, df), plain(table, df)
+
+    monkeypatch.setattr(luck_units_module, "moderated_variances", plain)
+    monkeypatch.setattr(luck_units_module, "own_variances", both)
+    monkeypatch.setattr(luck_units_module, "independent_rows", lambda *_: 4.0)
     world = World((0.0,) * 5, n_cases=20, training_sd=0.05, n_plans=n_plans)
     sums = simulate(world, np.random.default_rng(6))
-    found = variance_components(sums).by_candidate
+    found = variance_components(sums).luck
     assert found
-    squares, sampling = found.mean_square, found.sampling
     between, inside = np.zeros(5), np.zeros(5)
     for table in sums.tables:
         between += table.fold_scores().var(axis=1, ddof=1) / n_plans
@@ -181,11 +186,58 @@ def test_luck_of_each_candidate_is_counted_once(
         for fold, label in enumerate(table.fold_labels):
             own = shares[:, table.folds == label] - table.fold_scores()[:, fold, None]
             inside += np.square(own).sum(axis=1) / (20 - 5) / n_plans
-    assert squares.values == pytest.approx(between / n_plans)
-    assert sampling.values == pytest.approx(inside / 4 / n_plans)  # four cases a fold
-    assert squares.df == (4.0 * n_plans,) * 5
-    known = variance_components(sums).known_training
-    assert known == pytest.approx(np.maximum(between / n_plans - inside / 4 / n_plans, 0))
+    assert found.mean_square == pytest.approx(between / n_plans)
+    assert found.sampling == pytest.approx(inside / 4 / n_plans)  # four cases a fold
+    assert found.df == pytest.approx((4.0 * n_plans,) * 5)
+
+
+def restricted(centered: np.ndarray, variances: np.ndarray, df: int) -> float:
+    """Log likelihood of rows about what they share in each column, which is not known."""
+    precision = 1 / variances
+    left = centered - precision @ centered / precision.sum()
+    log_det = np.log(variances).sum() + math.log(precision.sum())
+    return float(-df / 2 * log_det - (precision @ np.square(left).sum(axis=1)) / 2)
+
+
+def test_a_split_has_the_likelihood_of_its_rows_at_its_own_weights() -> None:
+    """Two steady rows of three: by hand, and a product over rows that is exact there."""
+    centered = np.array([[0.03, 0.0, -0.03], [0.01, 0.02, -0.03], [0.3, -0.1, -0.2]])
+    (split,) = splits_by_score(centered, np.array([0.6, 0.61, 0.4]), 2, 1.0)
+    assert split.steady == (True, True, False)
+    middle = np.array([0.02, 0.01, -0.03])
+    inside = 2 * (0.01**2 + 0.01**2) / 2
+    outside = float(np.square(centered[2] - middle).sum()) / 2
+    weights = np.array([1 / inside, 1 / inside, 1 / outside])
+    weights /= weights.sum()
+    assert split.df == pytest.approx(2 * (1 - weights))
+    left = np.square(centered - weights @ centered).sum(axis=1)
+    assert split.mean_square == pytest.approx(left / split.df)
+    lower = (0.605 - 0.4) / math.sqrt(outside)
+    prior = math.log(min(200, 40 * lower**4))  # one split of three candidates
+    for scale in (1.0, 5.0):
+        variances = scale * inside * weights[0] / weights
+        logs = -np.array(split.df) / 2 * (np.log(variances) + split.mean_square / variances)
+        product = logs.sum() + split.log_weight - prior
+        assert product == pytest.approx(restricted(centered, variances, 2))
+
+
+def test_no_split_is_made_of_worse_candidates_that_vary_no_more_nor_of_better_ones() -> None:
+    steady, loose = np.array([[0.02, -0.02, 0.0]]), np.array([[0.3, -0.1, -0.2]])
+    other, rows = steady[:, ::-1] / 2, np.array([0.6, 0.5, 0.4])
+    assert splits_by_score(np.vstack([loose, steady, other]), rows, 2, 1.0) == ()
+    assert splits_by_score(np.vstack([steady, steady, loose]), rows, 2, 1.0) == (), "no spread"
+    assert splits_by_score(np.vstack([steady, loose]), rows[:2], 2, 1.0) == ()
+    found = splits_by_score(np.vstack([loose, steady, other]), rows[::-1], 2, 1.0)
+    assert [split.steady for split in found] == [(False, True, True)]
+
+
+def test_a_split_tells_the_luck_of_both_groups_where_much_is_known() -> None:
+    squares, many = (2e-4, 2e-4, 5e-3), (10.0**5,) * 3
+    split = Split((True, True, False), squares, many, 5.0)
+    units = LuckUnits(squares, many, (1e-4,) * 3, 10.0**6, splits=(split,))
+    luck = units.draw(4000, np.random.default_rng(0))[1]
+    assert luck.mean(axis=0) == pytest.approx([1e-4, 1e-4, 49e-4], rel=0.13)
+    assert units.typical() == pytest.approx([1e-4, 1e-4, 49e-4], rel=0.13)
 
 
 def test_plausible_luck_is_what_is_known_where_much_is_known() -> None:
@@ -223,9 +275,7 @@ def test_luck_widens_a_draw_by_a_fold_s_variance_over_the_folds() -> None:
     drawn = bootstrap(table_of(FLAT, FOLDS), known_luck(5e-4), 40_000)
     assert drawn.draws.var(axis=0) == pytest.approx(np.full(4, 1e-4), rel=0.04)
     assert np.abs(np.corrcoef(drawn.draws.T) - np.eye(4)).max() < 0.03
-    assert drawn.standard_errors(np.eye(4)) == pytest.approx(np.full(4, 0.01))
-    contrast = np.array([[1.0, -1.0, 0.0, 0.0]])
-    assert drawn.standard_errors(contrast) == pytest.approx([math.sqrt(2e-4)])
+    assert drawn.training_variance == pytest.approx(np.full(4, 1e-4))
 
 
 def test_luck_of_shared_networks_is_drawn_once() -> None:
@@ -236,7 +286,7 @@ def test_luck_of_shared_networks_is_drawn_once() -> None:
         [[0.5, 0.5, 0, 0], [1, -1, 0, 0], [0.5, 0.5, -1, 0], [1, 0, -1, 0], [0, 1, 0, -1]]
     )
     expected = np.sqrt([1e-4, 0, 2e-4, 2e-4, 2e-4])
-    assert drawn.standard_errors(contrasts) == pytest.approx(expected)
+    assert drawn.training_variance == pytest.approx(np.full(4, 1e-4))
     assert np.std(drawn.draws @ contrasts.T, axis=0) == pytest.approx(expected, rel=0.03, abs=1e-9)
 
 
@@ -304,11 +354,12 @@ def test_distances_stay_within_what_scores_allow() -> None:
     assert found.low[1] >= -1
 
 
-def test_settling_adds_the_luck_of_both_and_of_shared_networks_none() -> None:
-    own = OwnLuck(
-        Moderated((1e-4, 9e-4, 16e-4, 25e-4), (9.0,) * 4), Moderated((0.0,) * 4, (9.0,) * 4)
-    )
-    parts = Components(0, 0, 0, 0, 1e-4, 1e-4, 0, 9, own)
+def test_settling_adds_the_luck_of_both_and_of_shared_networks_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LuckUnits, "typical", lambda self: np.array(self.mean_square))
+    own = LuckUnits((1e-4, 9e-4, 16e-4, 25e-4), (9.0,) * 4, (0.0,) * 4, 9.0)
+    parts = Components(0, 0, 0, 0, 1e-4, 1e-4, 0, 9, own, (0, 1, 2, 3))
     apart = settle(table_of(FLAT, FOLDS), parts, first=0, second=2)
     assert apart.present_sd == pytest.approx(math.sqrt((1e-4 + 16e-4) / 5))
     thrice = settle(table_of(FLAT, FOLDS), parts, first=1, second=3, repeats=3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -10,6 +11,7 @@ from scipy.stats import binom
 
 from gitract_core.errors import RunError
 from orchestrator.statistics import KnobEffect, bootstrap, main_effects, variance_components
+from orchestrator.statistics.questions.interaction import interaction
 from tests.support.simulated_sweeps import World, simulate
 
 GRID = list(itertools.product(["unet", "unetpp", "fpn"], [1e-3, 1e-4], [False, True]))
@@ -26,6 +28,25 @@ def effects(rows: list[Any], seed: int = 0, quiet: bool = False) -> tuple[KnobEf
     still = {"case_sd": 0.0, "interaction_sd": 0.0, "training_sd": 0.0} if quiet else {}
     sums = simulate(World(truth, **still), np.random.default_rng(seed))
     return main_effects(knobs(rows), bootstrap(sums, variance_components(sums), 300))
+
+
+def test_no_interval_leaves_what_scores_can_be() -> None:
+    """However wide the draws are: differences from -1 to 1, those of differences from -2 to 2."""
+    sums = simulate(World((0.0,) * 12), np.random.default_rng(0))
+    drawn = bootstrap(sums, variance_components(sums), 300)
+    wide = drawn.estimate + 10_000 * (drawn.draws - drawn.estimate)
+    drawn = dataclasses.replace(drawn, draws=wide)
+    found = main_effects(knobs(GRID), drawn)
+    ends = [(one.low, one.high) for one in found]
+    ends += [(level.low, level.high) for one in found for level in one.levels]
+    worse = [level for one in found for level in one.levels[1:]]
+    ends += [(level.behind_low, level.behind_high) for level in worse]
+    assert min(map(min, ends)) >= -1
+    assert max(map(max, ends)) <= 1
+    crossed = interaction(knobs(GRID), found, drawn)
+    assert crossed
+    assert crossed.largest
+    assert (crossed.largest.low, crossed.largest.high) == pytest.approx((-2, 2))
 
 
 def test_full_grid_gives_plain_means() -> None:

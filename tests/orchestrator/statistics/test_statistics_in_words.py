@@ -36,7 +36,7 @@ SENTENCES = [
     ({"repeats": 50, "repeats_with_cases": 50}, "49 more repeats of each training would settle"),
     ({"repeats": 51, "cases": 30, "repeats_with_cases": 1}, "it takes about 10 more cases (a diff"),
     ({"cases": 30, "repeats_with_cases": 3}, "about 10 more cases and 2 more repeats of each"),
-    ({"cases": 20, "repeats_with_cases": 2}, "about 1 more cases and 1 more repeat of each"),
+    ({"cases": 20, "repeats_with_cases": 2}, "about 1 more case and 1 more repeat of each"),
     ({"cases": 5000, "repeats_with_cases": 50}, "about 4980 more cases and 49 more repeats"),
     ({"cases": 5001, "repeats_with_cases": 1}, "more than 5000 cases or more than 50 repeats"),
     ({"cases": 30, "repeats_with_cases": 51}, "more than 5000 cases or more than 50 repeats"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from orchestrator.statistics import (
     CaseSums,
@@ -12,9 +15,10 @@ from orchestrator.statistics import (
     compare_with_first,
     settle,
     variance_components,
+    winners_score,
 )
 from orchestrator.statistics.variance.luck import moderated_variances
-from tests.support.simulated_sweeps import World, simulate
+from tests.support.simulated_sweeps import World, simulate, true_scores
 
 SDS = np.array([0.01] * 6 + [0.1] * 4)
 
@@ -81,6 +85,67 @@ def test_intervals_of_steady_candidates_stay_narrow_and_true_beside_unreliable_o
     assert np.median(loose) > 0.15
 
 
+FEW_FOLDS = World(
+    (0.0, 0.0, -0.2, -0.25), n_cases=12, n_folds=3, training_sd=(0.01, 0.01, 0.13, 0.13)
+)
+ONE_OF_THREE = dataclasses.replace(
+    FEW_FOLDS, effects=(0.0, 0.0, -0.2), training_sd=(0.01, 0.01, 0.13)
+)
+BESIDE_FAILING = {  # and how much wider intervals between the others may be for it
+    "2 of 4 fail, 3 folds": (FEW_FOLDS, 1.75),
+    "1 of 3 fails, 3 folds": (ONE_OF_THREE, 1.5),
+    "2 of 6 fail, 5 folds": (
+        World((0.0,) * 4 + (-0.2,) * 2, n_cases=20, training_sd=(0.01,) * 4 + (0.13,) * 2),
+        1.25,
+    ),
+}
+
+
+def held_and_width(world: World, sweeps: int, best: int) -> tuple[int, float]:
+    """Sweeps in which all intervals hold; the median width between two of the best."""
+    truth, random = np.array(true_scores(world)), np.random.default_rng(5)
+    hold, widths = 0, []
+    for seed in range(sweeps):
+        sums = simulate(world, random)
+        found = compare_with_first(sums, bootstrap(sums, variance_components(sums), 300, seed))
+        low, high, behind = found.behind.low, found.behind.high, truth[found.first] - truth
+        hold += bool(((low <= behind + 1e-9) & (behind <= high + 1e-9)).all())
+        others = [place for place in range(best) if place != found.first]
+        widths += [float(np.mean((high - low)[others]))] if found.first < best else []
+    return hold, float(np.median(widths))
+
+
+@pytest.mark.parametrize("name", BESIDE_FAILING)
+def test_failing_candidates_hardly_widen_the_intervals_between_steady_ones(name: str) -> None:
+    """Luck pooled over both makes them four times as wide on three folds."""
+    world, wider = BESIDE_FAILING[name]
+    best, sweeps = world.effects.count(0.0), 100
+    hold, width = held_and_width(world, sweeps, best)
+    _, without = held_and_width(dataclasses.replace(world, training_sd=0.01), sweeps, best)
+    assert hold >= binom.ppf(0.001, sweeps, 0.95), hold
+    assert width < wider * without
+
+
+@pytest.mark.parametrize("effects", [(0.0,) * 4, (0.0,) * 3, (0.0, -0.1, -0.2, -0.3)])
+def test_equally_unsteady_candidates_are_not_taken_for_steady(effects: tuple[float, ...]) -> None:
+    """Three folds, a luck of sd .13: by chance the best vary little in some sweeps."""
+    world = dataclasses.replace(FEW_FOLDS, effects=effects, training_sd=0.13)
+    hold, _ = held_and_width(world, 150, len(effects))
+    assert hold >= binom.ppf(0.001, 150, 0.95), hold
+
+
+def test_the_winner_s_figure_is_not_lowered_by_failing_candidates() -> None:
+    """By .026, where their luck counts as that of the winner and its equal."""
+    truth, random, left = np.array(true_scores(FEW_FOLDS)), np.random.default_rng(5), []
+    for seed in range(100):
+        sums = simulate(FEW_FOLDS, random)
+        drawn = bootstrap(sums, variance_components(sums), 300, seed)
+        winner = winners_score(drawn, seed)
+        common = float((drawn.estimate - truth)[:2].mean())
+        left.append(winner.corrected - truth[winner.winner] - common)
+    assert -0.012 < np.mean(left) < 0.006
+
+
 def test_cheapest_is_not_one_that_fails_now_and_then() -> None:
     effects, sds = (0.0,) * 6 + (-0.3,) * 4, (0.006,) * 6 + (0.12,) * 4
     for seed in range(5):
@@ -110,8 +175,7 @@ def test_candidates_of_one_training_share_its_luck() -> None:
         assert (high - low < 0.002) == shared
         assert high - low < widest
         assert np.ptp(drawn.differences(0)[1]) > 0.01
-        contrast = np.array([[1.0, 0, 0, -1]])
-        assert (drawn.standard_errors(contrast)[0] < 1e-3) == shared
+        assert (np.std(drawn.draws[:, 0] - drawn.draws[:, 3]) < 1e-3) == shared
         plan = settle(sums, parts, first=0, second=3)
         assert (plan.repeats == 1 and plan.present_sd < 1e-3) == shared
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from orchestrator.statistics import CaseSums, bbc_cv, variance_components
+from benchmarks.studies.bbc_cv import bbc_cv
+from orchestrator.statistics import CaseSums, variance_components
 from tests.support.simulated_sweeps import World, simulate
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.studies.bbc_cv import bbc_cv
 from gitract_core.errors import RunError
 from orchestrator.statistics import (
     analyse,
-    bbc_cv,
     bootstrap,
     compare_with_first,
     repeated,

@@ -287,7 +287,7 @@ def test_lost_server_costs_nothing_that_is_finished(
     cable.mend()
     done = run(*asked, cache=cache)
     assert done.returncode == 0, done.stderr
-    assert "1 of them are finished already" in done.stderr
+    assert "1 of them is finished already" in done.stderr
     after = results()
     assert len(after) == 2
     assert before.items() <= after.items(), "seconds tell a trial from its repetition"

@@ -122,7 +122,7 @@ def test_every_kind_of_deviation_is_named(sweep: PreparedSweep) -> None:
         "another score: x",
         "excluded too: case2_day1",
         "not excluded: case1_day1",
-        "1 fold plans in place of 2",
+        "1 fold plan in place of 2",
     ]
     assert "Nothing deviates" in in_words(registered, [])
 

@@ -195,7 +195,7 @@ def test_commands_read_while_a_sweep_writes(
         assert run_cli("status", run, "--json").code == 0
         if not sweep.directory.trial(sweep.specs[-1]).result.is_file():
             ended = run_cli("ensemble", run, "--top", "1", "--images", images)
-            assert ended.code == 0 or "expected 1 trained candidates with all 2" in ended.err
+            assert ended.code == 0 or "expected 1 trained candidate with all 2" in ended.err
             waited += ended.code == 2
     assert not errors
     assert waited

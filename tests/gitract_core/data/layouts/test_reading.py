@@ -238,3 +238,13 @@ def test_a_changed_label_is_another_data_set(tmp_path: Path) -> None:
 def test_other_patients_are_another_data_set(tmp_path: Path) -> None:
     root = write_nnunet(tmp_path / "d")
     assert read(root).fingerprint != read(root, "one-a-file").fingerprint
+
+
+def test_scribbles_in_every_slice_leave_nothing_to_train_on(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "d", labels={"background": 0, "liver": 1, "ignore": 2})
+    for file in (root / "labelsTr").iterdir():
+        scribbled = label_map((1, 1))
+        scribbled[0, 0, :] = 2
+        write_volume(file, scribbled)
+    with pytest.raises(DataError, match="a mask in at least one slice, got none"):
+        read(root).refuse_without_masks()

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import binom
 
 from orchestrator.statistics import Bootstrap, bootstrap, variance_components
+from orchestrator.statistics.intervals.simultaneous import behind_first
 from orchestrator.statistics.questions.margin import behind_best_at_most, no_worse
 from tests.support.made_up_draws import bootstrap_of
 from tests.support.simulated_sweeps import World, simulate
@@ -54,6 +55,21 @@ def test_twins_are_no_worse_than_each_other() -> None:
     twins = np.repeat(drawn.draws[:, :1], 2, axis=1)
     same = bootstrap_of(twins, drawn.estimate)
     assert no_worse(same, 0.0) == ["yes", "yes"]
+
+
+def test_no_at_a_margin_of_nothing_is_being_told_from_the_best() -> None:
+    """The same intervals of all pairs, so that table and answers never contradict each other."""
+    rng, told = np.random.default_rng(3), 0
+    world = World((0.0, 0.0, -0.01, -0.02, -0.05), n_cases=20, training_sd=(0.006,) * 4 + (0.1,))
+    for _ in range(20):
+        drawn = drawn_of(world, rng)
+        first = int(np.argmax(drawn.estimate))
+        out = behind_first(drawn, first).low > 0
+        said = np.array([answer == "no" for answer in no_worse(drawn, 0.0)])
+        assert said[out].all()
+        assert not said[first]
+        told += int(out.sum())
+    assert told > 5
 
 
 def test_one_candidate_is_the_best_and_a_case_a_fold_says_nothing() -> None:

@@ -99,6 +99,18 @@ def test_one_failing_candidate_does_not_stand_for_the_others() -> None:
     assert noise.training < 0.03**2
 
 
+def test_failing_candidates_do_not_stand_for_the_others_on_few_folds() -> None:
+    """Half of four candidates fail: a luck of sd .01, not that of the failing ones."""
+    luck, rng, found = (0.01, 0.01, 0.13, 0.13), np.random.default_rng(4), []
+    world = World((0.0, 0.0, -0.2, -0.25), n_cases=12, n_folds=3, training_sd=luck)
+    for _ in range(40):
+        sums = simulate(world, rng)
+        noise = noise_of(sums, variance_components(sums))
+        assert noise
+        found.append(math.sqrt(noise.training))
+    assert 0.004 < np.median(found) < 0.03
+
+
 def test_unknown_noise_is_none() -> None:
     single = simulate(World((0.0,) * 3, n_cases=5), np.random.default_rng(0))
     assert noise_of(single, variance_components(single)) is None

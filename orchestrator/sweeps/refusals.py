@@ -1,0 +1,60 @@
+"""What a sweep refuses before anything is written: data, folds, folders and searches of no use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from gitract_core.data.folds import FoldPlan
+from gitract_core.data.slices import SliceIndex
+from gitract_core.errors import DataError, RunError, SpaceError
+from gitract_core.networks.normalization import fewest_slices
+from gitract_core.spec import Candidate
+from gitract_core.trial.deciding_cases import check_deciding
+from orchestrator.sweeps.run_digests import NAME as DIGESTS
+from orchestrator.sweeps.run_lock import LOCK
+from search_spaces.search import Search
+
+
+def refuse_single_slices(
+    candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
+) -> None:
+    """A data set may be so small that a fold trains on one slice, which not every network can."""
+    cases = index.table["case"].to_numpy()
+    folds = [(plan, fold) for plan in plans for fold in range(plan.n_splits)]
+    smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
+    for candidate in candidates if smallest < 2 else ():
+        size, planes = candidate.input.size, candidate.input.planes
+        fewest = fewest_slices(candidate.network, planes, size)
+        if smallest < fewest:
+            expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
+            raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
+
+
+def refuse_foreign(path: Path) -> None:
+    """Nothing of somebody else's is written into."""
+    # Folds without a record are what a sweep left that ended between the two, on a full disk.
+    ours = re.compile(rf"{re.escape(LOCK)}|{re.escape(DIGESTS)}|folds(-\d+)?\.json")
+    if path.exists() and (
+        not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
+    ):
+        expected = "a new or empty directory, or a run's"
+        raise RunError(path, expected, "something else", "pass another --out")
+
+
+def refuse_small_folds(candidates: Sequence[Candidate], plans: Sequence[FoldPlan]) -> None:
+    """Refuse folds that leave too few training cases for some of them to decide the epoch."""
+    if any(candidate.training.keep == "inner" for candidate in candidates):
+        for plan in plans:
+            for fold in range(plan.n_splits):
+                check_deciding(len(plan.fold_of_case) - len(plan.cases(fold)), fold)
+
+
+def refuse_unlike_rules(search: Search) -> None:
+    """A search proposes by scores, which must be flattered alike, or not at all."""
+    opened = {d.name: d for d in search.dimensions}.get("training.keep")
+    if opened is not None and opened.size > 1 and opened.holds("held_out"):
+        expected = "one value, or inner and last: a search compares scores"
+        remedy = "fix it; held_out flatters, the others do not"
+        raise SpaceError("knob training.keep", expected, "held_out and others", remedy)
