@@ -59,6 +59,8 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
             held = values == value
             if (below or amid or value > high + far) and held.mean() >= _LEAST_OF_ALL:
                 outside |= held
+    elif constants and min(constants) < 0:  # nothing but constants
+        outside |= values == min(constants)
     return outside if outside.any() else None
 
 
@@ -123,12 +125,18 @@ def _in_range(stored: np.ndarray, value: object) -> int | None:
     return value
 
 
-def check_contrast(where: Path, images: np.ndarray) -> None:
+def check_contrast(where: Path, images: np.ndarray, outside: np.ndarray | None = None) -> None:
     """Check that a scan shows anything.
 
+    Args:
+        where: what errors name as the place.
+        images: of the scan.
+        outside: boolean, voxels that hold no measurement.
+
     Raises:
-        NoScanError: all its voxels are of one value.
+        NoScanError: all its voxels, but those outside, are of one value.
     """
-    if images.min() == images.max():
-        got = "one value in all voxels" if images.any() else "nothing but background"
+    inside = images if outside is None else images[~outside]
+    if not inside.size or inside.min() == inside.max():
+        got = "one value in all voxels" if inside.any() else "nothing but background"
         raise NoScanError(where, "a scan with contrast", got, "export it again, or leave it out")
