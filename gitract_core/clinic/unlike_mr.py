@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+CT_QUESTION = "is this MR?"
 _MOST_LABELS, _MOST_LABEL = 256, 2**15
 _ALIKE = 0.7  # share of neighbors with one label, where either is not background
 _AIR, _WATER, _BONE = -500, 200, 300  # Hounsfield units: below, around, above
@@ -66,5 +67,5 @@ def gray_notes(values: np.ndarray, outside: np.ndarray | None, *, labels: bool) 
         return (f"is this a scan? It looks like a label map (whole numbers up to {high:.0f})",)
     if looks_like_ct(values, outside):
         span = f"from {low:.0f} to {high:.0f}"
-        return (f"is this MR? Its values ({span}) look like CT's; networks learned from MR",)
+        return (f"{CT_QUESTION} Its values ({span}) look like CT's; networks learned from MR",)
     return ()

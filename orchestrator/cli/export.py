@@ -60,10 +60,9 @@ def _verify_run(path: Path, *, as_json: bool) -> None:
         for old in found.unverified:
             out.print(f"unverified: {old}", style="dim", soft_wrap=True)
         of_those = f", {found.unverified_trials} of them unverified (of an earlier version)"
-        trials = f"{found.trials} finished trial{'' if found.trials == 1 else 's'}"
+        trials = counted(found.trials, "finished trial")
         trials += of_those if found.unverified_trials else ""
-        faults = f"{len(found.faults)} fault{'' if len(found.faults) == 1 else 's'}"
-        out.print(f"{path}: {trials}, {faults}", soft_wrap=True)
+        out.print(f"{path}: {trials}, {counted(len(found.faults), 'fault')}", soft_wrap=True)
     if not found.ok:
         raise typer.Exit(1)
 
@@ -102,7 +101,10 @@ def _verify_submission(
 @app.command(epilog="Example: gitract-cv export runs/paper/ensembles/top3-equal --out bundle")
 def export(
     members: Annotated[
-        Path, typer.Argument(help="members.json, its directory, or one trial's directory.")
+        Path,
+        typer.Argument(
+            help="members.json, its directory, one trial's directory, or a run with ensembles."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New folder.")] = Path("bundle"),
     images: Annotated[
@@ -115,11 +117,11 @@ def export(
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.processors import usable_processors
+    from orchestrator.ensembles.basis import find_members
     from orchestrator.ensembles.bundle import LIMIT_SECONDS, bundle_json, write_bundle
-    from orchestrator.storage.stored_members import local_members
 
     index = SliceIndex.from_directory(images) if images else None
-    made = write_bundle(local_members(members), out, index, Runtime(device, usable_processors()))
+    made = write_bundle(find_members(members), out, index, Runtime(device, usable_processors()))
     if as_json:
         print_json(bundle_json(made))
         return

@@ -5,6 +5,7 @@ That the digests are right says enough, and needs no pandas.
 
 from __future__ import annotations
 
+from os.path import lexists
 from typing import TypedDict
 
 from gitract_core.errors import RunError
@@ -21,16 +22,21 @@ class _Plan(TypedDict):
 
 
 def check_folds(directory: SweepDirectory, record: SweepRecord) -> None:
-    """Compare every fold file with what was noted of it.
+    """Compare every fold file that is there with what was noted of it.
+
+    Of one that is gone nothing false can come: it is missed where folds are used.
 
     Raises:
-        RunError: one is missing, not what was written, or not the plan of this run.
+        RunError: one is not what was written, or not the plan of this run.
     """
+    files = [directory.repeat_file(number) for number in range(1, len(record.plans) + 1)]
     if not (CHECKED and is_noted(directory.path)):  # of an earlier version
-        directory.plans(record)
+        if all(map(lexists, files)):
+            directory.plans(record)
         return
-    for number, repeat in enumerate(record.plans, 1):
-        file = directory.repeat_file(number)
+    for file, repeat in zip(files, record.plans, strict=True):
+        if not lexists(file):
+            continue
         plan: _Plan = parse_json(file, read_noted(directory.path, file.name), _Plan)
         if plan["fingerprint"] != repeat.folds_fingerprint:
             expected = f"fold plan {repeat.folds_fingerprint}"

@@ -142,6 +142,14 @@ def test_the_record_and_the_folds(home: Path, name: str) -> None:
         refused(home, command, naming=name)
 
 
+def test_folds_that_are_gone_are_missed_where_they_are_used(home: Path) -> None:
+    (home / "run/folds.json").unlink()
+    for command in (ENSEMBLE_OF_ONE, RESUME):
+        refused(home, command, naming="folds.json")
+    assert run_cli("report", "run").code == run_cli("status", "run").code == 0
+    assert "folds.json" in run_cli("verify", "run").out
+
+
 def test_folds_without_digests_are_those_of_their_fingerprint(home: Path) -> None:
     """As runs of earlier versions have them."""
     (home / "run/digests.json").unlink()

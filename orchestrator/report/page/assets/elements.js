@@ -6,6 +6,11 @@ const ORGANS = DATA.run.organs;
 // More organs than these are rows of a table, not columns.
 const MOST_ORGAN_COLUMNS = 12;
 
+// A number with its word.
+function counted(number, word) {
+  return `${number} ${word}${number === 1 ? "" : "s"}`;
+}
+
 // An organ's color is by its place, as in every picture.
 function organColor(place) {
   return `var(--organ-${place})`;

@@ -61,10 +61,10 @@ function pairWords(pairs) {
   const r = correlation[a][b];
   if (gain[a][b] < 0.00005) {
     return `No pair promises more than the best single candidate, ${labels[single]}: on each of `
-      + `${cases} cases no other is better by a figure that shows.`;
+      + `${counted(cases, "case")} no other is better by a figure that shows.`;
   }
   return `Try ${labels[a]} together with ${labels[b]}: taking the better of the two on each of `
-    + `${cases} cases would add ${signed(gain[a][b])} to the mean of the best single candidate, `
+    + `${counted(cases, "case")} would add ${signed(gain[a][b])} to the mean of the best single candidate, `
     + `${labels[single]}. `
     + (known(r) ? `Their scores rise and fall together with correlation ${decimal(r, 2)}. ` : "")
     + "Nobody can choose so well beforehand, so this is a promise and no result: "

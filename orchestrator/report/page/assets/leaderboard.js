@@ -66,7 +66,7 @@ function showLeaderboard() {
     host.append(table);
   }
   if (board.left_out) {
-    host.append(element("p", { class: "note" }, `${board.left_out} more candidates are not shown; `
+    host.append(element("p", { class: "note" }, `${counted(board.left_out, "more candidate")} not shown; `
       + "gitract-cv report --csv writes all."));
   }
 }

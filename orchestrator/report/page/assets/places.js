@@ -36,7 +36,7 @@ function drawTenths(one, drawn, width) {
     points.forEach(([px, py], t) => {
       const [dice, n] = places[t];
       if (dice !== null) shapes.push(mark(i, px, py, 5, { fill: organColor(i) },
-        `${organ.name}, ${t * 10} to ${t * 10 + 10} %: ${decimal(dice, 3)}, ${n} slices`));
+        `${organ.name}, ${t * 10} to ${t * 10 + 10} %: ${decimal(dice, 3)}, ${counted(n, "slice")}`));
     });
   });
   return { height: box.bottom + 42, shapes };
@@ -49,12 +49,12 @@ function drawSizes(one, drawn, width) {
   one.sizes.forEach((size, s) => {
     const y = box.top + s * 44 + 30;
     const most = Math.max(...ORGANS.map((organ) => one.by_size[organ.key][s][1]));
-    shapes.push(shape("text", { x: box.left, y: y - 14 }, `${size} (up to ${most} slices)`));
+    shapes.push(shape("text", { x: box.left, y: y - 14 }, `${size} (up to ${counted(most, "slice")})`));
     shapes.push(shape("line", { class: "grid", x1: box.left, x2: box.right, y1: y, y2: y }));
     ORGANS.forEach((organ, i) => {
       const [dice, n] = one.by_size[organ.key][s];
       if (drawn.has(i) && dice !== null) shapes.push(mark(i, x(dice), y, 6, { fill: organColor(i),
-        stroke: "var(--paper)" }, `${organ.name}: ${decimal(dice, 3)}, ${n} slices`));
+        stroke: "var(--paper)" }, `${organ.name}: ${decimal(dice, 3)}, ${counted(n, "slice")}`));
     });
   });
   return { height: box.bottom + 42, shapes };

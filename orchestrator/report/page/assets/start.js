@@ -6,8 +6,8 @@ function showSummary() {
   const first = best ? `Best: ${best.candidate}, score ${decimal(best.score)} ± `
     + `${decimal(best.score_sd)} over ${run.n_folds} folds. ` : "";
   const nothing = run.nothing ? `${run.nothing} ` : "";
-  section("summary").textContent = `${nothing}${first}${run.ranked} of ${run.candidates} candidates ranked; `
-    + `${run.finished} of ${run.trials} trials finished, ${duration(run.seconds)} of training.`
+  section("summary").textContent = `${nothing}${first}${run.ranked} of ${counted(run.candidates, "candidate")} ranked; `
+    + `${run.finished} of ${counted(run.trials, "trial")} finished, ${duration(run.seconds)} of training.`
     + (run.known ? " A part of the annotation is not known and not scored; see folds." : "");
 }
 
