@@ -277,9 +277,11 @@ def test_a_run_with_its_own_score_keeps_its_sums(made: Path, tmp_path: Path) -> 
 def test_a_known_epoch_rule_changes_who_is_ranked_with_whom(home: Path) -> None:
     """Our own candidates kept the epoch of the scored fold, and do not know the others'."""
     add(home, tree(home), epoch_rule="last")
-    board = open_run(home / "run").board
-    assert [line.label for line in board.ranked] == [NAME]
-    assert all("not known" in line.reasons[0] for line in board.unranked)
+    run = open_run(home / "run")
+    assert [line.label for line in run.board.ranked] == [NAME]
+    assert all("not known" in line.reasons[0] for line in run.board.unranked)
+    assert page_values(run.directory, run.board, run.verdict)["cost"][0]["front"] == []
+    assert run_cli("report", str(home / "run")).code == 0
 
 
 def test_it_is_replaced_only_if_that_is_asked_for(home: Path) -> None:
@@ -368,7 +370,7 @@ def test_what_nnunet_itself_wrote_is_ranked(tmp_path: Path) -> None:
     assert "nnU-Net tree, folds checked" in done.out
     run = open_run(tmp_path / "run")
     (line,) = run.board.added
-    counted = 0
+    hits = 0
     for fold, result in enumerate(line.finished):
         files = run.directory.trial(result.spec)
         table = read_scores(files.scores, organs=sweep.index.organs).set_index(["id", "class"])
@@ -379,5 +381,5 @@ def test_what_nnunet_itself_wrote_is_ranked(tmp_path: Path) -> None:
                 assert row["intersection_px"] == counts["TP"]
                 assert row["prediction_px"] == counts["n_pred"]
                 assert row["truth_px"] == counts["n_ref"]
-                counted += counts["n_pred"]
-    assert counted > 0
+                hits += counts["TP"]
+    assert hits > 0
