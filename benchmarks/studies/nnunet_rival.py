@@ -161,7 +161,7 @@ def study(environment: Path, work: Path) -> str:
     splits = work / "splits_final.json"
     audit = ours("folds", "run", "--format", "nnunet", "--out", splits, cwd=work)
     tree = train_nnunet(environment, work, splits, 2)
-    given = ["--predictions", tree, "--folds-table", splits]
+    given = ["--predictions", tree, "--folds-table", splits, "--epoch-rule", "last"]
     added = ours("add", "run", "--name", "nnU-Net 2d", *given, cwd=work)
     ranking = ours("report", "run", cwd=work)
     version = called(
@@ -193,7 +193,7 @@ ranked.
 $ gitract-cv folds run --format nnunet --out splits_final.json
 {audit}
 $ gitract-cv add run --name "nnU-Net 2d" --predictions nnUNet_results/Dataset001_Phantom/TRAINER \\
-    --folds-table splits_final.json
+    --folds-table splits_final.json --epoch-rule last
 {added}
 $ gitract-cv report run
 {ranking}

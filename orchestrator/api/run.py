@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gitract_core.metrics.score import Mixture
     from gitract_core.spec import Candidate
-    from orchestrator.api.adding import AddedLine, AddRequest
+    from orchestrator.api.adding import AddedLine
     from orchestrator.api.comparison import Comparison
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
@@ -235,18 +235,40 @@ class Run:
                 raise
         return compare(self.showing(every=True).board, a, b)
 
-    def add(self, request: AddRequest, progress: Progress = silent) -> AddedLine:
+    def add(
+        self,
+        name: str,
+        predictions: str | Path,
+        *,
+        folds_table: str | Path | None = None,
+        declared: bool = False,
+        epoch_rule: str = "not said",
+        replace: bool = False,
+        progress: Progress = silent,
+    ) -> AddedLine:
         """Take another tool's out-of-fold predictions into the run as a candidate.
 
         Args:
-            request: what is added; open the run again to see it on a board that was read before.
+            name: what it is called.
+            predictions: nnU-Net's results, a table, NIfTI files or probabilities, see
+                ``gitract_core.prediction.rivals.reading``.
+            folds_table: the folds that it was trained on; see ``adding.AddRequest``.
+            declared: it was trained on the run's own folds, without a table that says so.
+            epoch_rule: whose patients chose its epochs, as of ``training.keep``, or other words.
+            replace: take the place of what was added by this name.
             progress: called with (folds done, all folds).
+
+        Returns:
+            What was added; open the run again to see it on a board that was read before.
 
         Raises:
             GitractError: see ``adding.add_predictions``; nothing is written then.
         """
-        from orchestrator.api.adding import add_predictions
+        from orchestrator.api.adding import AddRequest, add_predictions
 
+        table = None if folds_table is None else Path(folds_table)
+        given = name, Path(predictions), table
+        request = AddRequest(*given, declared=declared, epoch_rule=epoch_rule, replace=replace)
         return add_predictions(self.directory, request, progress)
 
     def remove(self, candidate: str | int) -> None:

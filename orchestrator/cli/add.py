@@ -51,12 +51,17 @@ def add(
     `gitract-cv folds RUN` writes. nnU-Net's own splits are checked; of other forms folds are
     declared. Scores, intervals and ties are those of any candidate; cost and knobs are not known.
     """
-    from orchestrator.api.adding import AddRequest
-
-    request = AddRequest(name, predictions, folds_table, declared, epoch_rule, replace)
     opened = open_run(run, bulky=False)
     with progress_bar("scoring") as progress:
-        added = opened.add(request, progress)
+        added = opened.add(
+            name,
+            predictions,
+            folds_table=folds_table,
+            declared=declared,
+            epoch_rule=epoch_rule,
+            replace=replace,
+            progress=progress,
+        )
     line = next(one for one in opened.board.added if one.candidate == added.candidate)
     if as_json:
         values = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from gitract_core.data import rle
 from gitract_core.data.slices import SliceIndex
@@ -14,6 +14,8 @@ from gitract_core.errors import DataError, RleError, suggestion
 from gitract_core.prediction.rivals.predicted import Predicted, mask_shape, strange_scan
 from gitract_core.prediction.submission import read_submission
 
+Texts = Mapping[tuple[str, str], str]
+"""Run-length text by slice and organ."""
 _TEXTS = ("predicted", "segmentation")
 
 
@@ -42,21 +44,20 @@ def read_table(file: Path, index: SliceIndex) -> Predicted:
         row = table[twice].iloc[0]
         raise DataError(f"{file}, id {row['id']}, {row['class']}", "one row", "two", "drop one")
     scans = frozenset(scan_of[name] for name in table["id"])
-    texts = table.set_index(["id", "class"])[text]
+    texts = dict(zip(zip(table["id"], table["class"], strict=True), table[text], strict=True))
     _refuse_gaps(file, index, scans, texts)
     return Predicted(file, "submission", index, scans, partial(_decoded, file, index, texts))
 
 
-def _refuse_gaps(file: Path, index: SliceIndex, scans: frozenset[str], texts: pd.Series) -> None:
+def _refuse_gaps(file: Path, index: SliceIndex, scans: frozenset[str], texts: Texts) -> None:
     ids = index.table["id"][index.table["scan"].isin(list(scans))]
-    there = set(texts.index)
     missing = ((name, organ) for name in ids for organ in index.organs)
-    for name, organ in (row for row in missing if row not in there):
+    for name, organ in (row for row in missing if row not in texts):
         remedy = "write a row of every slice and organ, with empty text for no mask"
         raise DataError(f"{file}, id {name}, {organ}", "a row", "none", remedy)
 
 
-def _decoded(file: Path, index: SliceIndex, texts: pd.Series, scan: str) -> np.ndarray:
+def _decoded(file: Path, index: SliceIndex, texts: Texts, scan: str) -> np.ndarray:
     rows = index.rows_of_scan(scan)
     masks: np.ndarray = np.zeros(mask_shape(index, rows), np.bool_)
     height, width = masks.shape[2:]

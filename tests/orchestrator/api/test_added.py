@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gitract_core.errors import RunError
+from gitract_core.errors import DataError, RunError
 from gitract_core.results.score_table import read_scores
-from orchestrator.api.adding import AddedLine, AddRequest
+from orchestrator.api.adding import AddedLine
 from orchestrator.api.run import Run, open_run
 from orchestrator.out_of_fold.added_masks import MaskStore
 from orchestrator.report.page import page_values
@@ -33,7 +33,8 @@ from tests.support.rivals import (
     write_tree,
 )
 from tests.support.stub_results import write_result
-from tests.support.tiny_sweep import tiny_space
+from tests.support.tiny_contest import CLASSES, SCANS, disc
+from tests.support.tiny_sweep import prepare_tiny, tiny_space
 
 RECORDED = Path(__file__).resolve().parents[2] / "recorded" / "nnunet_tree"
 NAME = "nnU-Net 2d"
@@ -61,8 +62,8 @@ def tree(home: Path, maps: dict[str, np.ndarray] | None = None) -> Path:
 
 
 def add(home: Path, predictions: Path, **options: object) -> AddedLine:
-    request = AddRequest(str(options.pop("name", NAME)), predictions, **options)  # type: ignore[arg-type]
-    return open_run(home / "run").add(request)
+    name = str(options.pop("name", NAME))
+    return open_run(home / "run").add(name, predictions, **options)  # type: ignore[arg-type]
 
 
 def slice_dice(home: Path, predicted: dict[str, np.ndarray], scans: list[str]) -> float:
@@ -124,6 +125,22 @@ def test_masks_are_kept_as_they_were_given(home: Path) -> None:
             assert (store.masks(scan) == wanted).all()
         table = read_scores(files.scores, organs=index.organs, stamp=result.stamp(files.scores))
         assert set(table["level"]) == {"slice", "scan"}
+
+
+def test_masks_of_contest_scans(tiny: Path, tmp_path: Path) -> None:
+    """Slices are files of their own there: a volume has them from head to feet."""
+    sweep = prepare_tiny(tiny, tmp_path / "run")
+    for spec in sweep.specs:
+        write_result(sweep, spec, 0.9)
+    for case, day, height, width, slices in SCANS:
+        for channel, organ in enumerate(CLASSES):
+            mask = np.zeros((slices, height, width), np.uint8)
+            mask[1:4] = disc(height, width, channel)
+            file = tmp_path / "masks" / f"case{case}_day{day}_{organ}.nii.gz"
+            write_volume(file, mask[::-1].transpose(2, 1, 0))
+    add(tmp_path, tmp_path / "masks", declared=True)
+    (line,) = open_run(tmp_path / "run").board.added
+    assert line.folds() == [1.0, 1.0]
 
 
 def test_folds_may_be_told_by_a_table_of_patients(home: Path) -> None:
@@ -260,9 +277,11 @@ def test_a_run_with_its_own_score_keeps_its_sums(made: Path, tmp_path: Path) -> 
 def test_a_known_epoch_rule_changes_who_is_ranked_with_whom(home: Path) -> None:
     """Our own candidates kept the epoch of the scored fold, and do not know the others'."""
     add(home, tree(home), epoch_rule="last")
-    board = open_run(home / "run").board
-    assert [line.label for line in board.ranked] == [NAME]
-    assert all("not known" in line.reasons[0] for line in board.unranked)
+    run = open_run(home / "run")
+    assert [line.label for line in run.board.ranked] == [NAME]
+    assert all("not known" in line.reasons[0] for line in run.board.unranked)
+    assert page_values(run.directory, run.board, run.verdict)["cost"][0]["front"] == []
+    assert run_cli("report", str(home / "run")).code == 0
 
 
 def test_it_is_replaced_only_if_that_is_asked_for(home: Path) -> None:
@@ -274,6 +293,36 @@ def test_it_is_replaced_only_if_that_is_asked_for(home: Path) -> None:
     (line,) = open_run(home / "run").board.added
     assert line.mean() < 1
     assert [f.name for f in (home / "run" / "added").iterdir()] == [NAME]
+
+
+def test_what_fails_or_is_killed_leaves_the_earlier_one(home: Path) -> None:
+    folder = add(home, tree(home)).folder
+    before = {f.name: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    last = sorted((home / "tree" / "fold_1" / "validation").glob("*"))[-1]
+    last.write_bytes(last.read_bytes()[:-20])
+    with pytest.raises(DataError, match=last.name):
+        add(home, home / "tree", replace=True)
+    half = folder.parent / f".{NAME}.part" / "0123456789abcdef"  # as a killed one leaves it
+    half.mkdir(parents=True)
+    assert {f.name: f.read_bytes() for f in folder.rglob("*") if f.is_file()} == before
+    assert [line.label for line in open_run(home / "run").board.added] == [NAME]
+    shutil.rmtree(home / "tree")
+    add(home, tree(home), name="other")
+    add(home, home / "tree", replace=True)
+    assert sorted(f.name for f in folder.parent.iterdir()) == [NAME, "other"]
+
+
+def test_scores_of_earlier_predictions_are_not_taken(home: Path) -> None:
+    """As an object store may still have them after --replace."""
+    folder = add(home, tree(home)).folder
+    old = {file: file.read_bytes() for file in folder.glob("*/scored.json")}
+    shutil.rmtree(home / "tree" / "fold_1")
+    add(home, home / "tree", replace=True)
+    for file, content in old.items():
+        if not file.is_file():
+            file.write_bytes(content)
+    (line,) = open_run(home / "run").board.added
+    assert [result is None for result in line.results] == [False, True]
 
 
 @pytest.mark.parametrize("name", ["3", "A", "b", "AB", "loss=bce", "", "../x", " x", "bce", "a/b"])
@@ -321,7 +370,7 @@ def test_what_nnunet_itself_wrote_is_ranked(tmp_path: Path) -> None:
     assert "nnU-Net tree, folds checked" in done.out
     run = open_run(tmp_path / "run")
     (line,) = run.board.added
-    counted = 0
+    hits = 0
     for fold, result in enumerate(line.finished):
         files = run.directory.trial(result.spec)
         table = read_scores(files.scores, organs=sweep.index.organs).set_index(["id", "class"])
@@ -332,5 +381,5 @@ def test_what_nnunet_itself_wrote_is_ranked(tmp_path: Path) -> None:
                 assert row["intersection_px"] == counts["TP"]
                 assert row["prediction_px"] == counts["n_pred"]
                 assert row["truth_px"] == counts["n_ref"]
-                counted += counts["n_pred"]
-    assert counted > 0
+                hits += counts["TP"]
+    assert hits > 0
