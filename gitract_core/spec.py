@@ -127,6 +127,11 @@ class Candidate:
         return digest(self.recorded())
 
     @property
+    def epoch_rule(self) -> str:
+        """By whose cases the epoch that is kept is chosen: ``training.keep``."""
+        return self.training.keep
+
+    @property
     def trained(self) -> Candidate:
         """The candidate as far as training knows it: with the default post-processing."""
         return dataclasses.replace(self, postprocess=PostprocessKnobs())

@@ -1,10 +1,10 @@
 """Claim: what nnU-Net itself writes enters a ranking, on the folds of the run.
 
-A phantom is written in nnU-Net's raw layout, 48 pixels wide, and swept. nnU-Net, from an environment
-of its own, plans, preprocesses and trains its 2d configuration on the run's folds
+A phantom is written in nnU-Net's raw layout, 48 pixels wide, and swept. nnU-Net, from an
+environment of its own, plans, preprocesses and trains its 2d configuration on the run's folds
 (``gitract-cv folds``), ten iterations a fold on the CPU. Its validation predictions enter the
-ranking through ``gitract-cv add``. **The scores mean nothing**: ten iterations are no training. What
-is shown is that files, folds, geometry and labels fit.
+ranking through ``gitract-cv add``. **The scores mean nothing**: ten iterations are no training.
+What is shown is that files, folds, geometry and labels fit.
 
     python -m venv /tmp/nnunet_env
     /tmp/nnunet_env/bin/pip install nnunetv2 'timm<1.0.23' torch==2.13.0
@@ -35,7 +35,7 @@ from gitract_core.phantom import write_phantom
 NAME, CONFIGURATION, TRAINER = "Dataset001_Phantom", "2d", "nnUNetTrainerTenIterations"
 CASES, SLICES, SIZE, SCANS_A_CASE = 4, 16, 48, 2
 SPACING_MM = (3.0, 8.3, 8.3)  # between slices, rows, columns
-TRAINER_CODE = '''
+TRAINER_CODE = """
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -45,7 +45,7 @@ class nnUNetTrainerTenIterations(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch = 1, 10
         self.num_val_iterations_per_epoch = 1
-'''
+"""
 SITE_CODE = """
 # torchvision from the registry looks for these beside a CPU build of torch that lacks them.
 try:
@@ -122,7 +122,7 @@ def train_nnunet(environment: Path, work: Path, splits: Path, folds: int) -> Pat
         **os.environ,
         "PYTHONPATH": str(site),
         "nnUNet_extTrainer": str(site),
-        "nnUNet_n_proc_DA": "0",
+        "nnUNet_n_proc_DA": "1",
         "nnUNet_def_n_proc": "1",
         "nnUNet_compile": "f",
         "OMP_NUM_THREADS": "1",
@@ -130,12 +130,23 @@ def train_nnunet(environment: Path, work: Path, splits: Path, folds: int) -> Pat
         "nnUNet_raw": str(work / "nnUNet_raw"),
     }
     script = environment / "bin"
-    plan = ["nnUNetv2_plan_and_preprocess", "-d", "1", "-c", CONFIGURATION, "-np", "1", "-npfp", "1"]
+    plan = [
+        "nnUNetv2_plan_and_preprocess",
+        "-d",
+        "1",
+        "-c",
+        CONFIGURATION,
+        "-np",
+        "1",
+        "-npfp",
+        "1",
+    ]
     called([str(script / plan[0]), *plan[1:]], work, env)
     (work / "nnUNet_preprocessed" / NAME / splits.name).write_bytes(splits.read_bytes())
     for fold in range(folds):
         train = ["1", CONFIGURATION, str(fold), "-tr", TRAINER, "-device", "cpu"]
-        called([str(script / "nnUNetv2_train"), *train], work, env)
+        here = {**env, "nnUNet_n_proc_DA": "0"}  # augments in the process itself
+        called([str(script / "nnUNetv2_train"), *train], work, here)
     return work / "nnUNet_results" / NAME / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}"
 
 
@@ -150,7 +161,7 @@ def study(environment: Path, work: Path) -> str:
     splits = work / "splits_final.json"
     audit = ours("folds", "run", "--format", "nnunet", "--out", splits, cwd=work)
     tree = train_nnunet(environment, work, splits, 2)
-    given = ["--predictions", tree, "--folds-table", splits]
+    given = ["--predictions", tree, "--folds-table", splits, "--epoch-rule", "last"]
     added = ours("add", "run", "--name", "nnU-Net 2d", *given, cwd=work)
     ranking = ours("report", "run", cwd=work)
     version = called(
@@ -172,15 +183,17 @@ def study(environment: Path, work: Path) -> str:
 
 PAGE = """# nnU-Net's own predictions in a ranking
 
-`benchmarks/studies/nnunet_rival.py`: nnunetv2 {version}, configuration 2d, **ten iterations** a fold on the
-CPU, two folds of a phantom of 48 x 48 pixels. **The scores mean nothing**: neither side is trained. What is
-shown is that the folds that `gitract-cv folds` writes are those that nnU-Net trains on, and that its
-validation predictions, as it leaves them, are read, checked, scored and ranked.
+`benchmarks/studies/nnunet_rival.py`: nnunetv2 {version}, configuration 2d, **ten iterations** a
+fold on the CPU, two folds of a phantom of 48 x 48 pixels. **The scores mean nothing**: neither side
+is trained. What is shown is that the folds that `gitract-cv folds` writes are those that nnU-Net
+trains on, and that its validation predictions, as it leaves them, are read, checked, scored and
+ranked.
 
 ```console
 $ gitract-cv folds run --format nnunet --out splits_final.json
 {audit}
-$ gitract-cv add run --name "nnU-Net 2d" --predictions nnUNet_results/.../nnUNetPlans__2d --folds-table splits_final.json
+$ gitract-cv add run --name "nnU-Net 2d" --predictions nnUNet_results/Dataset001_Phantom/TRAINER \\
+    --folds-table splits_final.json --epoch-rule last
 {added}
 $ gitract-cv report run
 {ranking}

@@ -14,6 +14,7 @@ from typing import TypedDict
 import pandas as pd
 
 from gitract_core.data.folds import FoldPlan
+from gitract_core.data.ids import natural_key
 from gitract_core.errors import DataError
 from gitract_core.files.atomic import json_text, read_json
 
@@ -142,7 +143,7 @@ def _of_json(path: Path, case_of: Mapping[str, str]) -> list[Split]:
 
 def _of_table(path: Path, case_of: Mapping[str, str]) -> list[Split]:
     fold_of = _folds_of_scans(path, case_of)
-    folds = sorted(set(fold_of.values()))
+    folds = sorted(set(fold_of.values()), key=natural_key)
     vals = [frozenset(scan for scan, f in fold_of.items() if f == fold) for fold in folds]
     return [Split(frozenset(fold_of) - val, val) for val in vals]
 

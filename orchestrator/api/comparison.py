@@ -203,13 +203,13 @@ def _knob_pairs(board: Leaderboard, a: str, b: str) -> list[Pair]:
     knob = _whole_name(knob)
     if knob != _whole_name(other):
         raise RunError("compare", f"two values of {knob}", f"{a} and {b}", "name one knob twice")
-    sides = [_with_value(board.ranked, knob, value) for value in (first, second)]
+    sides = [_with_value(board.trained, knob, value) for value in (first, second)]
     pairs = []
     for rest, line in sides[0].items():
         if rest in sides[1]:
             pairs.append((line, sides[1][rest]))
     if not pairs or first == second:
-        there = sorted({str(line.candidate.knobs()[knob]) for line in board.ranked})
+        there = sorted({str(line.candidate.knobs()[knob]) for line in board.trained})
         expected = f"ranked candidates that differ in {knob} alone"
         got = f"none with {a} and {b}; values there: {', '.join(there)}"
         raise RunError("compare", expected, got, "compare other values")

@@ -26,7 +26,8 @@ def run_html(path: Path, board: Leaderboard, verdict: Verdict | None) -> str:
     lines = board.ranked[:MOST_ROWS]
     head = "".join(f"<th>{name}</th>" for name in ("#", "", "candidate", "score", "95 % interval"))
     rows = [
-        _row(verdict, rank, line, letters[line.candidate]) for rank, line in enumerate(lines, 1)
+        _row(verdict, rank, line, letters.get(line.candidate, ""))
+        for rank, line in enumerate(lines, 1)
     ]
     more = len(board.ranked) - len(lines)
     words = verdict.in_words if verdict else "No candidate has a result of every fold."

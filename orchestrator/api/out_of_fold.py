@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gitract_core.errors import RunError
 from gitract_core.prediction.postprocess import native_masks
 from orchestrator.out_of_fold.masks import OofAverage
 
@@ -36,6 +37,10 @@ class OutOfFold:
 
 def read_out_of_fold(directory: SweepDirectory, line: CandidateScores, scan: str) -> OutOfFold:
     """See ``Run.out_of_fold``."""
+    if line.added:
+        remedy = "name a candidate of the run; the masks are in RUN/added"
+        where, expected = f"candidate {line.label}", "one that this run trained"
+        raise RunError(where, expected, "an added one", remedy)
     found = OofAverage(directory, [line]).scan(scan)
     masks = native_masks(found.probabilities, found.grid, line.candidate.postprocess)
     shares = np.asarray(found.probabilities, np.float32) / np.float32(255)

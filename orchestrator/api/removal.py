@@ -13,6 +13,9 @@ from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.capacity.time_budget import write_space
 from orchestrator.results.leaderboard import build_leaderboard
 from orchestrator.results.scored_trials import kept_files
+from orchestrator.sweeps.added_candidate import AddedCandidate
+from orchestrator.sweeps.added_files import FOLDER as ADDED
+from orchestrator.sweeps.added_files import remove_added
 from orchestrator.sweeps.going_on import remaining_space
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -25,7 +28,7 @@ class Removal:
     """What is removed.
 
     Attributes:
-        candidate, letter, label: which.
+        candidate, letter, label: which; an added candidate has no letter.
         trials: those of its trials that are there.
         finished: number of these with a result.
         size_bytes: of their files that nothing else uses.
@@ -52,6 +55,9 @@ def plan_removal(directory: SweepDirectory, name: str) -> Removal:
     record = directory.record()
     labels = candidate_labels(record.candidates)
     candidate = _named(directory, name)
+    if isinstance(candidate, AddedCandidate):
+        folder = directory.path / ADDED / candidate.name
+        return Removal(candidate, "", candidate.name, (), 0, _own_bytes(folder))
     if len(record.candidates) == 1:
         remedy = f"remove the folder {directory.path}"
         raise RunError(f"candidate {name}", "another candidate beside it", "the only one", remedy)
@@ -78,6 +84,11 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
         RunError: a sweep is at work in the run.
     """
     with sole_sweep(directory.path):
+        if isinstance(planned.candidate, AddedCandidate):
+            remove_added(directory.path, planned.candidate.name)
+            for spec in directory.record().specs([planned.candidate]):
+                _remove_kept(directory, spec)
+            return
         record = directory.record()
         place = record.places[planned.candidate]
         kept = tuple(c for c in record.candidates if c != planned.candidate)
@@ -91,8 +102,12 @@ def remove(directory: SweepDirectory, planned: Removal) -> None:
         _hand_over_notes(directory, planned.trials, record.specs(kept))
         for spec in planned.trials:
             shutil.rmtree(directory.trial(spec).directory)
-            for file in kept_files(directory, spec.key):
-                file.unlink()
+            _remove_kept(directory, spec)
+
+
+def _remove_kept(directory: SweepDirectory, spec: TrialSpec) -> None:
+    for file in kept_files(directory, spec.key):
+        file.unlink()
 
 
 def _write_remaining(directory: SweepDirectory, record: SweepRecord) -> None:
@@ -112,7 +127,8 @@ def _named(directory: SweepDirectory, name: str) -> Candidate:
             raise RunError("candidate", expected, name, remedy)
         return ranked[int(name) - 1].candidate
     letters = candidate_letters(record.candidates, record.removed)
-    names = {letter: c for c, letter in letters.items()}
+    names: dict[str, Candidate] = {c.name: c for c in directory.added()}
+    names |= {letter: c for c, letter in letters.items()}
     names |= {label: c for c, label in candidate_labels(record.last_asked).items()}
     names |= {label: c for c, label in candidate_labels(record.candidates).items()}
     if name not in names:

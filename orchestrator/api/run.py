@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gitract_core.metrics.score import Mixture
     from gitract_core.spec import Candidate
+    from orchestrator.api.adding import AddedLine
     from orchestrator.api.comparison import Comparison
     from orchestrator.api.ensemble import RunEnsemble
     from orchestrator.api.out_of_fold import OutOfFold
@@ -140,7 +141,8 @@ class Run:
         from orchestrator.api.scoring import score_finished
 
         record = self.directory.record()
-        specs = record.specs(record.last_asked if self.shown is None else self.shown)
+        own = record.last_asked if self.shown is None else self.shown
+        specs = record.specs((*own, *self.directory.added()))
         return score_finished(self.directory, specs, self.measure, progress)
 
     @cached_property
@@ -196,7 +198,7 @@ class Run:
         letters = {line.label: name for name, line in self.letters.items()}
         rows = [as_scikit_learn(row) for row in table_rows(self.board, self.verdict)]
         table = pd.DataFrame(rows)
-        table.insert(1, "letter", [letters[label] for label in table["candidate"]])
+        table.insert(1, "letter", [letters.get(label, "") for label in table["candidate"]])
         table["rank_test_score"] = table["rank_test_score"].astype("Int64")
         return table
 
@@ -232,6 +234,42 @@ class Run:
             if not self.board.others or a.isdecimal() or b.isdecimal():
                 raise
         return compare(self.showing(every=True).board, a, b)
+
+    def add(
+        self,
+        name: str,
+        predictions: str | Path,
+        *,
+        folds_table: str | Path | None = None,
+        declared: bool = False,
+        epoch_rule: str = "not said",
+        replace: bool = False,
+        progress: Progress = silent,
+    ) -> AddedLine:
+        """Take another tool's out-of-fold predictions into the run as a candidate.
+
+        Args:
+            name: what it is called.
+            predictions: nnU-Net's results, a table, NIfTI files or probabilities, see
+                ``gitract_core.prediction.rivals.reading``.
+            folds_table: the folds that it was trained on; see ``adding.AddRequest``.
+            declared: it was trained on the run's own folds, without a table that says so.
+            epoch_rule: whose patients chose its epochs, as of ``training.keep``, or other words.
+            replace: take the place of what was added by this name.
+            progress: called with (folds done, all folds).
+
+        Returns:
+            What was added; open the run again to see it on a board that was read before.
+
+        Raises:
+            GitractError: see ``adding.add_predictions``; nothing is written then.
+        """
+        from orchestrator.api.adding import AddRequest, add_predictions
+
+        table = None if folds_table is None else Path(folds_table)
+        given = name, Path(predictions), table
+        request = AddRequest(*given, declared=declared, epoch_rule=epoch_rule, replace=replace)
+        return add_predictions(self.directory, request, progress)
 
     def remove(self, candidate: str | int) -> None:
         """Remove a candidate and the trials that are its alone; its letter is not given again.
@@ -432,13 +470,14 @@ class Run:
 
     def store(self) -> None:
         """Make reports and ensembles safe where the run lives; of no effect in a local folder."""
-        for name in ("report", "ensembles"):
+        for name in ("report", "ensembles", "added"):
             if (self.path / name).is_dir():
                 self.storage.push(name)
 
     def to_json(self) -> dict[str, Any]:
         """Ranking and statistics as plain values: what ``report --json`` prints."""
         from orchestrator.report.tables import table_rows
+        from orchestrator.results.board_words import added_in_words
         from orchestrator.results.epoch_words import epochs_in_words
 
         lines = (*self.board.ranked, *self.board.unranked)
@@ -450,6 +489,7 @@ class Run:
                 for row, line in zip(table_rows(self.board, self.verdict), lines, strict=True)
             ],
             "not_shown": list(self.board.others),
+            "added": added_in_words(self.board),
             "epoch_choice": epochs_in_words(self.board),
             "statistics": self.verdict and self.verdict.to_json(),
             "registration": self.registration and self.registration.to_json(),

@@ -6,6 +6,7 @@ import sys
 from contextlib import nullcontext
 
 from orchestrator.cli import (  # noqa: F401 - each adds its commands to the app
+    add,
     audit,
     compare,
     data,

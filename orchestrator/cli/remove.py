@@ -15,7 +15,7 @@ from orchestrator.cli.terminal.screen import console
 @app.command(epilog="Example: gitract-cv remove runs/paper C --yes")
 def remove(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    candidate: Annotated[str, typer.Argument(help="A letter, a label or a rank.")],
+    candidate: Annotated[str, typer.Argument(help="A letter, a label, an added name or a rank.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a candidate and its trials from a run. Its letter is not given again.
@@ -35,8 +35,10 @@ def remove(
         raise RunError(storage.name, "a run in a folder of this machine", "a store", remedy)
     directory = existing_run(storage)
     planned = plan_removal(directory, candidate)
-    what = f"{planned.letter} ({planned.label}), {counted(len(planned.trials), 'trial')}"
-    what += f", {planned.finished} of them finished, {planned.size_bytes / 1e6:.1f} MB"
+    what = f"{planned.label} (added), {planned.size_bytes / 1e6:.1f} MB"
+    if planned.letter:
+        what = f"{planned.letter} ({planned.label}), {counted(len(planned.trials), 'trial')}"
+        what += f", {planned.finished} of them finished, {planned.size_bytes / 1e6:.1f} MB"
     if not yes:
         if not sys.stdin.isatty():
             raise RunError("remove", "--yes, where nobody can be asked", "none", "pass --yes")

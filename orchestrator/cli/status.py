@@ -122,6 +122,9 @@ def _summary(found: RunStatus) -> list[str]:
         which = "this command" if found.left_out else "the same sweep command"
         same = f": {found.command}" if found.command else ""
         lines.append(f"no trial is running; {which} goes on from here{same}")
+    for one in found.added:
+        text = f"added: {one.name}, {one.scored}/{one.folds} folds scored"
+        lines.append(text + f" ({one.fault or one.origin})")
     alone = sum(trial.alone for trial in found.trials)
     if alone:
         lines.append(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
-from gitract_core.data.slices import SliceIndex
+import numpy as np
+
+from gitract_core.data.slices import SliceIndex, case_of_scan
 from gitract_core.data.volumes import scan_masks, scan_spacing_mm
 from gitract_core.errors import RunError
 from gitract_core.metrics.scan_score import ScanScore
@@ -20,7 +23,13 @@ from gitract_core.progress import Progress, silent
 from gitract_core.results.score_table import per_case_sums
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import TrialSpec
+from orchestrator.out_of_fold.added_masks import MaskStore
 from orchestrator.results.scored_trials import ScoredTrials
+from orchestrator.sweeps.added_candidate import is_added
+from orchestrator.sweeps.added_files import MASKS
+
+Masks = Callable[[str], Iterable[np.ndarray]]
+"""Of a scan, a boolean (slices, height, width) an organ."""
 
 
 def score_again(
@@ -43,10 +52,10 @@ def score_again(
         DataError: the data set is missing, faulty or another one.
     """
     missing = trials.missing(specs)
-    missing = [r for r in missing if trials.directory.trial(r.spec).oof.is_file()]
+    missing = [r for r in missing if _predictions(trials, r).is_file()]
     if not missing:
         return 0
-    scoring, scored = _Scoring.of(trials, missing[0].spec), 0
+    scoring, scored = _Scoring.of(trials), 0
     for done, result in enumerate(missing, 1):
         try:
             trials.keep(result, scoring.per_case(result))
@@ -55,6 +64,11 @@ def score_again(
             pass  # damaged probabilities are as good as none
         progress(done, len(missing))
     return scored
+
+
+def _predictions(trials: ScoredTrials, result: TrialResult) -> Path:
+    files = trials.directory.trial(result.spec)
+    return files.directory / MASKS if is_added(result.spec.candidate) else files.oof
 
 
 class _Scoring:
@@ -71,10 +85,11 @@ class _Scoring:
         self._truths: dict[str, ScanTruth] = {}
 
     @classmethod
-    def of(cls, trials: ScoredTrials, spec: TrialSpec) -> _Scoring:
+    def of(cls, trials: ScoredTrials) -> _Scoring:
         """With the data's index from this machine's cache."""
-        data = trials.directory.data(trials.directory.record())
-        return cls(trials, data.cache(spec.candidate.input.size).index, trials.score)
+        record = trials.directory.record()
+        size = record.candidates[0].input.size
+        return cls(trials, trials.directory.data(record).cache(size).index, trials.score)
 
     def per_case(self, result: TrialResult) -> dict[str, dict[str, list[float]]]:
         """The sums of a trial.
@@ -82,22 +97,28 @@ class _Scoring:
         Raises:
             RunError: its probabilities are damaged, or another trial's.
         """
-        files = self.trials.directory.trial(result.spec)
-        store = OofStore(files.oof, Origin.of(files, result))
+        files, case_of = self.trials.directory.trial(result.spec), case_of_scan(self.index)
+        masks: Masks
+        if is_added(result.spec.candidate):
+            scans = [scan for scan, case in case_of.items() if case in result.per_case]
+            masks = MaskStore(files, result, self.index).masks
+        else:
+            store = OofStore(files.oof, Origin.of(files, result))
+            scans, masks = list(store), partial(self._thresholded, store, result)
         with ThreadPoolExecutor(usable_processors()) as pool:
-            scores = list(pool.map(partial(self._scan, store, result), store))
-        cases = {scan: str(self.index.rows_of_scan(scan)["case"].iloc[0]) for scan in store}
-        by_scan = dict(zip(store, scores, strict=True))
-        return per_case_sums(by_scan, cases, score=self.score)
+            scores = list(pool.map(partial(self._scan, masks), scans))
+        return per_case_sums(dict(zip(scans, scores, strict=True)), case_of, score=self.score)
 
-    def _scan(self, store: OofStore, result: TrialResult, scan: str) -> ScanScore:
+    def _thresholded(self, store: OofStore, result: TrialResult, scan: str) -> Iterator[np.ndarray]:
+        grid = NativeGrid.of_scan(self.index.rows_of_scan(scan))
+        return (organ_mask(p, grid, result.spec.candidate.postprocess) for p in store[scan])
+
+    def _scan(self, masks: Masks, scan: str) -> ScanScore:
         rows = self.index.rows_of_scan(scan)
         truth = self._truths.get(scan)
         if truth is None:
-            masks = scan_masks(rows, organs=self.index.organs)
-            truth = ScanTruth.of(masks, self.index.known_in(rows.index))
+            drawn = scan_masks(rows, organs=self.index.organs)
+            truth = ScanTruth.of(drawn, self.index.known_in(rows.index))
             self._truths[scan] = truth
-        grid, rule = NativeGrid.of_scan(rows), result.spec.candidate.postprocess
-        found = (organ_mask(p, grid, rule) for p in store[scan])
-        needs = self.score.needs
+        needs, found = self.score.needs, masks(scan)
         return truth.score(found, InMillimeters(scan_spacing_mm(rows), needs) if needs else None)

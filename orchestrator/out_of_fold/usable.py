@@ -10,6 +10,8 @@ from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory
 
+_ADDED = "added from another tool, without weights that could predict other scans"
+
 
 @dataclass(frozen=True)
 class UsableCandidates:
@@ -41,7 +43,7 @@ def usable_candidates(
         RunError: fewer are complete and undamaged.
     """
     lines: list[CandidateScores] = []
-    left_out: list[str] = []
+    left_out = [f"{line.label}: {_ADDED}" for line in board.ranked[:most] if line.added]
     for line in board.pool(least=least, most=len(board.ranked)):
         try:
             _check(run, line, weights=weights)
@@ -53,7 +55,7 @@ def usable_candidates(
             break
     if len(lines) < least:
         expected = f"{counted(least, 'candidate')} with undamaged files"
-        got = f"{len(lines)} ({left_out[0]})"
+        got = f"{len(lines)} ({left_out[-1]})"
         raise RunError(run.path, expected, got, "run the sweep again, or lower --top")
     return UsableCandidates(tuple(lines), tuple(left_out))
 

@@ -8,6 +8,7 @@ from typing import Any
 from gitract_core.files.atomic import write_bytes
 from orchestrator.report.answers import answer_tables
 from orchestrator.report.table import Column, Table, decimal, to_csv, to_markdown
+from orchestrator.results.board_words import added_in_words
 from orchestrator.results.epoch_words import epochs_in_words
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.verdict import Verdict
@@ -40,6 +41,7 @@ def write_markdown(board: Leaderboard, path: Path, verdict: Verdict | None = Non
     above = f"{verdict.in_words}\n\n" if verdict else ""
     epochs = epochs_in_words(board)
     above += f"{epochs}\n\n" if epochs else ""
+    above += "".join(f"{line}\n\n" for line in added_in_words(board))
     tables = [_ranking(board, verdict), *answer_tables(verdict)]
     write_bytes(path, (above + "\n".join(map(to_markdown, tables))).encode())
 

@@ -13,7 +13,7 @@ from orchestrator.report.answers import answer_tables, margin_notes
 from orchestrator.report.organ_names import known_in_words, short_names
 from orchestrator.report.progress_table import format_seconds
 from orchestrator.report.table import Column, Table, decimal, span, to_terminal
-from orchestrator.results.board_words import fold_notes, others_in_words
+from orchestrator.results.board_words import added_in_words, fold_notes, others_in_words
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_words import epochs_in_words
@@ -66,8 +66,8 @@ def leaderboard_view(board: Leaderboard, verdict: Verdict | None = None) -> Rend
         ]
     if board.unranked:
         parts += [Text(""), _unranked(board)]
-    if others := others_in_words(board):
-        parts += [Text(""), Text(others, style="dim")]
+    for line in filter(None, (*added_in_words(board), others_in_words(board))):
+        parts += [Text(""), Text(line, style="dim")]
     more = [max(len(lines) - MOST_ROWS, 0) for lines in (board.ranked, board.unranked)]
     if any(more):
         text = f"{more[0]} more ranked and {more[1]} more not ranked: --csv FILE writes them all"
@@ -160,10 +160,10 @@ def _cost_columns(board: Leaderboard) -> list[Figure]:
     headers = ("Dice*", "IoU*", "acc.*")
     return [
         *(paper(h, name) for h, name in zip(headers, PAPER_METRICS, strict=True)),
-        ("epoch", lambda c: f"{c.best_epoch:.1f}"),
+        ("epoch", lambda c: "-" if c.added else f"{c.best_epoch:.1f}"),
         ("other folds", lambda c: decimal(cross_fitted(c))),
-        ("param.", lambda c: f"{c.parameters / 1e6:.2f} M"),
-        ("cost", lambda c: format_seconds(costs[c.candidate])),
+        ("param.", lambda c: "-" if c.added else f"{c.parameters / 1e6:.2f} M"),
+        ("cost", lambda c: "-" if c.added else format_seconds(costs[c.candidate])),
     ]
 
 

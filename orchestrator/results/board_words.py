@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.results.leaderboard import Leaderboard
+from orchestrator.sweeps.added_candidate import AddedCandidate
 
 MOST_OTHERS = 12
 """Candidates named that are not shown."""
@@ -16,6 +17,19 @@ def others_in_words(board: Leaderboard) -> str:
     more = len(board.others) - MOST_OTHERS
     named += f"; and {more} more" if more > 0 else ""
     return f"not shown, of other sweeps into this run (report --all): {named}"
+
+
+def added_in_words(board: Leaderboard) -> list[str]:
+    """A line on each candidate of another tool: where it comes from, who chose its epochs."""
+    found = []
+    for line in board.added:
+        candidate = line.candidate
+        assert isinstance(candidate, AddedCandidate)
+        found.append(
+            f"{line.label}: added, {candidate.origin or 'of unknown origin'}; choice of its "
+            f"epochs: {candidate.epoch_rule}; cost, parameters and knobs are not known"
+        )
+    return found
 
 
 def fold_notes(board: Leaderboard) -> list[str]:

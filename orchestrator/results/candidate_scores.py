@@ -14,6 +14,7 @@ from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import Candidate
 from orchestrator.results.epoch_choice import EpochChoice, cross_fit
+from orchestrator.sweeps.added_candidate import EPOCH_RULES, is_added
 
 NOT_COMPARABLE = (
     "the scored patients chose its epochs, and by how much that flatters is not known; others "
@@ -53,9 +54,10 @@ class CandidateScores:
         """Whose patients chose the epochs, and by how much that flatters."""
         if self.choice is not None:
             return self.choice
-        rule, announced = self.candidate.training.keep, self.mean()
+        rule, announced = self.candidate.epoch_rule, self.mean()
         if rule != "held_out":
-            return EpochChoice(rule, announced, announced if self.complete else None)
+            known = self.complete and rule in EPOCH_RULES
+            return EpochChoice(rule, announced, announced if known else None)
         fitted = self._cross_fitted
         mean = float(np.mean([_number(r.scores["score"]) for r in fitted or ()] or [np.nan]))
         return EpochChoice(rule, announced, mean if np.isfinite(mean) else None)
@@ -63,7 +65,7 @@ class CandidateScores:
     @cached_property
     def _cross_fitted(self) -> tuple[TrialResult, ...] | None:
         """The results at the epochs that the other folds choose; None where not known."""
-        if not self.complete or not self.epoch_files or self.n_folds < 2:
+        if not self.complete or not self.epoch_files or self.n_folds < 2 or self.added:
             return None
         if self.score is not COMPETITION:  # epochs are scored by the contest's alone
             return None
@@ -74,12 +76,17 @@ class CandidateScores:
 
         If they are not known, a line without figures and with the reason.
         """
-        if self.candidate.training.keep != "held_out" or not self.complete:
+        if self.candidate.epoch_rule != "held_out" or not self.complete:
             return self
         choice, fitted = self.epoch_choice, self._cross_fitted
         if fitted is not None and choice.cross_fitted is not None:
             return replace(self, results=fitted, choice=choice)
         return replace(self, reasons=(NOT_COMPARABLE,), choice=choice)
+
+    @property
+    def added(self) -> bool:
+        """Whether it was trained elsewhere: nothing is known but its predictions."""
+        return is_added(self.candidate)
 
     @property
     def finished(self) -> list[TrialResult]:
@@ -113,7 +120,7 @@ class CandidateScores:
         Candidates that differ in post-processing, epochs or patience alone share them, fold by
         fold, as far as they keep the weights of the same epoch.
         """
-        epochs = tuple(int(r.history["best_epoch"]) for r in self.finished)
+        epochs = tuple(int(r.history.get("best_epoch", 0)) for r in self.finished)
         return self.candidate.trajectory, epochs
 
     def folds(self, metric: str = "score") -> list[float]:
@@ -145,27 +152,27 @@ class CandidateScores:
 
     def at_best(self, metric: str) -> float:
         """Mean over folds of an epoch metric at the best epoch."""
-        return mean_of(r.history["at_best"].get(metric) for r in self.finished)
+        return mean_of(r.history.get("at_best", {}).get(metric) for r in self.finished)
 
     @property
     def best_epoch(self) -> float:
         """Mean over folds."""
-        return mean_of(r.history["best_epoch"] for r in self.finished)
+        return mean_of(r.history.get("best_epoch") for r in self.finished)
 
     @property
     def seconds(self) -> float:
-        """Training and validation time of all folds together."""
-        return float(sum(r.cost["seconds"] for r in self.finished))
+        """Training and validation time of all folds together; NaN where it is not known."""
+        return float(sum(r.cost.get("seconds", float("nan")) for r in self.finished))
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters of the network."""
-        return max((int(r.environment["parameters"]) for r in self.finished), default=0)
+        """Trainable parameters of the network; 0 where they are not known."""
+        return max((int(r.environment.get("parameters", 0)) for r in self.finished), default=0)
 
     @property
     def peak_memory_bytes(self) -> int:
-        """The largest of its folds."""
-        return max((int(r.cost["peak_memory_bytes"]) for r in self.finished), default=0)
+        """The largest of its folds; 0 where it is not known."""
+        return max((int(r.cost.get("peak_memory_bytes", 0)) for r in self.finished), default=0)
 
 
 def _together(results: Sequence[TrialResult], metric: str, score: Mixture) -> float:

@@ -51,7 +51,10 @@ def training_costs(lines: Sequence[Trained], field: Sequence[Trained] = ()) -> l
 
 
 def _cost(line: Trained, step_seconds: dict[Work, float]) -> float:
-    parts = [_steps(r) * step_seconds.get(_work(r), float("nan")) for r in line.finished]
+    known = [r for r in line.finished if r.history]
+    if len(known) < len(line.finished):
+        return float("nan")  # trained elsewhere
+    parts = [_steps(r) * step_seconds.get(_work(r), float("nan")) for r in known]
     return float(sum(parts)) if parts else float("nan")
 
 
@@ -59,7 +62,7 @@ def _step_seconds(lines: Sequence[Trained]) -> dict[Work, float]:
     """The median over trials of each kind of work; kinds without a known time are left out."""
     times: dict[Work, list[float]] = defaultdict(list)
     for line in lines:
-        for result in line.finished:
+        for result in (r for r in line.finished if r.history):
             seconds = _epoch_seconds(result)
             if seconds > 0:
                 times[_work(result)].append(seconds * _epochs(result) / _steps(result))

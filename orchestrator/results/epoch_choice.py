@@ -23,6 +23,7 @@ from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.results.under_score import figures
 from gitract_core.spec import Candidate
+from orchestrator.sweeps.added_candidate import EPOCH_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class EpochChoice:
     """Whose patients chose the epochs of a candidate.
 
     Attributes:
-        rule: ``training.keep``.
+        rule: ``training.keep``; of an added candidate what was said of it.
         announced: mean score over folds of the weights that were kept; NaN unless all folds have
             one.
         cross_fitted: the mean score without the flattery; ``announced`` itself where there is none
@@ -52,8 +53,12 @@ class EpochChoice:
 
 
 def unlike(candidates: Sequence[Candidate]) -> bool:
-    """Whether the scores of some are flattered by the choice of the epoch, and of others not."""
-    return len({candidate.training.keep == "held_out" for candidate in candidates}) > 1
+    """Whether the scores of some are flattered by the choice of the epoch, and of others not.
+
+    Added candidates of which no known rule is said take no part.
+    """
+    rules = {candidate.epoch_rule for candidate in candidates} & set(EPOCH_RULES)
+    return len({rule == "held_out" for rule in rules}) > 1
 
 
 def refuse_unlike(candidates: Sequence[Candidate], where: str) -> None:

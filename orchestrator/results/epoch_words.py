@@ -14,9 +14,9 @@ _OF_CONTEST = "epochs are scored by the contest's score alone."
 
 def epochs_in_words(board: Leaderboard) -> str:
     """One paragraph; empty where no score is flattered and nothing is ranked by other figures."""
-    if unlike(board.record.candidates):
+    if unlike([line.candidate for line in board.lines]):
         return _mixed(board)
-    choices = [line.epoch_choice for line in board.ranked]
+    choices = [line.epoch_choice for line in board.trained]
     if not choices or choices[0].rule != "held_out":
         return ""
     return _flattered(choices, only_kept=board.score is COMPETITION)

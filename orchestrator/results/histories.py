@@ -98,7 +98,7 @@ def read_histories(directory: SweepDirectory) -> RunHistories:
     rest = sorted(board.unranked, key=lambda c: (-len(c.finished), -_finished_mean(c)))
     candidates: list[CandidateHistories] = []
     left_out: list[str] = []
-    for line in (*board.ranked, *rest):
+    for line in (line for line in (*board.ranked, *rest) if not line.added):
         left_out += [f"{line.label}, {reason}" for reason in line.reasons]
         trials: list[TrialHistory] = []
         for number, result in line.numbered:

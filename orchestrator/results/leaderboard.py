@@ -30,8 +30,9 @@ from orchestrator.results.costs import training_costs
 from orchestrator.results.epoch_choice import unlike
 from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.statistics import pooled_folds
+from orchestrator.sweeps.added_candidate import AddedCandidate, is_added, origin_of
 from orchestrator.sweeps.fold_files import check_folds
-from orchestrator.sweeps.labels import candidate_labels, candidate_letters
+from orchestrator.sweeps.labels import added_labels, candidate_labels, candidate_letters
 from orchestrator.sweeps.race_log import dropped
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 
@@ -68,6 +69,16 @@ class Leaderboard:
     def lines(self) -> tuple[CandidateScores, ...]:
         """All candidates, ranked ones first."""
         return (*self.ranked, *self.unranked)
+
+    @property
+    def trained(self) -> tuple[CandidateScores, ...]:
+        """The ranked candidates that this run trained; the others have no networks here."""
+        return tuple(line for line in self.ranked if not line.added)
+
+    @property
+    def added(self) -> tuple[CandidateScores, ...]:
+        """The candidates of other tools, ranked ones first."""
+        return tuple(line for line in self.lines if line.added)
 
     @property
     def known(self) -> dict[str, float]:
@@ -109,7 +120,7 @@ class Leaderboard:
     def pool(self, *, least: int, most: int) -> tuple[CandidateScores, ...]:
         """As ``top``, with as many candidates as there are between two numbers."""
         best: dict[object, CandidateScores] = {}
-        for line in self.ranked:
+        for line in self.trained:
             best.setdefault(line.networks, line)
         if len(best) < least:
             got = f"{len(best)} of {len({c.trained for c in self.record.candidates})}"
@@ -124,8 +135,15 @@ class Leaderboard:
         costs = dict(
             zip((c.candidate for c in self.lines), training_costs(self.lines), strict=True)
         )
-        ranked = [_row(c, rank, self.organs, costs) for rank, c in enumerate(self.ranked, 1)]
-        return ranked + [_row(c, None, self.organs, costs) for c in self.unranked]
+        rows = [_row(c, rank, self.organs, costs) for rank, c in enumerate(self.ranked, 1)]
+        rows += [_row(c, None, self.organs, costs) for c in self.unranked]
+        if not self.added:
+            return rows
+        for row, line in zip(rows, self.lines, strict=True):
+            row["origin"] = origin_of(line.candidate)
+        named = dict.fromkeys(name for row in rows for name in row)
+        names = sorted(named, key=lambda name: name.startswith("knob."))  # those at the end
+        return [{name: row.get(name) for name in names} for row in rows]
 
 
 def build_leaderboard(
@@ -148,12 +166,14 @@ def build_leaderboard(
     whole = directory.record()
     check_folds(directory, whole)
     record = whole.narrowed(whole.last_asked if shown is None else shown)
-    labels = candidate_labels(record.candidates)
+    added = directory.added()
+    own = candidate_labels(record.candidates)
+    labels = {**own, **added_labels(added, set(own.values()))}
     left_out = dropped(directory)
     gc.disable()  # nothing read here is garbage; looking for it takes a fifth of the time
     try:
         trials = ScoredTrials(directory, score or record.measure)
-        lines = [_line(trials, record, labels, left_out, c) for c in record.candidates]
+        lines = [_line(trials, record, labels, left_out, c) for c in (*record.candidates, *added)]
     finally:
         gc.freeze()  # nor is it later, in the statistics
         gc.enable()
@@ -173,7 +193,7 @@ def ranked_board(record: SweepRecord, lines: Sequence[CandidateScores]) -> Leade
     A fold in which one of them has nothing to score is counted with another, for all of them alike
     (``statistics.pooled_folds``).
     """
-    if unlike(record.candidates):
+    if unlike([line.candidate for line in lines]):
         lines = [line.unflattered() for line in lines]
     complete = [line for line in lines if line.complete]
     counted_with = _counted_with(complete, record.n_folds)
@@ -220,8 +240,11 @@ def _line(
             continue
         if results[-1] is None:
             reason = directory.failure(spec)
-            missing.setdefault(reason or "not finished", []).append(number)
+            nothing = "no predictions" if is_added(candidate) else "not finished"
+            missing.setdefault(reason or nothing, []).append(number)
     reasons = [_of_folds(numbers, reason) for reason, numbers in missing.items()]
+    if isinstance(candidate, AddedCandidate) and candidate.fault:
+        reasons = [candidate.fault]
     if missing and candidate.key in left_out:
         reasons = [left_out[candidate.key]]
     files = tuple(directory.trial(spec).epochs for spec in record.specs([candidate]))
@@ -271,8 +294,8 @@ def _row(
         "best_epoch": line.best_epoch,
         "seconds": line.seconds,
         "cost_seconds": costs[line.candidate],
-        "parameters": line.parameters,
-        "peak_memory_bytes": line.peak_memory_bytes,
+        "parameters": None if line.added else line.parameters,
+        "peak_memory_bytes": None if line.added else line.peak_memory_bytes,
         "reason": "; ".join(line.reasons),
         "key": line.candidate.key,
         **_settings(line.candidate.knobs()),

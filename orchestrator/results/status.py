@@ -26,11 +26,12 @@ from orchestrator.results.scored_trials import ScoredTrials
 from orchestrator.results.steadiness import found_nothing
 from orchestrator.results.time_left import TrialPace, seconds_left
 from orchestrator.sweeps import trial_log
+from orchestrator.sweeps.added_candidate import AddedCandidate
 from orchestrator.sweeps.fold_files import check_folds
 from orchestrator.sweeps.going_on import command_to_go_on
 from orchestrator.sweeps.labels import candidate_labels, fold_numbers
 from orchestrator.sweeps.race_log import dropped
-from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import is_locked
 
 State = Literal[
@@ -91,6 +92,23 @@ class TrialStatus:
 
 
 @dataclass(frozen=True)
+class AddedStatus:
+    """A candidate of another tool.
+
+    Attributes:
+        name, origin: see ``AddedCandidate``.
+        scored, folds: how many folds have scores, and how many there are.
+        fault: what is wrong with its files; empty for nothing.
+    """
+
+    name: str
+    origin: str
+    scored: int
+    folds: int
+    fault: str = ""
+
+
+@dataclass(frozen=True)
 class RunStatus:
     """A run.
 
@@ -104,6 +122,7 @@ class RunStatus:
         to_come: candidates that a search has yet to propose; their trials are not counted.
         command: that goes on; empty where none does.
         left_out: candidates removed since the last sweep, whose command would train them again.
+        added: candidates of other tools.
     """
 
     directory: Path
@@ -115,6 +134,7 @@ class RunStatus:
     to_come: int = 0
     command: str = ""
     left_out: int = 0
+    added: tuple[AddedStatus, ...] = ()
 
     @property
     def counts(self) -> dict[State, int]:
@@ -181,7 +201,8 @@ class RunStatus:
         }
         run["candidates_to_come"] = self.to_come
         run["segment_nothing"] = list(self.segment_nothing)
-        return {**run, "counts": self.counts, "trials": trials}
+        more = {"added": [dataclasses.asdict(one) for one in self.added]} if self.added else {}
+        return {**run, "counts": self.counts, "trials": trials, **more}
 
 
 def read_status(directory: SweepDirectory) -> RunStatus:
@@ -212,7 +233,21 @@ def read_status(directory: SweepDirectory) -> RunStatus:
         to_come=record.to_come,
         command=command_to_go_on(directory, record),
         left_out=len(record.left_out),
+        added=tuple(_read_added(one, trials_of_run, record) for one in directory.added()),
     )
+
+
+def _read_added(
+    candidate: AddedCandidate, trials: ScoredTrials, record: SweepRecord
+) -> AddedStatus:
+    """How many of its folds can be read."""
+    scored, specs, fault = 0, record.specs([candidate]), candidate.fault
+    for spec in specs:
+        try:
+            scored += trials.directory.result(spec) is not None
+        except RunError as error:
+            fault = fault or str(error)
+    return AddedStatus(candidate.name, candidate.origin, scored, len(specs), fault)
 
 
 def _read_trial(

@@ -112,12 +112,12 @@ def judge(board: Leaderboard, margin: float = MARGIN, registered: str = "") -> V
     if not lines or len(lines[0].counted()) < 2:
         return None
     sums = case_sums(lines, board.record.n_folds)
-    varying = varying_knobs(tuple(line.candidate for line in lines))
     settings = [line.candidate.knobs() for line in lines]
+    varying = varying_knobs(tuple(line.candidate for line in lines if not line.added))
     statistics = analyse(
         sums,
         costs=training_costs(lines, board.lines),
-        knobs={name: [setting[name] for setting in settings] for name in varying},
+        knobs={name: [setting.get(name) for setting in settings] for name in varying},
         margin=margin,
     )
     trainings = Trainings.of(board.lines)

@@ -21,6 +21,8 @@ from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
 from orchestrator.results.scored_trials import check_kept, kept_files
 from orchestrator.sweeps import run_digests
+from orchestrator.sweeps.added_files import FOLDER as ADDED
+from orchestrator.sweeps.added_files import Added
 from orchestrator.sweeps.race_log import log_file, read_log
 from orchestrator.sweeps.registration import read_registration, registration_file
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -101,6 +103,12 @@ class _Verifier:
             if lexists(file):  # else it is predicted anew when it is needed
                 self.look(partial(_check_oof, file, files, result, flip=flip))
 
+    def ensembles(self) -> None:
+        """All ensembles, those without a manifest too."""
+        for folder in sorted((self.run.path / "ensembles").glob("*")):
+            if any(lexists(folder / name) for name in ("members.json", "oof_score.json")):
+                self.ensemble(folder)
+
     def ensemble(self, folder: Path) -> None:
         """Manifest, weights, results, score and submission of an ensemble."""
         from gitract_core.prediction.announced_scores import NAME, read_announced
@@ -118,6 +126,14 @@ class _Verifier:
         for submission in sorted(folder.glob("*.csv")):
             if lexists(note_of(submission)):
                 self.look(partial(self._submission, submission))
+
+    def added(self, record: SweepRecord) -> None:
+        """All files of other tools' candidates."""
+        for candidate in self.run.added():
+            folder = self.run.path / ADDED / candidate.name
+            if self.look(partial(_check_added, folder)):
+                for spec in record.specs([candidate]):
+                    self.look(partial(self.run.result, spec))
 
     def _submission(self, submission: Path) -> None:
         from gitract_core.prediction.provenance import verify
@@ -156,9 +172,8 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
         progress(done, len(specs))
     for file in kept_files(run):
         found.look(partial(check_kept, file))
-    for folder in sorted((run.path / "ensembles").glob("*")):
-        if any(lexists(folder / name) for name in ("members.json", "oof_score.json")):
-            found.ensemble(folder)  # without its manifest too
+    found.ensembles()
+    found.added(record)
     for size in sorted({candidate.input.size for candidate in record.candidates}):
         directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
         if directory.is_dir():
@@ -176,6 +191,10 @@ def _check_oof(file: Path, files: TrialFiles, result: TrialResult, *, flip: bool
 
     for _ in OofStore(file, Origin.of(files, result, flip=flip)).values():
         pass  # compares the archive's own check sums
+
+
+def _check_added(folder: Path) -> None:
+    Added.load(folder).check(folder)
 
 
 def _check_member(manifest: Path, noted: str, trial: TrialFiles) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.statistics import plain_words
 from orchestrator.statistics.case_sums import CaseSums, Floats
@@ -23,6 +24,7 @@ from orchestrator.statistics.questions.interaction import interaction
 from orchestrator.statistics.questions.margin import MARGIN, no_worse
 from orchestrator.statistics.variance.components import settle, variance_components
 
+Places = NDArray[np.int64]
 BEST = 3  # as many as `ensemble --top 3` takes
 
 
@@ -41,7 +43,8 @@ def analyse(
         sums: the table of the complete candidates, in any order; of several fold plans one, made
             by ``repeated``.
         costs: of each candidate, for example seconds; NaN where unknown.
-        knobs: name -> its value in each candidate.
+        knobs: name -> its value in each candidate, None where it is not known: of such a
+            candidate no knob may be known, and it takes no part in what is said of knobs.
         margin: of score, by which the one named in the first's place may be worse.
         draws: of every bootstrap.
         seed: equal seeds give equal figures.
@@ -60,7 +63,11 @@ def analyse(
         plan = settle(sums, components, first=first, second=second, repeats=repeats)
     lines = _candidates(sums, drawn, comparisons, cost)
     enough = dataclasses.replace(drawn, possible=drawn.possible and sums.n_cases >= FEWEST_CASES)
-    effects = main_effects(knobs, enough, costs) if knobs else ()
+    known = _with_knobs(knobs or {}, len(sums.names))
+    settings = {n: [v for v in values if v is not None] for n, values in (knobs or {}).items()}
+    if len(known) < len(sums.names):
+        enough, cost = enough.only(known), cost[known]
+    effects = main_effects(settings, enough, cost.tolist()) if settings else ()
     found = Statistics(
         candidates=_with_margin(lines, sums.names, drawn, near, margin),
         n_cases=sums.n_cases,
@@ -72,12 +79,20 @@ def analyse(
         components=components,
         settling=plan,
         effects=effects,
-        interaction=interaction(knobs, effects, enough) if knobs else None,
-        drivers=drivers(knobs, effects, drawn.estimate) if knobs else (),
+        interaction=interaction(settings, effects, enough) if settings else None,
+        drivers=drivers(settings, effects, enough.estimate) if settings else (),
         draws=draws,
         margin=margin,
     )
     return dataclasses.replace(found, in_words=plain_words.describe(found))
+
+
+def _with_knobs(knobs: Mapping[str, Sequence[Any]], candidates: int) -> Places:
+    """Places of the candidates whose knobs are known, int (candidates,)."""
+    known: NDArray[np.bool_] = np.ones(candidates, np.bool_)
+    for values in knobs.values():
+        known &= [value is not None for value in values]
+    return np.flatnonzero(known)
 
 
 def _with_margin(

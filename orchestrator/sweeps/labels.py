@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from gitract_core.spec import Candidate, TrialSpec
+from orchestrator.sweeps.added_candidate import AddedCandidate
 from search_spaces.loader import varying_knobs
 
 
@@ -26,6 +27,19 @@ def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
         if len(set(labels.values())) == len(labels):
             break
     return labels
+
+
+def added_labels(added: Sequence[AddedCandidate], taken: Collection[str]) -> dict[Candidate, str]:
+    """The names of added candidates, told apart from the labels of others.
+
+    >>> added_labels([AddedCandidate(name="dice")], {"dice"}).popitem()[1]
+    'dice (added)'
+
+    Args:
+        added: the candidates.
+        taken: labels of the run's own.
+    """
+    return {c: f"{c.name} (added)" if c.name in taken else c.name for c in added}
 
 
 def candidate_letters(

@@ -9,6 +9,7 @@
     RUN/trials/<key>/   see gitract_core.results.trial_result.TrialFiles
     RUN/report/         tables
     RUN/ensembles/      one directory an ensemble
+    RUN/added/          one directory a candidate of another tool; see added_files
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from gitract_core.metrics.score_expression import parse_score
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec, refuse_newer_knobs
+from orchestrator.sweeps.added_candidate import AddedCandidate
+from orchestrator.sweeps.added_files import added_candidates, added_trial, read_scored
 from orchestrator.sweeps.run_digests import read_noted, write_noted
 
 if TYPE_CHECKING:
@@ -273,8 +276,14 @@ class SweepDirectory:
         """The directory of the trials' directories."""
         return self.path / "trials"
 
+    def added(self) -> tuple[AddedCandidate, ...]:
+        """The candidates of other tools, by name."""
+        return added_candidates(self.path)
+
     def trial(self, spec: TrialSpec) -> TrialFiles:
-        """The files of a trial."""
+        """The files of a trial, or of one fold of an added candidate."""
+        if isinstance(spec.candidate, AddedCandidate):
+            return added_trial(self.path, spec, spec.candidate)
         return TrialFiles(self.trials / spec.key)
 
     def record(self) -> SweepRecord:
@@ -307,6 +316,8 @@ class SweepDirectory:
         Raises:
             RunError: the file is damaged, or of another trial.
         """
+        if isinstance(spec.candidate, AddedCandidate):
+            return read_scored(self.trial(spec), spec)
         file = self.trial(spec).result
         try:
             return TrialResult.load(file, spec)

@@ -111,14 +111,20 @@ class Labels:
         return ScanMasks(np.where(known, found.texts, ""), known)
 
 
-def read_labels(file: Path, image: Placing, axis: str) -> np.ndarray:
+def read_labels(file: Path, image: Placing | None, axis: str) -> np.ndarray:
     """A label map or a mask, integers (slices, height, width), in the axes of its image.
+
+    Args:
+        file: NIfTI.
+        image: where the image's voxels are; None where that is not known.
+        axis: along which slices lie, one of ``native.AXES``.
 
     Raises:
         DataError: damaged, another geometry than the image's, or values that are not whole.
     """
     labels = read_volume(file)
-    check_alike(file, labels.placing, image)
+    if image is not None:
+        check_alike(file, labels.placing, image)
     values = labels.values
     if values.dtype.kind not in "iu":
         whole = np.isfinite(values).all() and bool((values == np.rint(values)).all())

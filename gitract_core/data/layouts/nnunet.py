@@ -50,7 +50,7 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
         expected = f"file_ending {' or '.join(_ENDINGS)}"
         raise DataError(where, expected, repr(ending), "convert the images to NIfTI")
     channels = _channels(where, values)
-    labels = _labels(where, values)
+    labels = labels_of(where, values)
     if said.organs:
         labels = Labels(_as_values(root, said), labels.ignore, said.background)
     scans = _scans(root, ending, len(channels), labels, said)
@@ -90,7 +90,16 @@ def _channels(where: Path, values: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(named[str(place)]) for place in range(len(named)))
 
 
-def _labels(where: Path, values: dict[str, Any]) -> Labels:
+def labels_of(where: Path, values: dict[str, Any]) -> Labels:
+    """The organs of a ``dataset.json`` and their label values.
+
+    Args:
+        where: the file.
+        values: what it holds.
+
+    Raises:
+        DataError: no labels, or values that are none.
+    """
     named = values.get("labels")
     if not isinstance(named, dict) or not named:
         expected = 'labels as in {"background": 0, "stomach": 1}'

@@ -21,7 +21,7 @@ def after_sweep(run: Run, command: str) -> str:
         run: as the sweep left it.
         command: the sweep's own.
     """
-    trained = len({line.networks for line in run.board.ranked})
+    trained = len({line.networks for line in run.board.trained})
     if not trained:
         return "" if all(line.complete for line in run.board.unranked) else command
     top = str(min(_TOP, trained))

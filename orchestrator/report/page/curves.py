@@ -37,6 +37,8 @@ def curve_values(
     """
     candidates = []
     for place, line in enumerate(shown):
+        if line.added:
+            continue
         folds = []
         for number, result in line.numbered:
             file = directory.trial(result.spec).history

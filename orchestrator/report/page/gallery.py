@@ -21,6 +21,7 @@ from gitract_core.metrics.score import COMPETITION
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.prediction.probabilities import Origin, read_oof
 from gitract_core.results.trial_result import TrialResult
+from orchestrator.out_of_fold.added_masks import MaskStore
 from orchestrator.report.page.contact_sheets import ScanSheet, outline_paths, sheet_uris
 from orchestrator.report.page.slice_positions import ScoreTables, scans_of
 from orchestrator.report.run_slices import gray_scan, run_index
@@ -143,8 +144,11 @@ def _scan(
     result = _result_of(line, chosen.scan, str(rows["case"].iloc[0]))
     grid, truth = NativeGrid.of_scan(rows), scan_masks(rows, organs=index.organs)
     files = directory.trial(result.spec)
-    probabilities = read_oof(files.oof, chosen.scan, Origin.of(files, result))
-    predicted = native_masks(probabilities, grid, line.candidate.postprocess)
+    if line.added:
+        predicted = MaskStore(files, result, index).masks(chosen.scan)
+    else:
+        probabilities = read_oof(files.oof, chosen.scan, Origin.of(files, result))
+        predicted = native_masks(probabilities, grid, line.candidate.postprocess)
     held = (truth | predicted).any(axis=(0, 2, 3))
     known = index.states[rows.index.to_numpy()].T != State.UNKNOWN  # (organs, slices)
     wrong = ((truth ^ predicted).sum(axis=(2, 3)) * known).sum(axis=0)

@@ -22,7 +22,7 @@ from orchestrator.report.page.provenance import fold_values, origin_values
 from orchestrator.report.page.ranking import cost_values, ranking_values
 from orchestrator.report.page.slice_positions import place_values, score_tables
 from orchestrator.report.page.statistics_section import statistics_section
-from orchestrator.results.board_words import fold_notes, others_in_words
+from orchestrator.results.board_words import added_in_words, fold_notes, others_in_words
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.results.steadiness import Trainings
@@ -132,17 +132,19 @@ def ensemble_values(directory: SweepDirectory, score: str = CONTEST_SCORE) -> li
 def _run(directory: SweepDirectory, board: Leaderboard) -> dict[str, Any]:
     record = board.record
     lines = (*board.ranked, *board.unranked)
+    others = others_in_words(board)
+    trained = [line for line in lines if not line.added]
     return {
         "name": in_utf8(directory.path.resolve().name),
         "n_folds": record.total_folds,
         "candidates": len(lines),
         "ranked": len(board.ranked),
-        "trials": len(lines) * record.total_folds,
-        "finished": int(np.sum([len(line.finished) for line in lines])),
-        "seconds": float(np.sum([line.seconds for line in lines])),
+        "trials": len(trained) * record.total_folds,
+        "finished": int(np.sum([len(line.finished) for line in trained])),
+        "seconds": float(np.sum([line.seconds for line in trained])),
         "organs": [{"key": organ, "name": organ_name(organ)} for organ in board.organs],
         "telling": [board.organs.place(organ) for organ in board.telling_organs(MOST_DRAWN)],
         "nothing": Trainings.of(lines).nothing_in_words,
         "known": known_in_words(board.known, len(board.organs)),
-        "notes": [note for note in (*fold_notes(board), others_in_words(board)) if note],
+        "notes": [*fold_notes(board), *added_in_words(board), *filter(None, [others])],
     }

@@ -146,10 +146,13 @@ def cost_values(board: Leaderboard) -> list[dict[str, Any]]:
     scores = [line.mean() for line in lines]
     seconds = {"cost_seconds": training_costs(lines, board.lines)}
     costs = {key: seconds.get(key) or [getattr(line, key) for line in lines] for key in COSTS}
-    return [
-        {"key": key, "name": name, "front": [i + 1 for i in pareto_front(costs[key], scores)]}
-        for key, name in COSTS.items()
-    ]
+    priced = [place for place, line in enumerate(lines) if not line.added]
+
+    def front(key: str) -> list[int]:
+        found = pareto_front([costs[key][i] for i in priced], [scores[i] for i in priced])
+        return [priced[place] + 1 for place in found]
+
+    return [{"key": key, "name": name, "front": front(key)} for key, name in COSTS.items()]
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:

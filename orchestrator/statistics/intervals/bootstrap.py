@@ -82,6 +82,18 @@ class Bootstrap:
     possible: bool
     spread: Spread | None = None
 
+    def only(self, places: NDArray[np.int64]) -> Bootstrap:
+        """The draws of some candidates, in the order of their places."""
+        _, first, group = np.unique(self.training[places], return_index=True, return_inverse=True)
+        return Bootstrap(
+            self.estimate[places],
+            self.draws[:, places],
+            self.case_draws[:, places],
+            self.training_variance[places],
+            first[group],
+            self.possible,
+        )
+
     def intervals(self, contrasts: Floats | None = None, level: float = LEVEL) -> Floats:
         """Intervals of weighted sums of candidates' scores.
 

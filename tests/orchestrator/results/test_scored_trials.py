@@ -234,7 +234,7 @@ def test_a_sweep_by_its_own_score_leaves_its_sums_and_the_contests(
     assert seen is not None
     assert seen.per_case == own.own["per_case"]
     assert seen.scores["contest"] == contest.scores
-    again = scoring_again._Scoring.of(trials, own.spec).per_case(own)
+    again = scoring_again._Scoring.of(trials).per_case(own)
     for case, sums in again.items():
         for column, values in sums.items():
             assert values == pytest.approx(own.own["per_case"][case][column], abs=1e-12)

@@ -120,9 +120,15 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "0 faults" in verified.stdout
     assert json.loads(state.stdout)["counts"] == {"finished": 4}
+    rival = ("--name", "a rival", "--predictions", str(tiny / "train.csv"), "--declared", "--json")
+    added = run("add", uri, *rival, cache=tmp_path / "third")
+    assert json.loads(added.stdout)["score"] == 1.0, added.stderr
+    seen = json.loads(run("report", uri, "--json", cache=tmp_path / "fourth").stdout)
+    assert seen["leaderboard"][0]["candidate"] == "a rival"
     images = str(tiny / "train")
     made = run("ensemble", uri, "--top", "2", "--images", images, cache=tmp_path / "third")
     assert made.returncode == 0, made.stderr
+    assert "left out: a rival: added from another tool" in made.stdout
     assert "ensembles/top2-equal/members.json" in names(server, "runs/a")
     out = tmp_path / "masks.csv"
     members = f"{uri}/ensembles/top2-equal"

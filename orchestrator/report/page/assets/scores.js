@@ -108,7 +108,7 @@ function drawCost(rows, cost, width) {
 function showCost() {
   const rows = DATA.leaderboard.rows;
   const host = section("cost");
-  if (!rows.length) return void (host.hidden = true);
+  if (!rows.some((row) => known(row.parameters))) return void (host.hidden = true);
   let cost = DATA.cost[0];
   const words = element("p");
   const figure = element("figure");
