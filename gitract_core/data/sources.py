@@ -66,8 +66,9 @@ def find_sources(
         folders = sorted({f.parent for f in files_below(path) if is_dicom(f)})
         folders = [folder for folder in folders if holds_images(folder)]
         names = [_folder_name(path, folder) for folder in folders]
+        modality = None if raw else "MR"  # a gray scaling that is absolute may be one of CT
         found = [
-            Source(n, partial(read_dicom, f, n, raw=raw))
+            Source(n, partial(read_dicom, f, n, raw=raw, modality=modality))
             for n, f in zip(names, folders, strict=True)
         ]
     if not found:
