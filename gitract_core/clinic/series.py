@@ -122,12 +122,12 @@ def _images_in(
     aside: list[str] = []
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         header = read_header(file)
-        if series is not None and header.get("SeriesInstanceUID") != series:
-            continue
-        if kind := kind_beside(header):
-            aside.append(f"{file.name} {_LEFT_ASIDE}: {kind}")
-            continue
         try:
+            if series is not None and header.get("SeriesInstanceUID") != series:
+                continue
+            if kind := kind_beside(header):
+                aside.append(f"{file.name} {_LEFT_ASIDE}: {kind}")
+                continue
             images = images_of(header)
         except DAMAGE as error:
             got = first_line(error)
@@ -212,7 +212,8 @@ def _directions(header: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def _should_be_image(header: Dataset) -> bool:
     """Whether a header without Rows is that of an image cut short, not of another object."""
     uid = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
-    return not uid or uid.name.endswith("Image Storage")
+    name = getattr(uid, "name", "")  # damaged, it may be several
+    return not name or str(name).endswith("Image Storage")
 
 
 def _check_image(file: Path, header: Dataset, wanted: str | None) -> None:
