@@ -19,8 +19,8 @@ class UsableCandidates:
 
     Attributes:
         lines: best first; of those that share their networks, only the best.
-        left_out: candidates with a trial whose weights or probabilities are damaged, and why, one
-            line each.
+        left_out: candidates with a trial whose weights or probabilities are damaged, or of another
+            tool, and why, one line each.
     """
 
     lines: tuple[CandidateScores, ...]
