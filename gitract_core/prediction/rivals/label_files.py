@@ -92,7 +92,10 @@ def nifti_folder(folder: Path, index: SliceIndex) -> Predicted:
         name = scan_name(file)
         if name in scans:
             return label_maps(
-                folder, "label maps", index, label_values((folder, index.root), index)
+                folder,
+                "label maps",
+                index,
+                label_values((folder, index.root, index.root.parent), index),
             )
         organ = next((o for o in index.organs if name.removesuffix(f"_{o}") in scans), None)
         if organ is None:
