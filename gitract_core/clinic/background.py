@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _LEAST_OF_FACES = 0.05  # share of the outermost voxels that a constant outside holds
 _MOST_OF_FACES = 0.5  # of a constant that lies amid the values of tissue
 _LEAST_OF_ALL = 0.002
-_FAR = 0.25  # of the range of the other values
+_FAR_ABOVE, _FAR_BELOW = 0.1, 0.02  # of the range of the other values: no tissue is as near
+_STRAY = 1e-4  # share of other values that may be
 _SAMPLE = 2_000_000  # voxels from which percentiles are taken
 
 
@@ -28,9 +29,9 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
     """Voxels outside of what was measured.
 
     These are padding, voxels that are not finite, and constants on the faces of the volume that
-    are far below zero or above all other values, or amid values of both signs (an image that was
-    standardized within a mask). A background that is merely the darkest value, as 0 in most scans,
-    is left alone: it is background as it is.
+    are below zero or above all other values with a gap between, or that fill most of the faces
+    amid other values (as 0 in an image that was standardized within a mask). A background that is
+    merely the darkest value, as 0 in most scans, is left alone, and so are saturated voxels.
 
     Args:
         values: of a volume, three axes.
@@ -51,14 +52,19 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
     if rest.size:
         step = max(1, rest.size // _SAMPLE)
         sample = rest[::step].astype(np.float64)
-        low, dark, tenth, high = np.percentile(sample, (0.5, 1.0, 10.0, 99.5)).tolist()
-        far = max(_FAR * (high - low), 1e-300)
+        low, tenth, high = np.percentile(sample, (0.5, 10.0, 99.5)).tolist()
         for value, share in constants.items():
-            below = value < 0 and value < low - far
-            amid = share >= _MOST_OF_FACES and dark < 0 and value > tenth
+            above = value - sample
+            beside = above if value > high else -above  # how far tissue is, on the tissue's side
+            gap = (_FAR_ABOVE if value > high else _FAR_BELOW) * (high - low)
+            alone = np.mean((beside > 0) & (beside < gap)) <= _STRAY
+            far = (value > high or (value < 0 and value < low)) and alone
+            amid = share >= _MOST_OF_FACES and value > tenth
             held = values == value
-            if (below or amid or value > high + far) and held.mean() >= _LEAST_OF_ALL:
+            if (far or amid) and held.mean() >= _LEAST_OF_ALL:
                 outside |= held
+    elif constants and min(constants) < 0:  # nothing but constants
+        outside |= values == min(constants)
     return outside if outside.any() else None
 
 
@@ -123,12 +129,18 @@ def _in_range(stored: np.ndarray, value: object) -> int | None:
     return value
 
 
-def check_contrast(where: Path, images: np.ndarray) -> None:
+def check_contrast(where: Path, images: np.ndarray, outside: np.ndarray | None = None) -> None:
     """Check that a scan shows anything.
 
+    Args:
+        where: what errors name as the place.
+        images: of the scan.
+        outside: boolean, voxels that hold no measurement.
+
     Raises:
-        NoScanError: all its voxels are of one value.
+        NoScanError: all its voxels, but those outside, are of one value.
     """
-    if images.min() == images.max():
-        got = "one value in all voxels" if images.any() else "nothing but background"
+    inside = images if outside is None else images[~outside]
+    if not inside.size or inside.min() == inside.max():
+        got = "one value in all voxels" if inside.any() else "nothing but background"
         raise NoScanError(where, "a scan with contrast", got, "export it again, or leave it out")

@@ -48,7 +48,7 @@ def read_dicom(path: Path, name: str, *, raw: bool = False, modality: str | None
         raise error.within(path) from None
     outside = outside_of(volume, padding)
     made = filled(volume, outside) if raw else to_16_bits(volume, outside)
-    check_contrast(path, made)
+    check_contrast(path, made, outside)
     unlike = gray_notes(volume, outside, labels=False) if modality == "MR" else ()
     notes = (*series.notes, *unlike, *placing.notes)
     return Scan(name, placing.turned(made), placing, series=series.headers, notes=notes)

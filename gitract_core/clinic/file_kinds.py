@@ -34,7 +34,7 @@ def kind_of(path: Path) -> Kind:
     for file in files_below(path):
         if is_nifti(file) and file.parent == path:
             return "nifti"
-        if file.suffix == ".png" and file.parent.name == "scans":
+        if file.suffix.lower() == ".png" and file.parent.name == "scans":
             return "contest"
         if is_dicom(file):
             return "dicom"

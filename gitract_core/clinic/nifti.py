@@ -64,7 +64,7 @@ def read_nifti(file: Path, *, raw: bool = False) -> Scan:
     volume = read_volume(file)
     outside, labels = outside_of(volume.values), looks_like_labels(volume.values)
     images = filled(volume.values, outside) if raw else to_16_bits(volume.values, outside)
-    check_contrast(file, images)
+    check_contrast(file, images, outside)
     notes = gray_notes(volume.values, outside, labels=labels)
     notes += _form_notes(volume.header, volume.placing)
     return Scan(

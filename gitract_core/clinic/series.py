@@ -41,7 +41,6 @@ _NEEDED = (
     "ImageOrientationPatient",
     "ImagePositionPatient",
 )
-_LEFT_ASIDE = "left aside"
 _NO_IMAGES_OF_THE_BODY = (  # objects that lie beside a series and are none of its images
     "RTDOSE",
     "RTSTRUCT",
@@ -119,31 +118,48 @@ def _images_in(
 ) -> tuple[list[Image], list[str]]:
     """The images in a folder, checked one by one, and what was left aside, a line each."""
     found: list[Image] = []
-    aside: list[str] = []
+    beside: dict[str, list[str]] = {}  # kind -> names of files
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         header = read_header(file)
         if series is not None and header.get("SeriesInstanceUID") != series:
             continue
         if kind := kind_beside(header):
-            aside.append(f"{file.name} {_LEFT_ASIDE}: {kind}")
+            beside.setdefault(kind, []).append(file.name)
             continue
         try:
-            images = images_of(header)
+            found += [(file, image) for image in images_of(header)]
         except DAMAGE as error:
             got = first_line(error)
             raise DataError(file, "a readable DICOM header", got, "export it again") from None
-        for image in images:
-            _check_image(file, image, modality)
-            found.append((file, image))
-    scouts = {id(image) for _, image in found if is_localizer(image)}
-    if 0 < len(scouts) < len(found):
-        aside += [f"{f.name} {_LEFT_ASIDE}: a localizer" for f, i in found if id(i) in scouts]
-        found = [(file, image) for file, image in found if id(image) not in scouts]
-    return _without_a_scout(found, aside), aside
+    if others := _of_another_modality(found, modality):
+        beside.setdefault(others, []).extend(file.name for file, _ in found)
+        found = []
+    for file, image in found:
+        _check_image(file, image, modality)
+    if scouts := [file.name for file, image in found if is_localizer(image)]:
+        beside["a localizer"] = scouts
+        found = [(file, image) for file, image in found if not is_localizer(image)]
+    if across := _across(found):
+        beside["an image across the others"] = [file.name for file, _ in across]
+        found = [pair for pair in found if not any(pair is other for other in across)]
+    return found, [_aside(kind, names) for kind, names in beside.items()]
 
 
-def _without_a_scout(found: list[Image], aside: list[str]) -> list[Image]:
-    """The images without a few across all others: localizers that do not say so."""
+def _of_another_modality(found: list[Image], wanted: str | None) -> str:
+    """The one modality of images that are all of another than the wanted one; else empty."""
+    kinds = {str(image.get("Modality") or "") for _, image in found}
+    return kinds.pop() if wanted is not None and len(kinds) == 1 and wanted not in kinds else ""
+
+
+def _aside(kind: str, names: list[str]) -> str:
+    """A line about files that are left aside."""
+    if len(names) == 1:
+        return f"{names[0]} left aside: {kind}"
+    return f"{len(names)} files left aside: {kind} ({names[0]}, ...)"
+
+
+def _across(found: list[Image]) -> list[Image]:
+    """A few images across all others: localizers that do not say so."""
     across: dict[tuple[float, ...], list[Image]] = {}
     for pair in found:
         normal = np.cross(*_directions(pair[1])).round(1) + 0.0
@@ -151,11 +167,10 @@ def _without_a_scout(found: list[Image], aside: list[str]) -> list[Image]:
     most = max(across.values(), key=len, default=[])
     few = [pair for pairs in across.values() if pairs is not most for pair in pairs]
     if not few or len(few) > _MOST_SCOUTS * len(found) or len(most) < 3:
-        return found
+        return []
     if any(np.abs(np.cross(_normal(p[1]), _normal(most[0][1]))).max() < 0.5 for p in few):
-        return found  # a little tilted: that is a fault, and is said as one
-    aside += [f"{file.name} {_LEFT_ASIDE}: an image across the others" for file, _ in few]
-    return most
+        return []  # a little tilted: that is a fault, and is said as one
+    return few
 
 
 def _normal(header: Dataset) -> np.ndarray:
@@ -173,6 +188,9 @@ def kind_beside(header: Dataset) -> str:
     modality = str(header.get("Modality") or "")
     if modality in _NO_IMAGES_OF_THE_BODY:
         return modality
+    stored_as = getattr(header.get("SOPClassUID"), "name", "")
+    if "Secondary Capture" in stored_as:
+        return "a secondary capture"
     if "Rows" in header or _should_be_image(header):
         return ""
     return modality or "no image"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+CT_QUESTION = "is this MR?"
 _MOST_LABELS, _MOST_LABEL = 256, 2**15
+_MOST_SIDE = 192  # voxels that are looked at along an axis
 _ALIKE = 0.7  # share of neighbors with one label, where either is not background
 _AIR, _WATER, _BONE = -500, 200, 300  # Hounsfield units: below, around, above
 _LEAST_AIR = 0.005
@@ -19,9 +21,10 @@ def looks_like_labels(values: np.ndarray) -> bool:
     >>> looks_like_labels(np.kron(np.arange(27).reshape(3, 3, 3), np.ones((9, 9, 9))))
     True
     """
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > _MOST_LABEL:
-        return False
-    whole = values.astype(np.int64)
+    if not values.size or not (values.min() >= 0 and values.max() <= _MOST_LABEL):
+        return False  # NaN too
+    values = values[tuple(_middle(side) for side in values.shape)]
+    whole = values.astype(np.int32)
     if (whole != values).any() or np.count_nonzero(np.bincount(whole.ravel())) > _MOST_LABELS:
         return False
     alike, pairs = 0, 0
@@ -31,6 +34,12 @@ def looks_like_labels(values: np.ndarray) -> bool:
         pairs += int(np.count_nonzero(drawn))
         alike += int(np.count_nonzero((one == other) & drawn))
     return bool(alike >= _ALIKE * pairs)
+
+
+def _middle(side: int) -> slice:
+    """The middle of an axis, as far as it is looked at."""
+    start = max(0, (side - _MOST_SIDE) // 2)
+    return slice(start, start + _MOST_SIDE)
 
 
 def looks_like_ct(values: np.ndarray, outside: np.ndarray | None = None) -> bool:
@@ -58,13 +67,11 @@ def gray_notes(values: np.ndarray, outside: np.ndarray | None, *, labels: bool) 
         outside: boolean, voxels that hold no measurement.
         labels: whether it looks like a label map.
     """
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return ()
-    low, high = float(finite.min()), float(finite.max())
     if labels:
-        return (f"is this a scan? It looks like a label map (whole numbers up to {high:.0f})",)
+        most = f"whole numbers up to {values.max():.0f}"
+        return (f"is this a scan? It looks like a label map ({most})",)
     if looks_like_ct(values, outside):
-        span = f"from {low:.0f} to {high:.0f}"
-        return (f"is this MR? Its values ({span}) look like CT's; networks learned from MR",)
+        finite = values[np.isfinite(values)]
+        span = f"from {finite.min():.0f} to {finite.max():.0f}"
+        return (f"{CT_QUESTION} Its values ({span}) look like CT's; networks learned from MR",)
     return ()

@@ -66,6 +66,20 @@ def read_png_header(path: Path | str) -> PngHeader:
     return PngHeader(height, width, f"{size:x}-{tail[:8].hex()}")
 
 
+def png_bits(path: Path | str) -> int:
+    """Bits of a pixel of a PNG whose header was read before; 0 where the file is gone.
+
+    Args:
+        path: the file.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(_HEADER_BYTES)
+    except OSError:
+        return 0
+    return head[24] if len(head) == _HEADER_BYTES else 0
+
+
 def is_intact_png(content: bytes) -> bool:
     """Whether every chunk of a PNG is whole and its check sum right (PNG specification, 5.3).
 

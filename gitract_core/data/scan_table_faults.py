@@ -1,13 +1,15 @@
-"""Faults of scans that the table of slices tells by itself: gaps, and spacings that contradict."""
+"""Faults of scans that nothing need be decoded for: gaps, spacings and depths that contradict."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gitract_core.data.png_header import png_bits
 from gitract_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def gap_fault(gap: Gap) -> DataError:
 
 
 def scan_doubts(root: Path, rows: pd.DataFrame) -> list[str]:
-    """What makes masks of a scan doubtful as far as its table tells, a line each.
+    """What makes masks of a scan doubtful as far as its table and headers tell, a line each.
 
     Args:
         root: folder that paths are relative to.
@@ -75,8 +77,25 @@ def scan_doubts(root: Path, rows: pd.DataFrame) -> list[str]:
     gap = gap_of(str(rows["scan"].iloc[0]), rows["slice"].to_numpy())
     lines = [f"no {gap}; its neighbors are segmented without"] if gap else []
     wrong = spacing_faults(root, rows)
+    files = [root / path for path in rows["path"]]
+    if all(file.suffix.lower() == ".png" for file in files):
+        wrong += depth_faults([(file, png_bits(file)) for file in files])
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return [*lines, f"{wrong[0]}{more}"] if wrong else lines
+
+
+def depth_faults(bits: Sequence[tuple[Path, int]]) -> list[DataError]:
+    """Images of another depth than most of their scan: they are brighter or darker.
+
+    Args:
+        bits: each file and the bits of its pixels.
+    """
+    depths = [depth for _, depth in bits]
+    if len(set(depths)) < 2:
+        return []
+    usual = max(sorted(set(depths), reverse=True), key=depths.count)
+    expected, remedy = f"{usual} bits, as the scan's other slices", "export the slice again"
+    return [DataError(f, expected, f"{depth} bits", remedy) for f, depth in bits if depth != usual]
 
 
 def spacing_faults(root: Path, rows: pd.DataFrame) -> list[DataError]:

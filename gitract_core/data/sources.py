@@ -66,10 +66,9 @@ def find_sources(
         folders = sorted({f.parent for f in files_below(path) if is_dicom(f)})
         folders = [folder for folder in folders if holds_images(folder)]
         names = [_folder_name(path, folder) for folder in folders]
-        found = [
-            Source(n, partial(read_dicom, f, n, raw=raw))
-            for n, f in zip(names, folders, strict=True)
-        ]
+        wanted = None if raw else "MR"  # an absolute scaling is that of another modality
+        read = partial(read_dicom, raw=raw, modality=wanted)
+        found = [Source(n, partial(read, f, n)) for n, f in zip(names, folders, strict=True)]
     if not found:
         raise DataError(path, "scans", f"no {kind} images", "check the path")
     name, times = Counter(source.name for source in found).most_common(1)[0]

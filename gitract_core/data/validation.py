@@ -15,7 +15,7 @@ from gitract_core.data.contest.reading import NO_IMAGE, read_contest_data
 from gitract_core.data.images import read_image
 from gitract_core.data.layouts.detecting import layout_of
 from gitract_core.data.native import native_scan
-from gitract_core.data.scan_table_faults import gap_fault, gap_of, spacing_faults
+from gitract_core.data.scan_table_faults import depth_faults, gap_fault, gap_of, spacing_faults
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError, FaultyDataError, RleError
@@ -197,14 +197,4 @@ def _slice_faults(index: SliceIndex, rows: pd.DataFrame) -> list[str]:
         got = f"the value {min(lows)} in all pixels"
         scan = str(rows["scan"].iloc[0])
         faults.append(str(DataError(scan, "a scan with contrast", got, "exclude the scan")))
-    return faults + [str(error) for error in _depth_faults(bits)]
-
-
-def _depth_faults(bits: list[tuple[Path, int]]) -> list[DataError]:
-    """Images of another depth than most of their scan: they are brighter or darker."""
-    depths = [depth for _, depth in bits]
-    if len(set(depths)) < 2:
-        return []
-    usual = max(sorted(set(depths), reverse=True), key=depths.count)
-    expected, remedy = f"{usual} bits, as the scan's other slices", "export the slice again"
-    return [DataError(f, expected, f"{depth} bits", remedy) for f, depth in bits if depth != usual]
+    return faults + [str(error) for error in depth_faults(bits)]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def write_phantom_of(
     root = Path(directory)
     require_utf8(root)  # OpenCV ends the process at others
     plan = make_plan(spec)
-    _claim(root, spec)
+    claim(root, spec)
     jobs = [_Job(root, "train", scan, spec.seed) for scan in plan.train]
     jobs += [_Job(root, "test", scan, spec.seed) for scan in plan.test]
     if not (root / "train.csv").exists():
@@ -119,10 +119,19 @@ def write_phantom_of(
     return plan
 
 
-def _claim(root: Path, spec: PhantomSpec) -> None:
-    """Mark a new folder as a phantom's, or check that it is one of this spec."""
+def claim(root: Path, spec: PhantomSpec, more: Mapping[str, object] | None = None) -> None:
+    """Mark a new folder as a phantom's, or check that it is one of this spec.
+
+    Args:
+        root: the folder.
+        spec: of the phantom.
+        more: what else the mark says, where the layout is not the contest's.
+
+    Raises:
+        DataError: the folder holds something else.
+    """
     marker = root / _MARKER
-    stated = {"format": _FORMAT, "drawing": DRAWING, **spec.to_json()}
+    stated = {"format": _FORMAT, "drawing": DRAWING, **spec.to_json(), **(more or {})}
     if root.exists() and not root.is_dir():
         raise DataError(root, "a folder", "a file", "choose another folder")
     if marker.is_file():

@@ -17,9 +17,10 @@ import numpy as np
 from gitract_core.clinic.nifti import write_nifti
 from gitract_core.clinic.rtstruct import check_series, write_rtstruct
 from gitract_core.clinic.scan import Scan
+from gitract_core.clinic.unlike_mr import CT_QUESTION
 from gitract_core.data.cache import network_images
 from gitract_core.data.contents import Extent
-from gitract_core.data.gray import CURRENT_GRAY
+from gitract_core.data.gray import CURRENT_GRAY, FIRST_GRAY
 from gitract_core.data.native import AXES, along, axes_along, back_along
 from gitract_core.data.sources import Source
 from gitract_core.errors import DataError, NoScanError, RunError
@@ -198,7 +199,7 @@ def predict_sources(
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        doubts = doubts_about(scan, predictor.members.extent, axis)
+        doubts = doubts_about(_questioned(scan, gray), predictor.members.extent, axis)
         made.append(PredictedScan(scan.name, names, volumes, doubts))
         progress(done, len(sources))
     _write_list(predictor, made, folder)
@@ -213,6 +214,14 @@ def _with_channels(first: Scan, others: Sequence[Scan]) -> np.ndarray:
             expected = f"voxels at the places of {first.name}"
             raise DataError(other.name, expected, "other places", "resample it to the first")
     return np.stack([first.images, *(other.images for other in others)])
+
+
+def _questioned(scan: Scan, gray: str) -> Scan:
+    """A scan without the question for its modality where networks know other values than MR's."""
+    if gray == FIRST_GRAY:
+        return scan
+    notes = tuple(note for note in scan.notes if not note.startswith(CT_QUESTION))
+    return replace(scan, notes=notes)
 
 
 def check_folder(images: Path, out: Path) -> None:

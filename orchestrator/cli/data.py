@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,22 +28,23 @@ def phantom(
     faults: Annotated[
         float, typer.Option(min=0, max=1, help="Share of scans with a planted annotation fault.")
     ] = 0.0,
+    layout: Annotated[
+        Literal["contest", "nnunet", "nifti", "dicom"],
+        typer.Option("--format", help="Layout of the folder; others hold the same scans."),
+    ] = "contest",
 ) -> None:
-    """Write a synthetic data set in the contest's layout, hidden truth of its test scans too."""
+    """Write a synthetic data set in any layout, hidden truth of its test scans too."""
     from gitract_core.errors import DataError
-    from gitract_core.phantom import PhantomSpec, write_phantom_of
+    from gitract_core.phantom import PhantomSpec, write_phantom_as
 
     if like not in (None, "paper"):
         raise DataError("--like", "'paper'", repr(like), "leave it out or write paper")
     spec = PhantomSpec.like_paper(seed) if like else PhantomSpec.small(cases, seed, slices)
     with progress_bar("phantom") as progress:
-        write_phantom_of(directory, spec, progress=progress)
+        planted = write_phantom_as(directory, spec, layout, faults=faults, progress=progress)
     out = console()
     out.print(f"phantom data set  {directory}")
-    if faults:
-        from gitract_core.phantom.faults import plant_faults
-
-        planted = plant_faults(directory, faults, seed)
+    if planted:
         out.print(f"planted faults    {len(planted)}, listed in {directory / 'faults.csv'}")
 
 

@@ -101,7 +101,10 @@ def _verify_submission(
 @app.command(epilog="Example: gitract-cv export runs/paper/ensembles/top3-equal --out bundle")
 def export(
     members: Annotated[
-        Path, typer.Argument(help="members.json, its directory, or one trial's directory.")
+        Path,
+        typer.Argument(
+            help="members.json, its directory, one trial's directory, or a run with ensembles."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New folder.")] = Path("bundle"),
     images: Annotated[
@@ -114,11 +117,11 @@ def export(
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.processors import usable_processors
+    from orchestrator.ensembles.basis import find_members
     from orchestrator.ensembles.bundle import LIMIT_SECONDS, bundle_json, write_bundle
-    from orchestrator.storage.stored_members import local_members
 
     index = SliceIndex.from_directory(images) if images else None
-    made = write_bundle(local_members(members), out, index, Runtime(device, usable_processors()))
+    made = write_bundle(find_members(members), out, index, Runtime(device, usable_processors()))
     if as_json:
         print_json(bundle_json(made))
         return

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
     from gitract_core.prediction.submission import Fault
+    from orchestrator.ensembles.basis import Basis
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 FileFormat = Literal["nifti", "rtstruct"]
 
 
 _MOST_DOUBTS = 20
+_FEW_SCANS = 5  # whose files are listed
 
 
 @app.command(epilog="Example: gitract-cv ensemble runs/paper --top 3 --images uw-madison/test")
@@ -99,7 +101,10 @@ def ensemble(
 @app.command(epilog="Example: gitract-cv predict runs/paper/ensembles/top3-equal --images scans")
 def predict(
     members: Annotated[
-        Path, typer.Argument(help="members.json, its directory, or one trial's directory.")
+        Path,
+        typer.Argument(
+            help="members.json, its directory, one trial's directory, or a run: its best ensemble."
+        ),
     ],
     images: Annotated[
         Path,
@@ -133,22 +138,30 @@ def predict(
     from gitract_core.clinic.file_kinds import format_of, is_empty, kind_of
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
-    from gitract_core.prediction.members import Members, manifest_path
-    from orchestrator.storage.stored_members import local_members
+    from gitract_core.prediction.members import Members
+    from orchestrator.ensembles.basis import basis_of, find_members
 
-    manifest, runtime = manifest_path(local_members(members)), Runtime(device, _cores())
+    manifest, runtime = find_members(members), Runtime(device, _cores())
     model = Members.load(manifest)  # what is wrong with it is said before images are read
+    if manifest.parent.parent == members / "ensembles":
+        console(stderr=True).print(f"ensemble {manifest.parent}", soft_wrap=True)
     if allow_empty and file_format in (None, "csv") and images.is_dir() and is_empty(images):
         _write_header(out or Path("submission.csv"), images, as_json=as_json)
         return
-    kind = kind_of(images)
+    kind, basis = kind_of(images), basis_of(manifest, model)
+    _print_origin(basis, images)
     wanted = format_of(images, kind, file_format)
     if wanted != "csv":
         folder, written_as = out or Path("predictions"), cast("FileFormat", wanted)
         made = _predict_files(
-            manifest, runtime, images=images, kind=kind, folder=folder, file_format=written_as
+            manifest,
+            runtime,
+            images=images,
+            kind=kind,
+            folder=folder,
+            file_format=written_as,
         )
-        _print_files(folder, made, model.organs, as_json=as_json)
+        _print_files(folder, made, model.organs, basis, as_json=as_json)
         return
     out = out or Path("submission.csv")
     _check_target(out, device)
@@ -270,7 +283,17 @@ def _predict_files(
         return predict_sources(predictor, checked.sources, folder, file_format, progress)
 
 
-def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_json: bool) -> None:
+def _print_origin(basis: Basis, images: Path) -> None:
+    """That networks learned from a phantom, unless the images are one's too."""
+    folders = (images, *images.absolute().parents[:3])
+    if basis.synthetic and not any((folder / "phantom.json").is_file() for folder in folders):
+        said = "warning: these networks learned from synthetic data (a phantom); "
+        console(stderr=True).print(said + "their masks of patients mean nothing", soft_wrap=True)
+
+
+def _print_files(
+    folder: Path, made: list[PredictedScan], organs: Organs, basis: Basis, *, as_json: bool
+) -> None:
     from dataclasses import asdict
 
     for scan in made:
@@ -278,16 +301,28 @@ def _print_files(folder: Path, made: list[PredictedScan], organs: Organs, *, as_
             text = f"warning: {scan.scan}: {doubt}"
             console(stderr=True).print(text, soft_wrap=True)
     if as_json:
-        print_json({"folder": str(folder), "scans": [asdict(scan) for scan in made]})
+        scans, rests_on = [asdict(scan) for scan in made], basis.to_json()
+        print_json({"folder": str(folder), "scans": scans, "rests_on": rests_on})
         return
     out = console()
     for scan in made:
         volumes = zip(organs, scan.volumes_ml, strict=True)
-        text = ", ".join(f"{organ} {ml:.0f} ml" for organ, ml in volumes)
+        text = ", ".join(f"{organ} {ml:.0f} ml{_beside(basis, organ)}" for organ, ml in volumes)
         out.print(f"{scan.scan}  {text}", soft_wrap=True)
+        for name in scan.files if len(made) <= _FEW_SCANS else ():
+            out.print(f"  {folder / name}", style="dim", soft_wrap=True)
     files = sum(len(scan.files) for scan in made)
     numbers = f"{counted(files, 'file')} of {counted(len(made), 'scan')}"
-    out.print(f"predictions  {folder} ({numbers}, predictions.json)")
+    out.print(f"predictions  {folder} ({numbers}, predictions.json)", soft_wrap=True)
+    if any(value is not None for value in basis.dice.values()):
+        said = "in brackets: mean Dice over slices of the organ, on patients held out in training"
+        out.print(said, style="dim", soft_wrap=True)
+
+
+def _beside(basis: Basis, organ: str) -> str:
+    """An organ's out-of-fold Dice, to stand behind its volume."""
+    dice = basis.dice.get(organ)
+    return "" if dice is None else f" (Dice {dice:.2f})".replace("0.", ".", 1)
 
 
 def _print_submission(path: Path, index: Any, organs: Organs, faults: list[Fault]) -> None:

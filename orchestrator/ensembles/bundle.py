@@ -21,6 +21,7 @@ from gitract_core.device import Runtime, device_name
 from gitract_core.errors import RunError, counted
 from gitract_core.files.atomic import read_json, write_json, written_once
 from gitract_core.prediction.members import Members, Predictor, manifest_path
+from orchestrator.ensembles.basis import BUNDLE, basis_of
 
 PACKAGES = ("gitract_core", "search_spaces", "orchestrator")
 LIMIT_SECONDS = 9 * 3600
@@ -72,13 +73,16 @@ def write_bundle(
     device = device_name(predictor.device)
     seconds = _seconds_per_scan(predictor, images) if images is not None else None
 
+    rests_on = basis_of(manifest, members).to_json()
+
     def fill(part: Path) -> None:
         _copy_members(members, source, part)
         wheel = write_wheel(part)
         write_json(part / "predict.ipynb", _notebook(wheel.name))
         measured = {"seconds_per_scan": seconds, "device": device}
         scans = int(LIMIT_SECONDS / seconds) if seconds else None
-        write_json(part / "bundle.json", {**measured, "scans_in_nine_hours": scans})
+        values = {**measured, "scans_in_nine_hours": scans, "rests_on": rests_on}
+        write_json(part / BUNDLE, values)
         (part / "README.md").write_text(_readme(wheel.name, seconds, device), encoding="utf-8")
 
     written_once(directory, fill)
@@ -182,5 +186,5 @@ def _readme(wheel: str, seconds: float | None, device: str) -> str:
 
 def bundle_json(bundle: Bundle) -> dict[str, object]:
     """What ``export --json`` prints."""
-    values = read_json(bundle.directory / "bundle.json")
+    values = read_json(bundle.directory / BUNDLE)
     return {"bundle": str(bundle.directory), "size_bytes": bundle.size_bytes, **values}

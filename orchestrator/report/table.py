@@ -150,12 +150,15 @@ def number(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Four decimals without the leading zero, or a dash for NaN.
+    """Four decimals without the leading zero, or a dash for NaN; a zero has no sign.
 
-    >>> decimal(0.61237), decimal(1.0), decimal(float("nan"))
-    ('.6124', '1.0000', '-')
+    >>> decimal(0.61237), decimal(1.0), decimal(-0.05), decimal(-1e-9), decimal(float("nan"))
+    ('.6124', '1.0000', '-.0500', '.0000', '-')
     """
-    return "-" if value != value else f"{value:.4f}".removeprefix("0")
+    if value != value:
+        return "-"
+    shown = round(value, 4)
+    return ("-" if shown < 0 else "") + f"{abs(shown):.4f}".removeprefix("0")
 
 
 def span(low: float, high: float) -> str:
@@ -164,11 +167,7 @@ def span(low: float, high: float) -> str:
     >>> span(-0.0123, 0.5), span(float("nan"), float("nan"))
     ('-.0123 to .5000', '-')
     """
-    return f"{_signed(low)} to {_signed(high)}" if low == low else MISSING
-
-
-def _signed(value: float) -> str:
-    return f"-{decimal(-value)}" if value < 0 else decimal(value)
+    return f"{decimal(low)} to {decimal(high)}" if low == low else MISSING
 
 
 def to_terminal(table: Table, *, notes: bool = True, more: str = "") -> RenderableType:

@@ -157,19 +157,20 @@ def check(request: SweepRequest) -> PreparedSweep:
     candidates = request.candidates()
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
+    directory = SweepDirectory(request.out)
+    before = directory.record() if directory.record_file.is_file() else None
+    if before and request.patients is None:
+        request = dataclasses.replace(request, patients=before.patients)
     index = SliceIndex.from_directory(request.data, patients=request.patients)
     index = index.without(request.exclude)
     index.refuse_without_masks()
     for folder in (request.data, request.out, cache_root()):
         require_utf8(folder)
-    directory = SweepDirectory(request.out)
-    if directory.record_file.is_file():
-        before = directory.record()
+    if before:
         _refuse_mixing(request, before, index)
         plans = directory.plans(before)
     else:
         refuse_foreign(request.out)
-        before = None
         plans = [FoldPlan.make(index, request.space.folds, request.space.seed)]
     plans += further_plans(index, plans, _repeats(request, len(plans)))
     refuse_small_folds(candidates, plans)

@@ -28,6 +28,13 @@ def volume(values: np.ndarray, affine: np.ndarray = AFFINE) -> bytes:
     return image.to_bytes()
 
 
+def padded(values: np.ndarray) -> np.ndarray:
+    """With a frame that was never measured."""
+    made = np.full_like(values, -32768)
+    made[1:-1, 1:-1] = values[1:-1, 1:-1]
+    return made
+
+
 def good() -> bytes:
     return volume(block((12, 10, 6)))
 
@@ -89,7 +96,24 @@ BAD_NIFTI: dict[str, Change] = {
     "colors": lambda _: volume(np.zeros((12, 10, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])),
     "complex numbers": lambda _: volume(np.zeros((12, 10, 6), np.complex64)),
 }
+BAD_NIFTI |= {
+    "zeros alone": lambda _: volume(np.zeros((12, 10, 6), np.int16)),
+    "one value": lambda _: volume(np.full((12, 10, 6), 300, np.int16)),
+    "one value and padding": lambda _: volume(padded(np.full((12, 10, 6), 300, np.int16))),
+    "an empty mask": lambda _: volume(np.zeros((12, 10, 6), np.uint8)),
+    "NaN and one value": lambda _: volume(
+        np.where(np.arange(6) < 3, np.nan, np.full((12, 10, 6), 7.0)).astype(np.float32)
+    ),
+}
 STRANGE_NIFTI: dict[str, Change] = {
+    "values of CT": lambda _: volume((2 * block()).astype(np.int16) - 1000),
+    "a label map": lambda _: volume((np.indices((12, 10, 6)) // 5).sum(0).astype(np.uint8)),
+    "padding of -32768": lambda _: volume(padded(block().astype(np.int16))),
+    "qform and sform apart": with_field("qoffset_x", 500.0),
+    "a qform that is no turn": lambda old: with_field("qform_code", 1)(
+        with_field("quatern_b", 5)(old)
+    ),
+    "a sheared box": with_field("srow_y", [0.0, -1.5, 0.9, 0.0]),
     "NaN alone": lambda _: volume(np.full((12, 10, 6), np.nan, np.float32)),
     "infinities": lambda _: volume(np.full((12, 10, 6), np.inf)),
     "1e308 and -1e308": lambda _: volume(np.array([1e308, -1e308] * 360).reshape(12, 10, 6)),
@@ -210,6 +234,10 @@ BAD_IMAGES: dict[str, ChangeSlice] = {
     "two frames": setting(NumberOfFrames=2),
     "no spacing": setting(PixelSpacing=None),
     "spacing zero": setting(PixelSpacing=[0, 0]),
+    "spacing below zero": setting(PixelSpacing=[-2.0, 1.5]),
+    "cosines of no unit length": setting(ImageOrientationPatient=[2, 0, 0, 0, 1, 0]),
+    "cosines not at right angles": setting(ImageOrientationPatient=[1, 0, 0, 0.6, 0.8, 0]),
+    "cosines along one line": setting(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
     "one spacing": setting(PixelSpacing=[2.0]),
     "three numbers of orientation": setting(ImageOrientationPatient=[1, 0, 0]),
     "an orientation of zeros": setting(ImageOrientationPatient=[0] * 6),
@@ -295,6 +323,23 @@ def test_the_same_instance_twice(home: Path) -> None:
     write(home / "double", images)
     line = refused(home, f"{PREDICT} double", naming="double")
     assert "SOPInstanceUID" in line
+
+
+def test_a_series_of_one_value(home: Path) -> None:
+    write(home / "series", axial_series(np.full_like(block(), 9)))
+    refused(home, f"{PREDICT} series", naming="series")
+
+
+def test_doses_and_localizers_alone(home: Path) -> None:
+    for name, change in (
+        ("dose", setting(Modality="RTDOSE")),
+        ("scouts", setting(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])),
+    ):
+        images = axial_series(block())
+        for image in images:
+            change(image)
+        write(home / name, images)
+        refused(home, f"{PREDICT} {name}", naming=name)
 
 
 def test_a_missing_slice(home: Path) -> None:

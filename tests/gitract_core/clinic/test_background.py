@@ -51,7 +51,7 @@ def as_nifti(folder: Path, values: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
-@pytest.mark.parametrize("constant", [-1024, -2000, -32768, 30000])
+@pytest.mark.parametrize("constant", [-50, -300, -1024, -32768, 1500, 30000])
 def test_a_far_off_constant_around_is_background(
     tmp_path: Path, constant: int, kind: type[np.number]
 ) -> None:
@@ -86,8 +86,22 @@ def test_zero_around_a_standardized_body_is_background(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - control).max() <= 1
 
 
+@pytest.mark.parametrize("constant", [400, 800])
+def test_a_constant_amid_tissue_that_fills_most_faces_is_background(
+    tmp_path: Path, constant: int
+) -> None:
+    values = np.where(body() == constant, constant + 1, body())
+    far = np.indices(SHAPE)[1] > 30
+    control = seen(as_nifti(tmp_path / "a", np.where(around() | far, 0, values).astype(np.int16)))
+    padded = np.where(around() | far, constant, values).astype(np.int16)
+    np.testing.assert_array_equal(seen(as_nifti(tmp_path / "b", padded)), control)
+
+
 def test_a_plain_background_is_left_alone() -> None:
     values = body()
+    for most in (400, 600, 700):
+        near_the_coil = np.where(np.indices(SHAPE)[0] < 8, values + 500, values)
+        assert outside_of(near_the_coil.clip(0, most)) is None
     assert outside_of(values) is None
     assert outside_of(np.where(around(), 0, values)) is None
     assert outside_of(np.clip(values, 0, 600)) is None  # saturated

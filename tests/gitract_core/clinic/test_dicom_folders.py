@@ -18,6 +18,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RTDoseStorage,
     RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
     generate_uid,
 )
 
@@ -27,6 +28,7 @@ from gitract_core.clinic.rtstruct import write_rtstruct
 from gitract_core.data.sources import find_sources
 from gitract_core.errors import DataError, NoScanError
 from gitract_core.organs import CONTEST
+from gitract_core.prediction.clinical import check_sources
 from tests.support.clinic_files import axial_series, block, dicom_slice, write_series
 
 BIG = (40, 36, 8)
@@ -52,6 +54,13 @@ def dose() -> FileDataset:
     return made
 
 
+def screenshot() -> FileDataset:
+    made = dicom_slice(np.zeros((36, 40)), (0.0, 0.0, 0.0))
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    made.PhotometricInterpretation = "MONOCHROME1"
+    return made
+
+
 def structures() -> FileDataset:
     made = dose()
     for name in ("Rows", "Columns", "PixelData"):
@@ -73,7 +82,9 @@ def scout_that_does_not_say_so() -> FileDataset:
     return made
 
 
-@pytest.mark.parametrize("beside", [dose, structures, localizer, scout_that_does_not_say_so])
+@pytest.mark.parametrize(
+    "beside", [dose, structures, screenshot, localizer, scout_that_does_not_say_so]
+)
 def test_what_lies_beside_a_series_is_left_aside_with_a_note(
     tmp_path: Path, beside: type[FileDataset]
 ) -> None:
@@ -92,6 +103,22 @@ def test_a_folder_of_such_objects_alone_is_no_series(tmp_path: Path) -> None:
     assert [source.name for source in find_sources(tmp_path, "dicom")] == ["s"]
     with pytest.raises(NoScanError, match=r"got 0 images \(RD.dcm left aside: RTDOSE\)"):
         read_dicom(tmp_path / "dose", "dose")
+
+
+def test_series_of_localizers_or_of_another_modality_are_no_scans(tmp_path: Path) -> None:
+    """In a study they lie beside the one that is wanted, in folders of their own."""
+    scouts, others = axial_series(block(BIG)), axial_series(block(BIG))
+    for scout, other in zip(scouts, others, strict=True):
+        scout.ImageType, other.Modality = ["ORIGINAL", "PRIMARY", "LOCALIZER"], "CT"
+    for name, slices in (("scouts", scouts), ("ct", others), ("mr", axial_series(block(BIG)))):
+        write_series(tmp_path / name, slices)
+    with pytest.raises(NoScanError, match=r"8 files left aside: a localizer \(IM0000, ...\)"):
+        read_dicom(tmp_path / "scouts", "scouts")
+    with pytest.raises(NoScanError, match=r"8 files left aside: CT \(IM0000, ...\)"):
+        read_dicom(tmp_path / "ct", "ct")
+    checked = check_sources(find_sources(tmp_path, "dicom"), "rtstruct")
+    assert [source.name for source in checked.sources] == ["mr"]
+    assert [line.split()[0] for line in checked.left_aside] == ["ct", "scouts"]
 
 
 def test_two_images_across_each_other_are_a_fault(tmp_path: Path) -> None:

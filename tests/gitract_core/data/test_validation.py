@@ -12,6 +12,7 @@ import pytest
 
 from gitract_core.data.column_major import column_major_words
 from gitract_core.data.rle import decode, encode
+from gitract_core.data.scan_table_faults import scan_doubts
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.validation import find_faults
 from gitract_core.errors import DataError
@@ -192,6 +193,21 @@ def test_a_table_that_cannot_be_read_is_a_fault(data: Path) -> None:
     shutil.rmtree(data / "train")
     (fault,) = find_faults(data).faults
     assert "train: expected a folder of cases" in fault
+
+
+def test_predictions_are_warned_of_what_the_table_and_headers_tell(data: Path) -> None:
+    index = SliceIndex.from_directory(data)
+    assert scan_doubts(data, index.rows_of_scan("case1_day0")) == []
+    darker(data)
+    rename(data, 4, "1.50_1.50", "9.00_9.00")
+    index = SliceIndex.from_directory(data)
+    (line,) = scan_doubts(data, index.rows_of_scan("case1_day0"))
+    assert "got 9.00 x 9.00" in line
+    assert line.endswith("(and 1 more)")
+    rename(data, 4, "9.00_9.00", "1.50_1.50")
+    index = SliceIndex.from_directory(data)
+    (line,) = scan_doubts(data, index.rows_of_scan("case1_day0"))
+    assert "expected 16 bits, as the scan's other slices, got 8 bits" in line
 
 
 def test_slices_beyond_9999_keep_their_order(data: Path) -> None:

@@ -73,6 +73,7 @@ def test_nifti_gives_the_masks_of_the_contest_way(
     done = cli(tmp_path, "predict", trial, "--images", "in")
     assert "6 files of 2 scans" in done.stdout
     assert "warning: a: field of view 54 x 54 mm" in done.stderr
+    assert f"predictions/a_{CONTEST.names[0]}.nii.gz" in done.stdout
     for organ, a, b in zip(
         expected,
         written(tmp_path / "predictions", "a"),
@@ -131,7 +132,7 @@ def test_label_maps_and_empty_masks_beside_scans_are_left_aside(
     nib.save(nib.Nifti1Image(labels, AFFINE), tmp_path / "in/a_labels.nii.gz")
     nib.save(nib.Nifti1Image(0 * labels, AFFINE), tmp_path / "in/a_mask.nii.gz")
     done = cli(tmp_path, "predict", trial, "--images", "in")
-    assert "3 files of 1 scans" in done.stdout
+    assert "3 files of 1 scan," in done.stdout
     said = [line for line in done.stderr.splitlines() if "left aside" in line]
     assert [line.split()[1] for line in said] == ["a_labels", "a_mask"]
     for name, code in (("a_labels", 0), ("a_mask", 2)):
@@ -156,6 +157,20 @@ def test_a_missing_slice_is_told_and_no_neighbor(tiny: Path, trial: Path, tmp_pa
     for organ, image in zip(CONTEST.names, written(tmp_path / "o", SCAN), strict=True):
         masks = [decode(t, 36, 36) for t in rows["predicted"][rows["class"] == organ]]
         np.testing.assert_array_equal(np.asanyarray(image.dataobj).T, masks)
+
+
+def test_scans_unlike_those_of_training_are_told(tiny: Path, trial: Path, tmp_path: Path) -> None:
+    affine = np.diag([-3.0, -3.0, -3.0, 1.0])
+    nib.save(nib.Nifti1Image(images_of(tiny).T, affine), tmp_path / "a.nii.gz")
+    done = cli(tmp_path, "predict", trial, "--images", "a.nii.gz", "--json")
+    said = [
+        "pixels of 3.00 x 3.00 mm (height x width); networks learned from about 1.5 x 1.5",
+        "field of view 108 x 108 mm (height x width); networks learned from about 400 x 400",
+    ]
+    made = json.loads(done.stdout)
+    assert made["scans"][0]["doubts"] == said
+    assert made["rests_on"]["synthetic"] is False
+    assert done.stderr.splitlines() == [f"warning: a: {line}" for line in said]
 
 
 def test_wrong_use_is_one_line(trial: Path, tmp_path: Path) -> None:

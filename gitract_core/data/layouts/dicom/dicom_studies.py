@@ -24,7 +24,7 @@ from gitract_core.data.gray import CT_GRAY, CURRENT_GRAY
 from gitract_core.data.ids import check_name, natural_key
 from gitract_core.data.layouts.description import NAME as DESCRIPTION
 from gitract_core.data.layouts.description import Annotated, Description
-from gitract_core.data.layouts.dicom.inventory import Inventory, take_inventory
+from gitract_core.data.layouts.dicom.inventory import HELD_OUT, Inventory, take_inventory
 from gitract_core.data.layouts.dicom.roi_names import RoiNames
 from gitract_core.data.layouts.dicom.studies import Studies, Study, sort_out
 from gitract_core.data.layouts.label_maps import ScanMasks, texts_of
@@ -257,6 +257,8 @@ def _assumed(
             f"{len(studies.aside)} series that no structure set refers to are left aside, "
             f"in {some} for example."
         )
+    if inventory.held_out:
+        lines.append(f"The {inventory.held_out} files in {HELD_OUT}/ are left for testing.")
     if inventory.aside:
         lines.append(f"Left aside: {_counted(inventory.aside)}.")
     return lines

@@ -74,12 +74,14 @@ class Inventory:
     Attributes:
         series: by their folders.
         structure_sets: by their files.
+        held_out: number of files in ``HELD_OUT`` that were not looked at.
         aside: how many DICOM files were left aside, by kind.
         faults: what could not be read.
     """
 
     series: tuple[ImageSeries, ...]
     structure_sets: tuple[StructureSet, ...]
+    held_out: int
     aside: Counter[str]
     faults: tuple[DataError, ...]
 
@@ -114,9 +116,8 @@ def _taken(root: Path) -> Inventory:
         except DataError as error:
             faults.append(error)
     found = list(_series(images, aside))
-    if studied and len(studied) < len(files):
-        aside[f"file in {HELD_OUT}/"] += len(files) - len(studied)
-    return Inventory(tuple(found), tuple(sets), aside, (*faults, *_twice(found)))
+    held = len(files) - len(studied) if studied else 0
+    return Inventory(tuple(found), tuple(sets), held, aside, (*faults, *_twice(found)))
 
 
 def _header(file: Path) -> Dataset:

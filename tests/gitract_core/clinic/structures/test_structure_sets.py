@@ -264,3 +264,20 @@ def test_a_segmentation_that_is_cut_short(axial: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(DataError, match="a whole DICOM segmentation"):
         drawn(file, axial, "SEG")
+
+
+def test_contours_that_name_frames_of_one_file(axial: Path, tmp_path: Path) -> None:
+    series = read_series(axial)
+    for number, header in enumerate(series.headers, 1):
+        header.SOPInstanceUID, header.ReferencedFrameNumber = "1.5", number
+    image = series.headers[3]
+    drawn_there = contour(box(image, (1.5, 3.5), (1.5, 3.5)) + np.array([0, 0, 1.4]), image)
+    drawn_there.ContourImageSequence[0].ReferencedFrameNumber = 3
+    file = saved(rtstruct(image, {"a": [drawn_there]}), tmp_path)
+    found = read_structure_set(file, "RTSTRUCT")
+    with pytest.raises(DataError, match=r"one 4\.4 mm off the image that it names"):
+        list(draw(found, found.regions, Planes.of(series)))
+    drawn_there.ContourImageSequence[0].ReferencedFrameNumber = 4
+    saved(rtstruct(image, {"a": [drawn_there]}), tmp_path)
+    (covered,) = draw(found, found.regions, Planes.of(series))
+    assert covered.mask.sum(axis=(1, 2)).tolist() == [0, 0, 0, 4, 0, 0]
