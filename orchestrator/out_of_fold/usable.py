@@ -13,7 +13,8 @@ from orchestrator.sweeps.added_candidate import added_name
 from orchestrator.sweeps.added_files import FOLDER, TEST, Added
 from orchestrator.sweeps.run_directory import SweepDirectory
 
-_ADDED = "added from another tool, without predictions of the test set (add --test-predictions)"
+_ADDED = "added from another tool"
+_WITHOUT = f"{_ADDED}, without predictions of the test set (add --test-predictions)"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def usable_candidates(
     lines: list[CandidateScores] = []
     of_others = [line for line in board.ranked if line.added]
     able = [line for line in of_others if added and predictions_of_test(run, line).is_file()]
-    left_out = [f"{one.label}: {_ADDED}" for one in of_others if one not in able]
+    why = _WITHOUT if added else f"{_ADDED}: the run's own candidates are asked for"
+    left_out = [f"{one.label}: {why}" for one in of_others if one not in able]
     own = board.pool(least=max(least - len(able), 1), most=len(board.ranked))
     pool = {line.candidate for line in (*own, *able)}
     for line in (line for line in board.ranked if line.candidate in pool):

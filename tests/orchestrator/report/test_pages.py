@@ -30,7 +30,8 @@ ELSEWHERE = {  # commands that are not run here, and where they are
     "nvidia-cuda-mps-control": "not here: it needs a GPU, see benchmarks/results/gpu.md",
 }
 OURS_ELSEWHERE = {
-    "docs/clusters.md": "tests/ray_cluster and tests/orchestrator/storage/test_remote_run.py"
+    "docs/clusters.md": "tests/ray_cluster and tests/orchestrator/storage/test_remote_run.py",
+    "benchmarks/results/nnunet_rival.md": "tests/orchestrator/api/test_added.py",
 }
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
