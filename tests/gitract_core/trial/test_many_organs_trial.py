@@ -24,7 +24,6 @@ from gitract_core.errors import RunError
 from gitract_core.organs import CONTEST
 from gitract_core.prediction.device_slices import slices_on
 from gitract_core.prediction.members import Members, Predictor
-from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import read_oof
 from gitract_core.prediction.submission import check_submission
 from gitract_core.results.score_table import read_scores
@@ -217,9 +216,9 @@ def test_prediction_scales_as_training_did(
     predictor = Predictor(members, tmp_path / "trial", ONE_THREAD)
     masks_of = predictor.masks_of
 
-    def noted(images: dict[int, np.ndarray], grid: NativeGrid) -> np.ndarray:
+    def noted(images: dict[int, np.ndarray], *more: Any) -> np.ndarray:
         seen.append(images[32])
-        return masks_of(images, grid)
+        return masks_of(images, *more)
 
     monkeypatch.setattr(predictor, "masks_of", noted)
     scan = plain.index.scans[0]
