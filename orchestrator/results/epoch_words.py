@@ -19,7 +19,14 @@ def epochs_in_words(board: Leaderboard) -> str:
     choices = [line.epoch_choice for line in board.trained]
     if not choices or choices[0].rule != "held_out":
         return ""
-    return _flattered(choices, only_kept=board.score is COMPETITION)
+    theirs = len(board.lines) > len(board.trained)
+    text = _flattered(
+        choices,
+        only_kept=board.score is COMPETITION,
+        first="the best candidate trained here" if theirs else "the first",
+    )
+    below = " How the epochs of added candidates were chosen is said below the tables."
+    return text + (below if theirs else "")
 
 
 def _mixed(board: Leaderboard) -> str:
@@ -34,19 +41,19 @@ def _mixed(board: Leaderboard) -> str:
     return text
 
 
-def _flattered(choices: Sequence[EpochChoice], *, only_kept: bool) -> str:
+def _flattered(choices: Sequence[EpochChoice], *, only_kept: bool, first: str) -> str:
     """All candidates are held_out, best first."""
-    known, first = _known(choices), choices[0]
+    known, best = _known(choices), choices[0]
     text = "Every training kept the epoch that was best on the patients that it is scored on."
     if not known:
         return f"{text} Such scores tend to be too high. By how much is not known: " + (
             "no epoch but the one kept was scored." if only_kept else _OF_CONTEST
         )
     text += " Such scores tend to be too high."
-    if first.cross_fitted is not None and first.flattered_by is not None:
-        fitted, announced = _plain(first.cross_fitted), _plain(first.announced)
+    if best.cross_fitted is not None and best.flattered_by is not None:
+        fitted, announced = _plain(best.cross_fitted), _plain(best.announced)
         instead = "as well" if fitted == announced else f"instead of {announced}"
-        text += f" With the epochs that the other folds choose, the first scores {fitted} {instead}"
+        text += f" With the epochs that the other folds choose, {first} scores {fitted} {instead}"
         if len(known) > 1:
             text += f"; over all candidates this changes scores by {_span(known)}"
         text += "."

@@ -132,3 +132,10 @@ def test_without_predictions_of_test_scans_it_is_left_out(own: Path, tiny: Path)
         "(add --test-predictions)",
     )
     assert not Members.load(own / "ensembles" / "top2-equal").given
+
+
+def test_what_is_said_of_epochs_is_said_of_those_trained_here(own: Path) -> None:
+    said = " ".join(run_cli("report", str(own)).out.split())
+    assert f"{NAME} ranks first" in said
+    assert "choose, the best candidate trained here scores" in said
+    assert "How the epochs of added candidates were chosen is said below the tables." in said
