@@ -61,7 +61,7 @@ def test_validate_says_what_is_wrong_with_train_csv(home: Path, damage: str) -> 
     ended = run_cli("validate", "--data", "tiny")
     *faults, last = ended.out.splitlines()
     assert (ended.code, ended.err) == (1, "")
-    assert f"{len(faults)} faults" in last
+    assert f", {len(faults)} fault" in last
     assert faults
     for fault in faults:
         assert "tiny" in fault
