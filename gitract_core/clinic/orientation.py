@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from nibabel.affines import voxel_sizes
+from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.orientations import (
     apply_orientation,
     axcodes2ornt,
@@ -84,6 +84,15 @@ class Placing:
         """From turned indices (slice, row, column) to millimeters, RAS."""
         turned: np.ndarray = self.affine @ inv_ornt_aff(self._turn, self.shape)
         return turned
+
+    @property
+    def turned_corners_mm(self) -> np.ndarray:
+        """Where the corner voxels are after the turn, RAS, float (8, 3).
+
+        Equal for files that hold the same voxels, in whatever order.
+        """
+        corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(self.turned_shape) - 1)
+        return np.asarray(apply_affine(self._turned_affine, corners))
 
     @property
     def turned_shape(self) -> tuple[int, int, int]:

@@ -121,12 +121,12 @@ def _images_in(
     beside: dict[str, list[str]] = {}  # kind -> names of files
     for file in sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f)):
         header = read_header(file)
-        if series is not None and header.get("SeriesInstanceUID") != series:
-            continue
-        if kind := kind_beside(header):
-            beside.setdefault(kind, []).append(file.name)
-            continue
         try:
+            if series is not None and header.get("SeriesInstanceUID") != series:
+                continue
+            if kind := kind_beside(header):
+                beside.setdefault(kind, []).append(file.name)
+                continue
             found += [(file, image) for image in images_of(header)]
         except DAMAGE as error:
             got = first_line(error)
@@ -230,7 +230,8 @@ def _directions(header: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def _should_be_image(header: Dataset) -> bool:
     """Whether a header without Rows is that of an image cut short, not of another object."""
     uid = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
-    return not uid or uid.name.endswith("Image Storage")
+    name = getattr(uid, "name", "")  # damaged, it may be several
+    return not name or str(name).endswith("Image Storage")
 
 
 def _check_image(file: Path, header: Dataset, wanted: str | None) -> None:

@@ -32,6 +32,7 @@ from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.announced_scores import check_pair
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
+from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, refuse_newer_knobs
 
@@ -66,6 +67,30 @@ class Member:
             raise RunError(f"member {self.trial}", "a weight in 0 to 1", self.weight, remedy)
 
 
+@dataclass(frozen=True)
+class Given:
+    """Another tool's predictions inside an ensemble: of some scans, and of no others.
+
+    Attributes:
+        name: what it is called in the run.
+        file: quantized probabilities by scan (``OofStore``), relative to the manifest's directory.
+        sha256: of that file.
+        weight: share in the average.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    weight: float
+
+
+class _Given(TypedDict):
+    name: Annotated[str, Meta(max_length=64)]
+    file: Annotated[str, Meta(pattern=r"^[^/\0][^\0]*\.npz$")]
+    sha256: str
+    weight: Annotated[float, Meta(gt=0, le=1)]
+
+
 class _Member(TypedDict):
     trial: Annotated[str, Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]  # names a file of a bundle
     fold: int
@@ -91,6 +116,7 @@ class _Manifest(TypedDict):
     axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
     extent: NotRequired[ExtentShape]
     gray: NotRequired[str]
+    given: NotRequired[list[_Given]]
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,7 @@ class Members:
         channels: names of those images' channels.
         axis: along which their slices lie, one of ``native.AXES``.
         extent: how finely and how far they show the body.
+        given: other tools' predictions that are averaged with theirs.
     """
 
     members: tuple[Member, ...]
@@ -121,9 +148,10 @@ class Members:
     channels: tuple[str, ...] = ONE_CHANNEL
     axis: str = "axial"
     extent: Extent = field(default_factory=Extent)
+    given: tuple[Given, ...] = ()
 
     def __post_init__(self) -> None:
-        total = sum(m.weight for m in self.members)
+        total = sum(m.weight for m in self.members) + sum(one.weight for one in self.given)
         if abs(total - 1) > 1e-6:
             raise RunError("members", "weights that sum to 1", total, "make the ensemble anew")
         if len(self.postprocess) != len(self.organs):
@@ -136,7 +164,7 @@ class Members:
         rules = {o: asdict(r) for o, r in zip(self.organs, self.postprocess, strict=True)}
         values = {"format": _FORMAT, **asdict(self), "members": members, "postprocess": rules}
         values |= self.organs.to_json()
-        usual = {"channels": ONE_CHANNEL, "axis": "axial", "extent": asdict(Extent())}
+        usual = {"channels": ONE_CHANNEL, "axis": "axial", "extent": asdict(Extent()), "given": ()}
         values = {n: value for n, value in values.items() if n not in usual or value != usual[n]}
         write_json(path, values, seal=True)
 
@@ -188,6 +216,7 @@ class Members:
                 channels,
                 values.get("axis", "axial"),
                 Extent.of(values.get("extent")),
+                tuple(Given(**given) for given in values.get("given", ())),
             )
         except (KeyError, TypeError, GitractError) as error:
             raise RunError(path, "an ensemble's manifest", error, remedy) from None
@@ -198,6 +227,7 @@ class Members:
         trials: Sequence[tuple[TrialFiles, float]],
         rules: tuple[PostprocessKnobs, ...],
         directory: Path,
+        given: Sequence[tuple[str, Path, float]] = (),
     ) -> Members:
         """A manifest of trained trials.
 
@@ -205,12 +235,14 @@ class Members:
             trials: files and weight of each; weights are made to sum to 1.
             rules: post-processing of each organ.
             directory: where the manifest will lie; files are named relative to it.
+            given: name, file and weight of other tools' predictions.
 
         Raises:
             RunError: a trial's file is damaged, or they differ in organs or gray scaling.
         """
         results = [TrialResult.load(files.result) for files, _ in trials]
-        total, first = sum(weight for _, weight in trials), results[0]
+        total = sum(weight for _, weight in trials) + sum(weight for *_, weight in given)
+        first = results[0]
         for result in results:
             if (result.organs, result.gray) != (first.organs, first.gray):
                 expected = f"{', '.join(first.organs)} in images scaled by {first.gray}"
@@ -241,6 +273,10 @@ class Members:
             channels=first.channels,
             axis=first.axis,
             extent=first.extent,
+            given=tuple(
+                Given(name, _relative(file, directory), _sha256(file), weight / total)
+                for name, file, weight in given
+            ),
         )
 
     @classmethod
@@ -273,6 +309,29 @@ class Predictor:
     def __init__(self, members: Members, directory: Path, runtime: Runtime) -> None:
         self.members, self.device = members, runtime.torch_device()
         self.networks = [self._load(directory, member) for member in members.members]
+        self.given = [(one, self._open(directory, one)) for one in members.given]
+
+    def _open(self, directory: Path, given: Given) -> OofStore:
+        file = directory / given.file
+        found = _sha256(file)
+        if found != given.sha256:
+            expected, got = f"SHA-256 {given.sha256[:12]}...", f"{found[:12]}..."
+            raise RunError(file, expected, got, "make the ensemble anew")
+        return OofStore(file)
+
+    def _said(self, scan: str, slices: int) -> list[tuple[np.ndarray, float]]:
+        """What other tools said of a scan, and their shares in the average."""
+        found = []
+        for one, store in self.given:
+            if scan not in set(store):
+                remedy = f"add its prediction of this scan with --replace, or leave {one.name} out"
+                raise DataError(f"scan {scan}", f"one that {one.name} predicted", "none", remedy)
+            values = store[scan]
+            if values.shape[:2] != (len(self.members.organs), slices):
+                expected = f"{slices} slices of {len(self.members.organs)} organs"
+                raise DataError(store.path, expected, values.shape[:2], "add its predictions anew")
+            found.append((values, one.weight))
+        return found
 
     def _load(self, directory: Path, member: Member) -> nn.Module:
         weights = directory / member.weights
@@ -297,13 +356,15 @@ class Predictor:
         gray = self.members.gray
         images = {size: scan_images(index.root, rows, size, gray=gray) for size in sizes}
         numbers = rows["slice"].to_numpy()
-        return self.masks_of(images, NativeGrid.of_scan(rows), numbers)
+        said = self._said(scan, len(rows))
+        return self.masks_of(images, NativeGrid.of_scan(rows), numbers, said)
 
     def masks_of(
         self,
         images: Mapping[int, np.ndarray],
         grid: NativeGrid,
         numbers: np.ndarray | None = None,
+        said: Sequence[tuple[np.ndarray, float]] = (),
     ) -> np.ndarray:
         """Masks of a scan from anywhere, boolean (organs, slices, height, width).
 
@@ -312,7 +373,15 @@ class Predictor:
                 members' ``gray``.
             grid: the scan's own pixels.
             numbers: of the slices; by default the scan lacks none.
+            said: what other tools said of it, and their shares; one each of the members' ``given``.
+
+        Raises:
+            DataError: another tool of the ensemble has not predicted this scan.
         """
+        if len(said) != len(self.given):
+            names = ", ".join(one.name for one in self.members.given)
+            expected, got = "scans of a data set, that it predicted", "another scan"
+            raise DataError(f"predictions of {names}", expected, got, "use an ensemble without it")
         seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
         masks_at = max(seen)
         total = np.zeros(1, dtype=np.float32)
@@ -326,6 +395,9 @@ class Predictor:
                 network, scan, candidate, precision, flip=flip, mirrored=mirrored, numbers=numbers
             )
             part = at_size(part, masks_at) * np.float32(member.weight)
+            total = total + part
+        for values, weight in said:
+            part = at_size(values, masks_at) * np.float32(weight)
             total = total + part
         return native_masks(total, grid, self.members.postprocess)
 

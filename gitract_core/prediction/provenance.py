@@ -77,7 +77,10 @@ def write_note(submission: Path, manifest: Path, images: SliceIndex) -> Path:
         "submission_sha256": sha256(submission),
         "manifest": os.path.relpath(manifest.resolve(), note.parent.resolve()),
         "manifest_sha256": sha256(manifest) if manifest.is_file() else None,
-        "weights_sha256": {m.trial: m.sha256 for m in members.members},
+        "weights_sha256": {
+            **{m.trial: m.sha256 for m in members.members},
+            **{one.name: one.sha256 for one in members.given},
+        },
         "images": str(images.root.resolve()),
         "images_fingerprint": images.fingerprint,
         "versions": {name: _version(name) for name in ("gitract-cv", "torch", "numpy")},
@@ -187,7 +190,12 @@ def _weight_links(manifest: Path, noted: dict[str, str], *, told: bool) -> list[
         _hash_link(f"weights of trial {m.trial}", directory / m.weights, noted.get(m.trial, "none"))
         for m in members.members
     ]
-    lost = sorted(set(noted) - {m.trial for m in members.members})
+    links += [
+        _hash_link(f"predictions of {one.name}", directory / one.file, noted.get(one.name, "none"))
+        for one in members.given
+    ]
+    there = {m.trial for m in members.members} | {one.name for one in members.given}
+    lost = sorted(set(noted) - there)
     links += [Link(f"weights of trial {trial}", False, "not in the manifest") for trial in lost]
     return links
 

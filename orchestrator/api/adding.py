@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from gitract_core.data.slices import case_of_scan
+from gitract_core.data.slices import SliceIndex, case_of_scan
 from gitract_core.errors import RunError
+from gitract_core.prediction.probabilities import write_oof
+from gitract_core.prediction.rivals.predicted import Predicted
 from gitract_core.prediction.rivals.reading import Tree, read_predictions
 from gitract_core.progress import Progress, silent
 from orchestrator.out_of_fold.added_folds import place_declared, place_tree
-from orchestrator.out_of_fold.added_scores import FoldScorer
+from orchestrator.out_of_fold.added_scores import FoldScorer, network_sized
 from orchestrator.report.run_slices import run_index
 from orchestrator.sweeps.added_candidate import NOT_SAID, AddedCandidate, check_added_name
-from orchestrator.sweeps.added_files import Added, taken_name, write_added
+from orchestrator.sweeps.added_files import TEST, Added, taken_name, write_added
 from orchestrator.sweeps.fold_plans import NamedFolds
 from orchestrator.sweeps.labels import candidate_labels, candidate_letters
-from orchestrator.sweeps.run_directory import SweepDirectory
+from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
 from orchestrator.sweeps.run_lock import sole_sweep
 
 
@@ -33,6 +36,9 @@ class AddRequest:
         epoch_rule: by whose patients its epochs were chosen: ``held_out``, ``inner``, ``last`` as
             of ``training.keep``, or other words.
         replace: take the place of an added candidate of that name.
+        test_predictions: its predictions of the test set, averaged over its folds, in any of the
+            forms but nnU-Net's tree; ensembles with it can predict those scans.
+        test_images: the scans that those are of; ``test`` in the data set's folder if left out.
     """
 
     name: str
@@ -41,6 +47,8 @@ class AddRequest:
     declared: bool = False
     epoch_rule: str = NOT_SAID
     replace: bool = False
+    test_predictions: Path | None = None
+    test_images: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,8 @@ def add_predictions(
         placed = place_declared(found, request.folds_table, declared=request.declared, folds=folds)
     rule = " ".join(request.epoch_rule.split())
     candidate = AddedCandidate(name=request.name, origin=placed.origin, epochs_by=rule)
-    scorer = FoldScorer(record, index, folds, placed, progress)
+    test = _of_test_set(request, record)
+    scorer = FoldScorer(record, index, folds, placed, progress, keep_oof=test is not None)
     lacking = {n: why for n in range(record.total_folds) if (why := scorer.lacking(n))}
     if len(lacking) == record.total_folds:
         got = f"none ({lacking[0]})"
@@ -97,8 +106,35 @@ def add_predictions(
     said = Added(request.name, placed.origin, rule, str(request.predictions.resolve()))
     with sole_sweep(run.path):
         _check_name(run, request)
-        folder = write_added(run.path, said, lambda part: scorer.write(part, candidate))
+        folder = write_added(run.path, said, partial(_fill, scorer, candidate, test))
     return AddedLine(candidate, folder, lacking, record.total_folds)
+
+
+def _fill(
+    scorer: FoldScorer, candidate: AddedCandidate, test: Predicted | None, part: Path
+) -> None:
+    scorer.write(part, candidate)
+    if test is not None:
+        scans = [scan for scan in test.index.scans if scan in test.scans]
+        write_oof(part / TEST, network_sized(test, scans, scorer.record))
+
+
+def _of_test_set(request: AddRequest, record: SweepRecord) -> Predicted | None:
+    """The predictions of the test set, if there are any.
+
+    Raises:
+        DataError: no such scans, or faulty predictions.
+    """
+    if request.test_predictions is None:
+        return None
+    images = request.test_images or record.data_directory / "test"
+    index = SliceIndex.from_directory(images, patients=record.patients)
+    found = read_predictions(request.test_predictions, replace(index, organs=record.organs))
+    if isinstance(found, Tree) or not found.scans:
+        got = "a tree by fold" if isinstance(found, Tree) else "none"
+        expected = "predictions of test scans, averaged over folds"
+        raise RunError(request.test_predictions, expected, got, "pass the folder that holds them")
+    return found
 
 
 def _check_name(run: SweepDirectory, request: AddRequest) -> None:

@@ -57,6 +57,7 @@ def plan_removal(directory: SweepDirectory, name: str) -> Removal:
     candidate = _named(directory, name)
     if isinstance(candidate, AddedCandidate):
         folder = directory.path / ADDED / candidate.name
+        _refuse_members(directory, {f"{ADDED}/{candidate.name}/"})
         return Removal(candidate, "", candidate.name, (), 0, _own_bytes(folder))
     if len(record.candidates) == 1:
         remedy = f"remove the folder {directory.path}"

@@ -244,6 +244,8 @@ class Run:
         declared: bool = False,
         epoch_rule: str = "not said",
         replace: bool = False,
+        test_predictions: str | Path | None = None,
+        test_images: str | Path | None = None,
         progress: Progress = silent,
     ) -> AddedLine:
         """Take another tool's out-of-fold predictions into the run as a candidate.
@@ -256,6 +258,8 @@ class Run:
             declared: it was trained on the run's own folds, without a table that says so.
             epoch_rule: whose patients chose its epochs, as of ``training.keep``, or other words.
             replace: take the place of what was added by this name.
+            test_predictions: of scans of the test set, which ensembles with it can then predict.
+            test_images: those scans; ``test`` in the data set's folder if left out.
             progress: called with (folds done, all folds).
 
         Returns:
@@ -266,9 +270,18 @@ class Run:
         """
         from orchestrator.api.adding import AddRequest, add_predictions
 
-        table = None if folds_table is None else Path(folds_table)
-        given = name, Path(predictions), table
-        request = AddRequest(*given, declared=declared, epoch_rule=epoch_rule, replace=replace)
+        paths = (folds_table, test_predictions, test_images)
+        table, test, images = (None if path is None else Path(path) for path in paths)
+        request = AddRequest(
+            name,
+            Path(predictions),
+            table,
+            declared=declared,
+            epoch_rule=epoch_rule,
+            replace=replace,
+            test_predictions=test,
+            test_images=images,
+        )
         return add_predictions(self.directory, request, progress)
 
     def remove(self, candidate: str | int) -> None:

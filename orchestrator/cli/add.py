@@ -43,6 +43,13 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of what was added by this name.")
     ] = False,
+    test_predictions: Annotated[
+        Path | None,
+        typer.Option(help="Its predictions of test scans: ensembles with it can predict those."),
+    ] = None,
+    test_images: Annotated[
+        Path | None, typer.Option(help="Those scans; DATA/test if left out.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank another tool's out-of-fold predictions beside the run's candidates.
@@ -60,6 +67,8 @@ def add(
             declared=declared,
             epoch_rule=epoch_rule,
             replace=replace,
+            test_predictions=test_predictions,
+            test_images=test_images,
             progress=progress,
         )
     line = next(one for one in opened.board.added if one.candidate == added.candidate)

@@ -64,6 +64,10 @@ def write_bundle(
         raise RunError(directory, "a new folder", "one that exists", "pass another --out")
     manifest = manifest_path(manifest)
     members = Members.load(manifest)
+    if members.given:
+        expected = "members with weights, which predict any scan"
+        got = f"predictions of {members.given[0].name}, of some scans alone"
+        raise RunError(manifest, expected, got, "export an ensemble without it")
     source = manifest if manifest.is_dir() else manifest.parent
     predictor = Predictor(members, source, runtime)  # checks every hash
     device = device_name(predictor.device)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gitract_core.errors import RunError
 from gitract_core.files.atomic import write_json
 from gitract_core.files.digests import digest_of
 from gitract_core.knobs import PostprocessKnobs
@@ -18,7 +19,7 @@ from gitract_core.progress import Progress, silent
 from gitract_core.results.under_score import figures
 from orchestrator.ensembles.selection import CrossFit, Method, cross_fit, rule_grid
 from orchestrator.out_of_fold.average_scores import OofMeter
-from orchestrator.out_of_fold.usable import usable_candidates
+from orchestrator.out_of_fold.usable import predictions_of_test, usable_candidates
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.statistics.case_sums import CaseSums
@@ -100,9 +101,10 @@ def make_ensemble(
         RunError: fewer candidates than ``method.top`` are complete and undamaged.
     """
     least = method.top if method.weights == "equal" else 1
-    usable = usable_candidates(run, board, least=least, most=max(LARGEST_POOL, least))
+    most, several = max(LARGEST_POOL, least), method.top > 1  # another tool alone is no ensemble
+    usable = usable_candidates(run, board, least=least, most=most, added=several)
     pool = usable.lines
-    base = pool[0].candidate.postprocess
+    base = next(line for line in pool if not line.added).candidate.postprocess
     grid = rule_grid(base) if method.tune else (base,)
     meter = OofMeter(run, pool, grid, progress, score=board.score)
     found, single = cross_fit(meter, method), cross_fit(meter, Method(1))
@@ -116,9 +118,7 @@ def make_ensemble(
     rules = tuple(meter.rules[place] for place in found.recipe.rules)
     chosen = _shares(pool, found)
     directory = run.path / "ensembles" / _name(method)
-    trials = [(run.trial(r.spec), share) for line, share in chosen for r in line.finished]
-    members = Members.of_trials(trials, rules, directory)
-    members = replace(members, flip=flip)
+    members = replace(_members(run, chosen, rules, directory), flip=flip)
     announced = announce(found, single)
     left_out = usable.left_out
     ensemble = Ensemble(
@@ -138,6 +138,30 @@ def make_ensemble(
     of = digest_of((directory / "members.json").read_bytes())
     write_json(scores, {**_score_json(ensemble, found), "members_digest": of}, seal=True)
     return ensemble
+
+
+def _members(
+    run: SweepDirectory,
+    chosen: Sequence[tuple[CandidateScores, float]],
+    rules: tuple[PostprocessKnobs, ...],
+    directory: Path,
+) -> Members:
+    """The manifest of chosen candidates, each with its share.
+
+    Raises:
+        RunError: nothing but other tools' predictions.
+    """
+    own = [(line, share) for line, share in chosen if not line.added]
+    if not own:
+        expected, got = "a candidate of this run in the ensemble", f"{chosen[0][0].label} alone"
+        raise RunError(run.path, expected, got, "hand in its own predictions, or take --top 3")
+    trials = [(run.trial(r.spec), share) for line, share in own for r in line.finished]
+    given = [  # as much as all its folds' trials would have
+        (line.label, predictions_of_test(run, line), share * len(line.results))
+        for line, share in chosen
+        if line.added
+    ]
+    return Members.of_trials(trials, rules, directory, given)
 
 
 def _name(method: Method) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,8 @@ from gitract_core.metrics.scan_score import ScanScore
 from gitract_core.metrics.scan_truth import ScanTruth
 from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.metrics.surfaces.distances import InMillimeters
+from gitract_core.prediction.probabilities import write_oof
+from gitract_core.prediction.rivals.predicted import Predicted
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 from gitract_core.results.score_table import per_case_sums, write_scores
@@ -46,6 +48,7 @@ class FoldScorer:
         folds: of the run.
         placed: the predictions.
         progress: called with (folds done, all folds).
+        keep_oof: keep the predictions at network size too, for ensembles.
     """
 
     record: SweepRecord
@@ -53,6 +56,7 @@ class FoldScorer:
     folds: NamedFolds
     placed: PlacedFolds
     progress: Progress = silent
+    keep_oof: bool = False
 
     def lacking(self, fold: int) -> str:
         """Why a fold cannot be scored; empty if it can."""
@@ -89,6 +93,8 @@ class FoldScorer:
         scores = {scan: score for scan, (score, _) in zip(scans, found, strict=True)}
         write_scores(files.scores, scores, self.index)
         write_masks(files.directory / MASKS, pd.concat([rows for _, rows in found]))
+        if self.keep_oof:
+            write_oof(files.oof, network_sized(self.placed.by_fold[fold], scans, self.record))
         write_scored(files, self._result(spec, scores))
 
     def _result(self, spec: TrialSpec, scores: Mapping[str, ScanScore]) -> TrialResult:
@@ -120,6 +126,14 @@ class FoldScorer:
         masks = self.placed.by_fold[fold].masks(scan)
         score = score_masks(self.index, scan, masks, self.record.measure)
         return score, mask_rows(self.index, scan, masks)
+
+
+def network_sized(
+    predicted: Predicted, scans: Sequence[str], record: SweepRecord
+) -> dict[str, np.ndarray]:
+    """Quantized probabilities by scan, at the largest size of the run's candidates."""
+    size = max(candidate.input.size for candidate in record.candidates)
+    return {scan: predicted.at_network_size(scan, size) for scan in scans}
 
 
 def score_masks(index: SliceIndex, scan: str, masks: np.ndarray, score: Mixture) -> ScanScore:

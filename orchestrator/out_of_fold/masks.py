@@ -15,11 +15,12 @@ from gitract_core.device import Runtime
 from gitract_core.organs import Organs
 from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import NativeGrid
-from gitract_core.prediction.probabilities import OofStore
+from gitract_core.prediction.probabilities import OofStore, Origin
 from gitract_core.processors import usable_processors
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.held_out_prediction import open_oof
 from orchestrator.results.candidate_scores import CandidateScores
+from orchestrator.sweeps.added_candidate import is_added
 from orchestrator.sweeps.run_directory import SweepDirectory
 
 
@@ -102,7 +103,7 @@ class OofAverage:
         self.data = data = run.data(run.record())
         self.plan = data.plan
         self.plans = (data.plan, *data.repeats)
-        self.size = max(line.candidate.input.size for line in lines)
+        self.size = max(line.candidate.input.size for line in lines if not line.added)
         self.cache = data.cache(self.size, checked=True)
         self.index: SliceIndex = self.cache.index
 
@@ -153,6 +154,9 @@ class OofAverage:
 
     def _store(self, result: TrialResult) -> OofStore:
         spec = result.spec
+        if spec.key not in self._stores and is_added(spec.candidate):
+            files = self.run.trial(spec)
+            self._stores[spec.key] = OofStore(files.oof, Origin(result.stamp(files.oof)))
         if spec.key not in self._stores:
             runtime, files = Runtime(threads=usable_processors()), self.run.trial(spec)
             self._stores[spec.key] = open_oof(

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_json
@@ -17,8 +17,13 @@ class _Member(TypedDict):
     weights: str
 
 
+class _Given(TypedDict):
+    file: str
+
+
 class _Members(TypedDict):
     members: list[_Member]
+    given: NotRequired[list[_Given]]
 
 
 def split_members(path: Path) -> tuple[RemoteRun, str] | None:
@@ -48,9 +53,12 @@ def local_members(path: Path) -> Path:
     run.fetch(run.listing(folder))
     manifest = run.directory / folder / "members.json"
     if manifest.is_file():
-        for member in read_json(manifest, _Members)["members"]:
-            place = os.path.normpath(f"{folder}/{member['weights']}")
-            if place.startswith("trials/"):
+        said = read_json(manifest, _Members)
+        files = [member["weights"] for member in said["members"]]
+        files += [one["file"] for one in said.get("given", ())]
+        for file in files:
+            place = os.path.normpath(f"{folder}/{file}")
+            if place.startswith(("trials/", "added/")):
                 found = run.listing(os.path.dirname(place))
                 run.fetch({name: stamp for name, stamp in found.items() if name == place})
     return run.directory / folder

@@ -63,6 +63,11 @@ def origin_of(candidate: Candidate) -> str:
     return candidate.origin if isinstance(candidate, AddedCandidate) else ""
 
 
+def added_name(candidate: Candidate) -> str:
+    """The name of a candidate of another tool; empty for one of this run."""
+    return candidate.name if isinstance(candidate, AddedCandidate) else ""
+
+
 def check_added_name(name: str) -> None:
     """Refuse a name that means something else in commands, or that no folder can have.
 

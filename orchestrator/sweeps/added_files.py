@@ -7,6 +7,8 @@
     RUN/added/NAME/KEY/masks.parquet   its predictions: id, class, run-length text, if any pixel is
     RUN/added/NAME/KEY/scores.parquet  one row a (slice, class) and a (scan, class), as of a trial
     RUN/added/NAME/KEY/failure.json    why a fold has no scores
+    RUN/added/NAME/KEY/oof.npz         its predictions at network size, if it may be in ensembles
+    RUN/added/NAME/test.npz            likewise its predictions of the test set
 
 KEY is the hash of name, fold, data set and fold plan, as a trial's: predictions on other folds are
 never taken for those of these.
@@ -34,7 +36,7 @@ from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import TrialSpec
 from orchestrator.sweeps.added_candidate import AddedCandidate
 
-FOLDER, MANIFEST, MASKS = "added", "added.json", "masks.parquet"
+FOLDER, MANIFEST, MASKS, TEST = "added", "added.json", "masks.parquet", "test.npz"
 _SCORED = "scored.json"
 _REMEDY = "add the predictions again with --replace, or remove the candidate"
 _Text = Annotated[str, Meta(max_length=4000)]
@@ -174,7 +176,8 @@ def read_scored(files: TrialFiles, spec: TrialSpec) -> TrialResult | None:
 
 def write_scored(files: TrialFiles, result: TrialResult) -> None:
     """Write the scores of one fold, with the digests of the files beside them."""
-    beside = (files.scores, files.directory / MASKS)
+    beside = [files.scores, files.directory / MASKS]
+    beside += [files.oof] if files.oof.is_file() else []
     values: dict[str, Any] = {
         "key": result.spec.key,
         "scores": result.scores,

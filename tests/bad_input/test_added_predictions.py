@@ -156,7 +156,7 @@ TREES: dict[str, tuple[Damage, str]] = {
     ),
     "a scan of no data set": (extra("p9_a"), "got p9_a"),
     "an unknown label value": (with_values(7), "7 (4 voxels)"),
-    "wrong size": (resized, "the image's (24, 20, 6) voxels"),
+    "wrong size": (resized, "(slices, height, width) (6, 20, 24)"),
     "wrong place": (shifted, "a corner 3.0 mm away"),
     "fractions": (fractions, "whole numbers"),
     "a cut file": (cut, "a readable NIfTI file"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
-from gitract_core.clinic.file_kinds import is_nifti, kind_of
+from gitract_core.clinic.file_kinds import files_below, is_dicom, is_nifti
 from gitract_core.data.contents import Contents
 from gitract_core.data.contest.reading import read_contest_data
 from gitract_core.data.layouts.description import NAME as DESCRIPTION
@@ -16,6 +17,8 @@ LAYOUTS = (
     "train.csv and train/, dataset.json and imagesTr/ (nnU-Net), images/ and labels/ (NIfTI), "
     "or folders of DICOM files"
 )
+
+_MOST_LOOKED_AT = 5000  # files that are of no kind, as of a home folder
 
 
 def read_contents(root: Path, patients: str | None = None) -> Contents:
@@ -81,7 +84,9 @@ def layout_of(root: Path) -> str:
 
 def _is_dicom_below(root: Path) -> bool:
     """Whether the first file of a known kind below a folder is DICOM."""
-    try:
-        return kind_of(root) == "dicom"
-    except DataError:
-        return False
+    for file in islice(files_below(root), _MOST_LOOKED_AT):
+        if file.suffix == ".png" and file.parent.name == "scans":
+            return False
+        if is_dicom(file):
+            return True
+    return False

@@ -16,7 +16,7 @@ from gitract_core.data.layouts.description import Annotated
 from gitract_core.data.native import along
 from gitract_core.errors import DataError
 
-_SAME_MM = 0.1  # by which a corner of label and image may lie apart
+SAME_MM = 0.1  # by which a corner of label and image may lie apart
 _MOST_NAMED = 5
 
 
@@ -143,7 +143,7 @@ def check_alike(file: Path, labels: Placing, image: Placing) -> None:
     corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(image.shape) - 1)
     one, other = (apply_affine(placing.affine, corners) for placing in (labels, image))
     most = float(np.linalg.norm(one - other, axis=1).max())
-    if most > _SAME_MM:
+    if most > SAME_MM:
         got = f"a corner {most:.1f} mm away from the image's"
         remedy = "give label and image one orientation and origin"
         raise DataError(file, "the image's place in space", got, remedy)

@@ -93,7 +93,7 @@ class _Writers:
 
 
 def _writers(layout: Format) -> _Writers:
-    for package in ("nibabel", "pydicom"):
+    for package in ("nibabel", "pydicom", "contourpy"):
         require(package, f"--format {layout}", "clinic", DataError)
     from gitract_core.phantom.formats import dicom_studies, nifti_pairs, nnunet
 

@@ -1,6 +1,7 @@
 """NIfTI files of predictions: a label map a scan, or one mask file an organ.
 
-Where the scans of the data set are volumes, a file must lie where its image lies, voxel by voxel.
+Where the scans of the data set are volumes, a file must hold the voxels of its image, in whatever
+order its axes have them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gitract_core.clinic.nifti import read_placing, scan_name
 from gitract_core.clinic.orientation import Placing
 from gitract_core.data.layouts.description import NAME as DESCRIPTION
 from gitract_core.data.layouts.description import read_description
-from gitract_core.data.layouts.label_maps import Labels, read_labels
+from gitract_core.data.layouts.label_maps import SAME_MM, Labels, read_labels
 from gitract_core.data.layouts.nnunet import NAME as DATASET
 from gitract_core.data.layouts.nnunet import labels_of
 from gitract_core.data.native import AXES
@@ -91,7 +92,10 @@ def nifti_folder(folder: Path, index: SliceIndex) -> Predicted:
         name = scan_name(file)
         if name in scans:
             return label_maps(
-                folder, "label maps", index, label_values((folder, index.root), index)
+                folder,
+                "label maps",
+                index,
+                label_values((folder, index.root, index.root.parent), index),
             )
         organ = next((o for o in index.organs if name.removesuffix(f"_{o}") in scans), None)
         if organ is None:
@@ -121,10 +125,23 @@ def _in_index(file: Path, index: SliceIndex, rows: pd.DataFrame) -> np.ndarray:
     """A file's labels in the slices of a scan, integers (slices, height, width)."""
     axis = str(rows["axis"].iloc[0]) if "axis" in rows.columns else AXES[0]
     image = _placing(index.root / str(rows["path"].iloc[0]).split("\n")[0])
-    values = read_labels(file, image, axis)
+    values = read_labels(file, None, axis)
     if image is None:  # slices are files of their own: the volume must have as many
         return values
+    _check_place(file, image)
     return np.asarray(values[rows["slice"].to_numpy() - 1])
+
+
+def _check_place(file: Path, image: Placing) -> None:
+    """Raise a ``DataError`` unless a file holds the image's voxels, in whatever order."""
+    labels = read_placing(file)
+    if labels.turned_shape != image.turned_shape:
+        expected = f"the image's (slices, height, width) {image.turned_shape}"
+        raise DataError(file, expected, labels.turned_shape, "resample it to the image")
+    away = np.linalg.norm(labels.turned_corners_mm - image.turned_corners_mm, axis=1).max()
+    if away > SAME_MM:
+        got = f"a corner {away:.1f} mm away from the image's"
+        raise DataError(file, "the image's place in space", got, "resample it to the image")
 
 
 def _placing(image: Path) -> Placing | None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gitract_core.data.native import resized
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_size
 from gitract_core.errors import DataError, suggestion
+from gitract_core.prediction.probabilities import to_bytes
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Predicted:
         index: of the data set that they are of.
         scans: names of the scans that there are.
         read: gives the masks of a scan, boolean (organs, slices, height, width), of any shape yet.
+        shares: likewise its probabilities, float32 in 0..1; None where there are masks alone.
     """
 
     where: Path
@@ -31,6 +34,7 @@ class Predicted:
     index: SliceIndex
     scans: frozenset[str]
     read: Callable[[str], np.ndarray]
+    shares: Callable[[str], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for scan in sorted(self.scans - set(self.index.scans)):
@@ -50,6 +54,18 @@ class Predicted:
                 where, f"(organs, slices, height, width) {expected}", masks.shape, remedy
             )
         return masks
+
+    def at_network_size(self, scan: str, size: int) -> np.ndarray:
+        """Quantized probabilities as trials keep them, uint8 (organs, slices, size, size).
+
+        Masks count as probabilities of 0 and 1.
+
+        Raises:
+            DataError: as ``masks``.
+        """
+        values = self.masks(scan) if self.shares is None else self.shares(scan)
+        planes = np.asarray(values, np.float32)
+        return to_bytes(np.stack([resized(organ, size) for organ in planes]))
 
 
 def mask_shape(index: SliceIndex, rows: pd.DataFrame) -> tuple[int, int, int, int]:

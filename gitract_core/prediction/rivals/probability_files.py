@@ -37,11 +37,14 @@ def read_archives(files: list[Path], where: Path, index: SliceIndex) -> Predicte
                 raise DataError(f"{file}, key {scan}", "a scan once", got, "remove one")
             place[scan] = file
 
-    def read(scan: str) -> np.ndarray:
+    def shares(scan: str) -> np.ndarray:
         wanted = mask_shape(index, index.rows_of_scan(scan))
-        return probabilities(place[scan], scan, wanted) >= THRESHOLD
+        return probabilities(place[scan], scan, wanted)
 
-    return Predicted(where, "probabilities", index, frozenset(place), read)
+    def read(scan: str) -> np.ndarray:
+        return np.asarray(shares(scan) >= THRESHOLD)
+
+    return Predicted(where, "probabilities", index, frozenset(place), read, shares)
 
 
 def probabilities(file: Path, scan: str, shape: tuple[int, ...]) -> np.ndarray:

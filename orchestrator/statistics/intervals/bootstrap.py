@@ -57,6 +57,11 @@ class Spread:
     luck_variance: Floats
     n_cases: int
 
+    def only(self, places: NDArray[np.int64]) -> Spread:
+        """The parts for some candidates, in the order of their places."""
+        case_draws, luck = self.case_draws[:, places], self.luck_variance[:, places]
+        return replace(self, case_draws=case_draws, luck_variance=luck)
+
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
@@ -92,6 +97,7 @@ class Bootstrap:
             self.training_variance[places],
             first[group],
             self.possible,
+            self.spread and self.spread.only(places),
         )
 
     def intervals(self, contrasts: Floats | None = None, level: float = LEVEL) -> Floats:

@@ -143,6 +143,15 @@ def test_masks_of_contest_scans(tiny: Path, tmp_path: Path) -> None:
     assert line.folds() == [1.0, 1.0]
 
 
+def test_predictions_without_a_mask_score_nothing(home: Path) -> None:
+    maps = {scan: np.zeros_like(labels) for scan, labels in truth_of(home / "data").items()}
+    add(home, tree(home, maps))
+    run = open_run(home / "run", score="dice")
+    (line,) = run.board.added
+    assert line.folds() == [0.0, 0.0]
+    assert page_values(run.directory, run.board, run.verdict)["run"]["nothing"]
+
+
 def test_folds_may_be_told_by_a_table_of_patients(home: Path) -> None:
     fold_of = json.loads((home / "run" / "folds.json").read_text())["fold_of_case"]
     rows = "".join(f"{case},{'xyz'[fold]}\n" for case, fold in fold_of.items())

@@ -10,7 +10,13 @@ import pytest
 from scipy.stats import binom
 
 from gitract_core.errors import RunError
-from orchestrator.statistics import KnobEffect, bootstrap, main_effects, variance_components
+from orchestrator.statistics import (
+    KnobEffect,
+    analyse,
+    bootstrap,
+    main_effects,
+    variance_components,
+)
 from orchestrator.statistics.questions.interaction import interaction
 from tests.support.simulated_sweeps import World, simulate
 
@@ -176,3 +182,34 @@ def test_one_case_a_fold_gives_no_interval() -> None:
     top = main_effects(knobs(GRID), bootstrap(sums, variance_components(sums), 50))[0]
     assert math.isnan(top.low)
     assert top.span > 0
+
+
+def test_some_of_the_candidates_are_drawn_as_before() -> None:
+    sums = simulate(World((0.0,) * 4), np.random.default_rng(3))
+    drawn = dataclasses.replace(
+        bootstrap(sums, variance_components(sums), 200), training=np.array([0, 1, 1, 3])
+    )
+    some = drawn.only(np.array([1, 2, 3]))
+    rows = np.array([[0, 1, -1, 0], [0, 0, 1, -1], [0, 1, 0, -1]], np.float64)
+    assert (some.intervals(rows[:, 1:]) == drawn.intervals(rows)).all()
+    assert some.training.tolist() == [0, 0, 2]
+    assert some.spread
+    assert drawn.spread
+    assert (some.spread.luck_variance == drawn.spread.luck_variance[:, 1:]).all()
+
+
+def test_candidates_of_unknown_knobs_take_no_part() -> None:
+    """What is said of knobs is what is said of the candidates whose knobs are known."""
+    truth = tuple(sum(GAIN[v] for v in row[:2]) for row in GRID)
+    sums, given = simulate(World(truth), np.random.default_rng(2)), knobs(GRID)
+    unknown = {
+        name: [None if i in (0, 7) else value for i, value in enumerate(values)]
+        for name, values in given.items()
+    }
+    found = analyse(sums, knobs=unknown, draws=200)
+    kept = np.array([i for i in range(len(GRID)) if i not in (0, 7)])
+    drawn = bootstrap(sums, variance_components(sums), 200).only(kept)
+    wanted = main_effects({n: [v[i] for i in kept] for n, v in given.items()}, drawn)
+    assert len(found.candidates) == len(GRID)
+    for one, other in zip(found.effects, wanted, strict=True):
+        assert (one.knob, one.span, one.low) == (other.knob, other.span, other.low)

@@ -128,7 +128,7 @@ def test_sweep_report_ensemble_predict_and_another_machine(
     images = str(tiny / "train")
     made = run("ensemble", uri, "--top", "2", "--images", images, cache=tmp_path / "third")
     assert made.returncode == 0, made.stderr
-    assert "left out: a rival: added from another tool" in made.stdout
+    assert "left out: a rival: added from another tool, without" in made.stdout
     assert "ensembles/top2-equal/members.json" in names(server, "runs/a")
     out = tmp_path / "masks.csv"
     members = f"{uri}/ensembles/top2-equal"

@@ -86,6 +86,15 @@ class Inventory:
     faults: tuple[DataError, ...]
 
 
+@dataclass(frozen=True)
+class _Image:
+    """A file of images and its header."""
+
+    file: Path
+    header: Dataset
+    frames: int
+
+
 def take_inventory(root: Path) -> Inventory:
     """The series and structure sets below a folder, but for those in ``HELD_OUT``."""
     with no_warnings():
@@ -96,7 +105,7 @@ def _taken(root: Path) -> Inventory:
     files = [file for file in files_below(root) if is_dicom(file)]
     held_out = root / HELD_OUT
     studied = [file for file in files if held_out not in file.parents]
-    images: dict[tuple[Path, str], list[tuple[Path, Dataset]]] = {}
+    images: dict[tuple[Path, str], list[_Image]] = {}
     sets: list[StructureSet] = []
     aside: Counter[str] = Counter()
     faults: list[DataError] = []
@@ -112,9 +121,12 @@ def _taken(root: Path) -> Inventory:
                 aside[kind] += 1
                 continue
             series = str(header.get("SeriesInstanceUID") or "")
-            images.setdefault((file.parent, series), []).append((file, header))
+            frames = int(header.get("NumberOfFrames") or 1)
+            images.setdefault((file.parent, series), []).append(_Image(file, header, frames))
         except DataError as error:
             faults.append(error)
+        except DAMAGE as error:
+            faults.append(_unreadable(file, error))
     found = list(_series(images, aside))
     held = len(files) - len(studied) if studied else 0
     return Inventory(tuple(found), tuple(sets), held, aside, (*faults, *_twice(found)))
@@ -126,9 +138,12 @@ def _header(file: Path) -> Dataset:
         for _ in header:  # values are read when they are asked for: now
             pass
     except DAMAGE as error:
-        got = first_line(error)
-        raise DataError(file, "a readable DICOM file", got, "restore the file") from None
+        raise _unreadable(file, error) from None
     return header
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(file, "a readable DICOM file", first_line(error), "restore the file")
 
 
 def _unlike_a_slice(header: Dataset) -> str:
@@ -140,18 +155,18 @@ def _unlike_a_slice(header: Dataset) -> str:
 
 
 def _series(
-    images: dict[tuple[Path, str], list[tuple[Path, Dataset]]], aside: Counter[str]
+    images: dict[tuple[Path, str], list[_Image]], aside: Counter[str]
 ) -> Iterator[ImageSeries]:
     """Series of two images or more; a lone image is left aside."""
     in_folder = Counter(folder for folder, _ in images)
     for (folder, uid), found in images.items():
-        header = found[0][1]
-        if len(found) == 1 and int(header.get("NumberOfFrames") or 1) < 2:
+        header = found[0].header
+        if len(found) == 1 and found[0].frames < 2:
             aside["single image"] += 1
             continue
         yield ImageSeries(
             uid,
-            tuple(file for file, _ in found),
+            tuple(image.file for image in found),
             str(header.get("Modality") or ""),
             str(header.get("StudyInstanceUID") or ""),
             str(header.get("PatientID") or "").strip(),

@@ -25,7 +25,8 @@ _BLANKS = re.compile(r"[\s_-]+")
 _CUT = 16
 MOST_ORGANS = 40
 _NO_ORGANS = re.compile(
-    r"(external|body|skin|outline|couch.*|bolus|([pcgi]tv)([^a-z].*)?)", re.ASCII
+    r"external|body|skin|outline|couch.*|bolus|[pcgi]tv[bmnpt]*([^a-z].*)?",  # GTVp, PTV_50
+    re.ASCII,
 )
 _NO_ORGAN_KINDS = frozenset(
     {

@@ -11,8 +11,10 @@ from pydicom import dcmread
 from gitract_core.data.annotation import State
 from gitract_core.data.native import native_scan
 from gitract_core.data.slices import SliceIndex
+from gitract_core.data.sources import find_sources
 from gitract_core.data.validation import find_faults
 from gitract_core.data.volumes import load_scan
+from gitract_core.errors import DataError
 from tests.support.dicom_studies import (
     ORGANS,
     SIZE,
@@ -110,8 +112,8 @@ def test_without_a_list_targets_and_the_body_are_no_organs(tmp_path: Path) -> No
     }
     structures(images, regions, {"Ring": "CONTROL"}).save_as(root / "a/RS.dcm")
     index = SliceIndex.from_directory(root)
-    assert tuple(index.organs) == ("gtvp", "port", "small_bowel", "stomach")
-    assert any("body (1), ptv_50 (1), ring (1)" in line for line in index.assumed)
+    assert tuple(index.organs) == ("port", "small_bowel", "stomach")
+    assert any("body (1), gtvp (1), ptv_50 (1), ring (1)" in line for line in index.assumed)
 
 
 def test_a_segmentation_instead_of_an_rtstruct(tmp_path: Path) -> None:
@@ -214,3 +216,12 @@ def test_what_is_drawn_by_points_alone_is_unknown(tmp_path: Path) -> None:
     index = SliceIndex.from_directory(root)
     assert index.scan_states.tolist() == [[State.UNKNOWN, State.DRAWN]]
     assert "Of regions: 1 contours left aside (POINT) (1)." in index.assumed
+
+
+def test_networks_of_ct_read_ct_of_a_clinic(tmp_path: Path) -> None:
+    write(tmp_path / "a", series("p1", 0, "CT"))
+    (source,) = find_sources(tmp_path, "dicom", raw=True)
+    assert source.read().images.shape == (SLICES, *SIZE)
+    (source,) = find_sources(tmp_path, "dicom")
+    with pytest.raises(DataError, match="expected Modality MR, got CT"):
+        source.read()
