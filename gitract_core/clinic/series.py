@@ -103,7 +103,7 @@ def read_series(path: Path, modality: str | None = "MR") -> Series:
         found, aside = _images_in(folder, modality, series)
         if len(found) < 2:
             kind = DataError if found or not aside else NoScanError
-            got = f"{len(found)} images" + (f" ({'; '.join(aside)})" if aside else "")
+            got = counted(len(found), "image") + (f" ({'; '.join(aside)})" if aside else "")
             raise kind(folder, "a DICOM series of two images or more", got, "pass its folder")
         _check_alike(folder, found)
         normal = np.cross(*_directions(found[0][1]))
@@ -155,7 +155,7 @@ def _aside(kind: str, names: list[str]) -> str:
     """A line about files that are left aside."""
     if len(names) == 1:
         return f"{names[0]} left aside: {kind}"
-    return f"{len(names)} files left aside: {kind} ({names[0]}, ...)"
+    return f"{counted(len(names), 'file')} left aside: {kind} ({names[0]}, ...)"
 
 
 def _across(found: list[Image]) -> list[Image]:

@@ -18,7 +18,7 @@ from gitract_core.data.native import native_scan
 from gitract_core.data.scan_table_faults import depth_faults, gap_fault, gap_of, spacing_faults
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_size
-from gitract_core.errors import DataError, FaultyDataError, RleError
+from gitract_core.errors import DataError, FaultyDataError, RleError, counted
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
@@ -108,9 +108,9 @@ def _notes(index: SliceIndex) -> list[str]:
     lines = [] if index.layout == "contest" else [f"read as {index.layout}", *index.assumed]
     if not sparse:
         return lines
-    scans = "1 scan has" if len(sparse) == 1 else f"{len(sparse)} scans have"
-    text = f"{scans} fewer slices than gaps between them ({sparse[0].scan}): chosen slices?"
-    return [*lines, text]
+    scans = f"{counted(len(sparse), 'scan')} {'has' if len(sparse) == 1 else 'have'}"
+    words = f"fewer slices than gaps between them ({sparse[0].scan}): chosen slices?"
+    return [*lines, scans + " " + words]
 
 
 def data_faults(

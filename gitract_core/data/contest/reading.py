@@ -11,7 +11,7 @@ from gitract_core.data.contest.images import IMAGE_COLUMNS, read_images
 from gitract_core.data.contest.train_csv import MaskRows, read_annotations, rows_in_words
 from gitract_core.data.scan_columns import SCAN_COLUMNS, read_scan_columns
 from gitract_core.data.telling import Tell, stop
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, counted
 
 NO_IMAGE = "an image of this slice below train/"
 """What a row of ``train.csv`` without an image lacks."""
@@ -47,7 +47,8 @@ def _joined(root: Path, images: pd.DataFrame, rows: MaskRows, tell: Tell) -> Con
     ):
         lonely = ids[~ids.isin(others)]
         for name in lonely:
-            got = f"none ({len(lonely)} such slices)" if tell is stop else "none"
+            many = counted(len(lonely), "such slice")
+            got = f"none ({many})" if tell is stop else "none"
             tell(DataError(f"{root}, id {name}", what, got, "restore the missing files or rows"))
     images = images[images["id"].isin(masks.index)].reset_index(drop=True)
     order = masks.index.get_indexer(pd.Index(images["id"]))
