@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from gitract_core.errors import counted
 from tests.support.refusing import refused, run_cli
 
 SWEEP = "sweep --local --data tiny --space space.yaml --out new"
@@ -61,7 +62,7 @@ def test_validate_says_what_is_wrong_with_train_csv(home: Path, damage: str) -> 
     ended = run_cli("validate", "--data", "tiny")
     *faults, last = ended.out.splitlines()
     assert (ended.code, ended.err) == (1, "")
-    assert f"{len(faults)} faults" in last
+    assert counted(len(faults), "fault") in last
     assert faults
     for fault in faults:
         assert "tiny" in fault

@@ -78,6 +78,7 @@ def test_json_is_alone_on_stdout_with_keys_named_after_the_tables(
     found = json.loads(done.stdout)
     assert done.stderr.split() == [w for f in FIGURES for w in ("written", f"out/{f}")]
     assert found.pop("data") == str(tiny)
+    assert (found.pop("layout"), found.pop("assumed")) == ("contest", [])
     exploration = explore(Annotations.of_index(SliceIndex.from_directory(tiny)))
     assert found == json.loads(json.dumps(exploration.to_json()))
     for key in ("table_1", "table_2", "table_3", "table_4", "combinations"):

@@ -115,7 +115,7 @@ def test_terminals_that_tell_no_width(
     monkeypatch.setenv("COLUMNS", columns)
     done = command(swept, "report", "run")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "candidates ranked by mean score over 2 folds" in done.stdout.splitlines()[0]
+    assert "candidate ranked by mean score over 2 folds" in done.stdout.splitlines()[0]
     assert "COMMAND [ARGS]" in command(swept, "--help").stdout
 
 

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from gitract_core.metrics.score import COMPETITION
 from orchestrator.api.ensemble import announced_by_report
 from orchestrator.cli.terminal import ensembles
 from orchestrator.ensembles.making import Announcement, Ensemble
@@ -36,6 +37,7 @@ def ensemble_of(*labels: str, tune: bool = False) -> Ensemble:
         announced=Announcement(0.5, (0.4, 0.6), (0.5, 0.5), 0.5, 0.5, 0.0, (0.0, 0.0)),
         left_out=(),
         flipped=None,
+        measure=COMPETITION,
         directory=Path("runs/a/ensembles/one"),
         rules=(),
     )
