@@ -6,7 +6,6 @@ submission can be traced to the bytes that made it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -30,9 +29,9 @@ from gitract_core.files.json_shapes import Meta
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.announced_scores import check_pair
+from gitract_core.prediction.given import Given, GivenShape, file_sha256
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
-from gitract_core.prediction.probabilities import OofStore
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, refuse_newer_knobs
 
@@ -67,30 +66,6 @@ class Member:
             raise RunError(f"member {self.trial}", "a weight in 0 to 1", self.weight, remedy)
 
 
-@dataclass(frozen=True)
-class Given:
-    """Another tool's predictions inside an ensemble: of some scans, and of no others.
-
-    Attributes:
-        name: what it is called in the run.
-        file: quantized probabilities by scan (``OofStore``), relative to the manifest's directory.
-        sha256: of that file.
-        weight: share in the average.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    weight: float
-
-
-class _Given(TypedDict):
-    name: Annotated[str, Meta(max_length=64)]
-    file: Annotated[str, Meta(pattern=r"^[^/\0][^\0]*\.npz$")]
-    sha256: str
-    weight: Annotated[float, Meta(gt=0, le=1)]
-
-
 class _Member(TypedDict):
     trial: Annotated[str, Meta(pattern="^[0-9A-Za-z_-]{1,64}$")]  # names a file of a bundle
     fold: int
@@ -116,7 +91,7 @@ class _Manifest(TypedDict):
     axis: NotRequired[Literal["axial", "coronal", "sagittal"]]
     extent: NotRequired[ExtentShape]
     gray: NotRequired[str]
-    given: NotRequired[list[_Given]]
+    given: NotRequired[list[GivenShape]]
 
 
 @dataclass(frozen=True)
@@ -257,7 +232,7 @@ class Members:
                 fold=result.spec.fold,
                 candidate=result.spec.candidate,
                 weights=_relative(files.best, directory),
-                sha256=_sha256(files.best),
+                sha256=file_sha256(files.best),
                 weight=weight / total,
                 result=seal_of(read_bytes(files.result)),
             )
@@ -274,7 +249,7 @@ class Members:
             axis=first.axis,
             extent=first.extent,
             given=tuple(
-                Given(name, _relative(file, directory), _sha256(file), weight / total)
+                Given(name, _relative(file, directory), file_sha256(file), weight / total)
                 for name, file, weight in given
             ),
         )
@@ -309,35 +284,13 @@ class Predictor:
     def __init__(self, members: Members, directory: Path, runtime: Runtime) -> None:
         self.members, self.device = members, runtime.torch_device()
         self.networks = [self._load(directory, member) for member in members.members]
-        self.given = [(one, self._open(directory, one)) for one in members.given]
-
-    def _open(self, directory: Path, given: Given) -> OofStore:
-        file = directory / given.file
-        found = _sha256(file)
-        if found != given.sha256:
-            expected, got = f"SHA-256 {given.sha256[:12]}...", f"{found[:12]}..."
-            raise RunError(file, expected, got, "make the ensemble anew")
-        return OofStore(file)
-
-    def _said(self, scan: str, slices: int) -> list[tuple[np.ndarray, float]]:
-        """What other tools said of a scan, and their shares in the average."""
-        found = []
-        for one, store in self.given:
-            if scan not in set(store):
-                remedy = f"add its prediction of this scan with --replace, or leave {one.name} out"
-                raise DataError(f"scan {scan}", f"one that {one.name} predicted", "none", remedy)
-            values = store[scan]
-            if values.shape[:2] != (len(self.members.organs), slices):
-                expected = f"{slices} slices of {len(self.members.organs)} organs"
-                raise DataError(store.path, expected, values.shape[:2], "add its predictions anew")
-            found.append((values, one.weight))
-        return found
+        self.given = [(one, one.opened(directory)) for one in members.given]
 
     def _load(self, directory: Path, member: Member) -> nn.Module:
         weights = directory / member.weights
         if not weights.is_file():
             raise RunError(weights, "a member's weights", "none", "restore the trial")
-        found = _sha256(weights)
+        found = file_sha256(weights)
         if found != member.sha256:
             expected, got = f"SHA-256 {member.sha256[:12]}...", f"{found[:12]}..."
             raise RunError(weights, expected, got, "make the ensemble anew")
@@ -356,7 +309,8 @@ class Predictor:
         gray = self.members.gray
         images = {size: scan_images(index.root, rows, size, gray=gray) for size in sizes}
         numbers = rows["slice"].to_numpy()
-        said = self._said(scan, len(rows))
+        shape = len(self.members.organs), len(rows)
+        said = [(one.said(store, scan, shape), one.weight) for one, store in self.given]
         return self.masks_of(images, NativeGrid.of_scan(rows), numbers, said)
 
     def masks_of(
@@ -419,14 +373,6 @@ def at_size(probabilities: np.ndarray, size: int) -> np.ndarray:
     tensor = torch.from_numpy(values)
     larger = nn.functional.interpolate(tensor, size=(size, size), mode="bilinear")
     return np.asarray(larger.numpy())
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RunError(path, "a trial's weights", error.strerror, "run the sweep again") from None
 
 
 def _relative(path: Path, directory: Path) -> str:

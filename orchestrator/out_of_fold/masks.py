@@ -103,7 +103,7 @@ class OofAverage:
         self.data = data = run.data(run.record())
         self.plan = data.plan
         self.plans = (data.plan, *data.repeats)
-        self.size = max(line.candidate.input.size for line in lines if not line.added)
+        self.size = max(line.candidate.input.size for line in lines if not is_added(line.candidate))
         self.cache = data.cache(self.size, checked=True)
         self.index: SliceIndex = self.cache.index
 
