@@ -20,6 +20,7 @@ from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
 from gitract_core.networks.normalization import fewest_slices
+from gitract_core.plugins.checks import check_plugged
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.result_shape import MOST_FIGURE
@@ -93,6 +94,9 @@ class Training:
     therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
     it takes (``in_parts``); its loss and its metrics are still those of the whole one.
 
+    A candidate of a plugin is neither captured nor fused: its code may decide something anew in
+    every step, which a recorded step would repeat as it was.
+
     Where a single slice cannot be normalized (``fewest_slices``), the last slice of an epoch joins
     the batch before it, and no part of a split batch is a single slice.
     """
@@ -116,16 +120,22 @@ class Training:
             torch.manual_seed(seed)
             planes = self.candidate.input.planes_of(data.slices.images.shape[1])
             organs = data.slices.n_organs
-            network = build_network(self.candidate.network, planes, organs)
+            plugin = self.candidate.plugin
+            network = build_network(self.candidate.network, planes, organs, plugin)
         self.network = on_device(network, device)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
-        loss = supervise(build_loss(self.candidate.loss), self.network)
+        loss = supervise(build_loss(self.candidate.loss, plugin), self.network)
         trained = Trained(
             self.network, loss, self.optimizer, self.precision, device, _name(self.candidate)
         )
-        size = self.candidate.optimizer.batch_size
+        size, ours = self.candidate.optimizer.batch_size, not plugin
         self.step = TrainingStep(
-            trained, size, capture=capture, fuse=fuse, split=split, fewest=self.fewest_slices
+            trained,
+            size,
+            capture=capture and ours,
+            fuse=fuse and ours,
+            split=split,
+            fewest=self.fewest_slices,
         )
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
@@ -157,7 +167,7 @@ class Training:
     def fewest_slices(self) -> int:
         """The fewest slices that the network can be trained on at once."""
         knobs = self.candidate
-        return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size)
+        return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size, knobs.plugin)
 
     def run_epoch(
         self,
@@ -335,11 +345,13 @@ def check_candidate(candidate: Candidate) -> None:
     """Build a candidate's loss and network once, so that faults show before a sweep.
 
     Raises:
-        SpaceError: an unknown loss, network or width; a size or a batch too small for the network.
+        SpaceError: an unknown loss, network or width; a size or a batch too small for the network;
+            a plugin's network or loss that does not do what it should.
     """
-    build_loss(candidate.loss)
+    build_loss(candidate.loss, candidate.plugin)
+    check_plugged(candidate)
     network, size = candidate.network, candidate.input.size
-    fewest = fewest_slices(network, candidate.input.planes, size)
+    fewest = fewest_slices(network, candidate.input.planes, size, candidate.plugin)
     batch = candidate.optimizer.batch_size
     if batch < fewest:
         why = f"{network.family} of depth {network.depth} cannot normalize one slice of {size} px"

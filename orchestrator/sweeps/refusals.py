@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.slices import SliceIndex
@@ -16,6 +17,9 @@ from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces.search import Search
 
+if TYPE_CHECKING:
+    from orchestrator.sweeps.run_directory import SweepRecord
+
 
 def refuse_single_slices(
     candidates: Sequence[Candidate], index: SliceIndex, plans: Sequence[FoldPlan]
@@ -26,7 +30,7 @@ def refuse_single_slices(
     smallest = min(len(plan.rows(cases, fold, held_out=False)) for plan, fold in folds)
     for candidate in candidates if smallest < 2 else ():
         size, planes = candidate.input.size, candidate.input.planes
-        fewest = fewest_slices(candidate.network, planes, size)
+        fewest = fewest_slices(candidate.network, planes, size, candidate.plugin)
         if smallest < fewest:
             expected = f"{fewest} or more slices to train on in every fold at input.size {size}"
             raise DataError(index.root, expected, smallest, "add scans or lower network.depth")
@@ -58,3 +62,35 @@ def refuse_unlike_rules(search: Search) -> None:
         expected = "one value, or inner and last: a search compares scores"
         remedy = "fix it; held_out flatters, the others do not"
         raise SpaceError("knob training.keep", expected, "held_out and others", remedy)
+
+
+def refuse_mixing(
+    before: SweepRecord, index: SliceIndex, *, where: Path, data: Path, folds: int, seed: int
+) -> None:
+    """Refuse other trials in a run directory than those of one data set, fold plan and seed.
+
+    Args:
+        before: the run's record.
+        index: the data set that is asked for.
+        where: the run directory.
+        data: the data set's folder.
+        folds: number of folds that is asked for.
+        seed: likewise.
+
+    Raises:
+        RunError: one of them is another.
+    """
+    remedy = "pass another --out"
+    if before.data_fingerprint != index.fingerprint:
+        expected = f"the run's data set ({before.data_directory}, {before.data_fingerprint})"
+        raise RunError(where, expected, f"{data}, {index.fingerprint}", remedy)
+    if before.gray != index.gray:
+        expected = f"gray scaling {before.gray}, as before"
+        raise RunError(where, expected, index.gray, "restore the data set's, or pass another --out")
+    if before.organs.pairs != index.organs.pairs:
+        expected, got = f"pairs {list(before.organs.pairs)}, as before", list(index.organs.pairs)
+        raise RunError(where, expected, got, "restore the data set's, or pass another --out")
+    if before.n_folds != folds:
+        raise RunError(where, f"{before.n_folds} folds, as before", folds, remedy)
+    if before.seed != seed:
+        raise RunError(where, f"seed {before.seed}, as before", seed, remedy)

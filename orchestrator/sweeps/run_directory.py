@@ -9,6 +9,7 @@
     RUN/trials/<key>/   see gitract_core.results.trial_result.TrialFiles
     RUN/report/         tables
     RUN/ensembles/      one directory an ensemble
+    RUN/plugins/        a copy of each plugin, named by its hash; never executed from here
 """
 
 from __future__ import annotations
@@ -357,7 +358,8 @@ class SweepDirectory:
         return values
 
     def data(self, record: SweepRecord) -> TrialData:
-        """Where this run's trials find their data."""
+        """Where this run's trials find their data, with the plugins that this process executed."""
+        from gitract_core.plugin import executed
         from gitract_core.trial.data import TrialData
 
         plan, *repeats = self.plans(record)
@@ -370,4 +372,5 @@ class SweepDirectory:
             gray=record.gray,
             patients=record.patients,
             score=record.score,
+            plugins=executed(),
         )
