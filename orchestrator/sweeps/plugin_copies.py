@@ -6,15 +6,17 @@ executed from there: whoever builds one of its networks or losses names a file h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from gitract_core.errors import RunError
 from gitract_core.files.atomic import read_bytes, write_bytes
-from gitract_core.plugin import Plugin, digest_of_plugin, digests_in
+from gitract_core.plugin import DIGEST_LENGTH, Plugin, digest_of_plugin, digests_in
 from gitract_core.spec import Candidate
 
 FOLDER = "plugins"
+_NAME = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}\.py")
 
 
 def copy_of(folder: Path, digest: str) -> Path:
@@ -35,6 +37,11 @@ def write_copies(folder: Path, plugins: Iterable[Plugin], candidates: Iterable[C
         file = copy_of(folder, plugin.digest)
         if plugin.digest in needed and not (file.is_file() and _is_whole(file, plugin.digest)):
             write_bytes(file, plugin.content)
+
+
+def are_copies(folder: Path) -> bool:
+    """Whether a folder is one of copies, and holds nothing else."""
+    return folder.name == FOLDER and all(_NAME.fullmatch(p.name) for p in folder.glob("[!.]*"))
 
 
 def check_copy(folder: Path, digest: str) -> None:

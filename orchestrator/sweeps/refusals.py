@@ -13,6 +13,7 @@ from gitract_core.errors import DataError, RunError, SpaceError
 from gitract_core.networks.normalization import fewest_slices
 from gitract_core.spec import Candidate
 from gitract_core.trial.deciding_cases import check_deciding
+from orchestrator.sweeps.plugin_copies import are_copies
 from orchestrator.sweeps.run_digests import NAME as DIGESTS
 from orchestrator.sweeps.run_lock import LOCK
 from search_spaces.search import Search
@@ -38,10 +39,11 @@ def refuse_single_slices(
 
 def refuse_foreign(path: Path) -> None:
     """Nothing of somebody else's is written into."""
-    # Folds without a record are what a sweep left that ended between the two, on a full disk.
+    # What a sweep left that ended before its record was written, on a full disk.
     ours = re.compile(rf"{re.escape(LOCK)}|{re.escape(DIGESTS)}|folds(-\d+)?\.json")
     if path.exists() and (
-        not path.is_dir() or any(not ours.fullmatch(p.name) for p in path.iterdir())
+        not path.is_dir()
+        or any(not (ours.fullmatch(p.name) or are_copies(p)) for p in path.iterdir())
     ):
         expected = "a new or empty directory, or a run's"
         raise RunError(path, expected, "something else", "pass another --out")

@@ -1,4 +1,4 @@
-"""A search whose values a plugin defines."""
+"""A search whose values a plugin defines; copies of plugins in a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from gitract_core.errors import RunError
 from gitract_core.plugins import load_plugins
 from gitract_core.spec import Candidate
 from orchestrator.steering.tpe import Outcome, propose
-from orchestrator.sweeps.preparation import SweepRequest
+from orchestrator.sweeps.plugin_copies import copy_of
+from orchestrator.sweeps.preparation import SweepRequest, prepare
 from search_spaces import load_space
-from tests.support.plugin_files import LATER, digest, no_plugins, write_plugin
-from tests.support.tiny_sweep import KNOBS
+from tests.support.plugin_files import LATER, PLUGIN, digest, no_plugins, write_plugin
+from tests.support.tiny_sweep import KNOBS, tiny_space
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,21 @@ def test_a_search_does_not_take_another_versions_candidates_for_its_own(tmp_path
     theirs: list[Candidate] = list(first.corners())
     assert first.inside(theirs) == theirs
     assert [(c.loss, c.network.family) for c in second.inside(theirs)] == [("bce", "unet")]
+
+
+@pytest.mark.parametrize("stranger", ["", "plugins/tool.py", "notes"])
+def test_a_sweep_that_ended_after_its_copies_goes_on(
+    tiny: Path, tmp_path: Path, stranger: str
+) -> None:
+    plugins = load_plugins([write_plugin(tmp_path)])
+    asked = SweepRequest(tiny, tiny_space({"loss": "brier"}), tmp_path / "run", plugins=plugins)
+    copy = copy_of(asked.out, digest())
+    copy.parent.mkdir(parents=True)
+    copy.write_text("cut off")
+    if stranger:
+        (asked.out / stranger).write_text("of somebody else")
+        with pytest.raises(RunError, match="expected a new or empty directory, or a run's"):
+            prepare(asked)
+    else:
+        prepare(asked)
+        assert copy.read_text() == PLUGIN
