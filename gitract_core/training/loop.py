@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +14,13 @@ from torch import nn
 
 from gitract_core import augment
 from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
-from gitract_core.errors import DivergedError, SpaceError
+from gitract_core.errors import DivergedError
 from gitract_core.files.digests import Stamp
 from gitract_core.knobs import OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
 from gitract_core.metrics.epoch import EpochCounts, EpochMetrics
 from gitract_core.networks import build_network
 from gitract_core.networks.normalization import fewest_slices
-from gitract_core.plugins.checks import check_plugged
 from gitract_core.prediction.device_slices import DeviceSlices
 from gitract_core.prediction.inference import InParts, batches, on_device
 from gitract_core.results.result_shape import MOST_FIGURE
@@ -128,15 +128,10 @@ class Training:
         trained = Trained(
             self.network, loss, self.optimizer, self.precision, device, _name(self.candidate)
         )
-        size, ours = self.candidate.optimizer.batch_size, not plugin
-        self.step = TrainingStep(
-            trained,
-            size,
-            capture=capture and ours,
-            fuse=fuse and ours,
-            split=split,
-            fewest=self.fewest_slices,
-        )
+        size, how = self.candidate.optimizer.batch_size, {"capture": capture, "fuse": fuse}
+        if plugin:
+            how = dict.fromkeys(how, False)
+        self.step = TrainingStep(trained, size, **how, split=split, fewest=self.fewest_slices)
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
@@ -244,6 +239,7 @@ class Training:
         ahead = slices_ahead(self.device, self.candidate)
         least = self.fewest_slices() if len(order) % size == 1 else 1
         for prepared in batches(len(order), ahead, now.done, least):
+            self._seed_others(prepared.start)
             rows = order[prepared]
             changed = self._augmented(rows)
             for span in batches(len(rows), size, least=least):
@@ -255,6 +251,15 @@ class Training:
             if after_step:
                 after_step()
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
+
+    def _seed_others(self, done: int) -> None:
+        """Make what a plugin draws while it trains, in dropout say, a matter of the trial's seed.
+
+        Done anew at every place where a trial may be interrupted; our own networks draw nothing.
+        """
+        if self.candidate.plugin:
+            place = f"{self.spec.seed} {self.spec.fold} {len(self.records)} {done}"
+            torch.manual_seed(random.Random(place).getrandbits(63))
 
     def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Images and masks of some slices, changed at random, and what is known of them."""
@@ -339,21 +344,3 @@ def _name(candidate: Candidate) -> str:
     """Loss and network, as errors and the log call what is trained."""
     net = candidate.network
     return f"loss {candidate.loss}, network {net.family} {net.widths} of depth {net.depth}"
-
-
-def check_candidate(candidate: Candidate) -> None:
-    """Build a candidate's loss and network once, so that faults show before a sweep.
-
-    Raises:
-        SpaceError: an unknown loss, network or width; a size or a batch too small for the network;
-            a plugin's network or loss that does not do what it should.
-    """
-    build_loss(candidate.loss, candidate.plugin)
-    check_plugged(candidate)
-    network, size = candidate.network, candidate.input.size
-    fewest = fewest_slices(network, candidate.input.planes, size, candidate.plugin)
-    batch = candidate.optimizer.batch_size
-    if batch < fewest:
-        why = f"{network.family} of depth {network.depth} cannot normalize one slice of {size} px"
-        remedy = "raise it or input.size, or lower network.depth"
-        raise SpaceError("knob optimizer.batch_size", f"{fewest} or more: {why}", batch, remedy)

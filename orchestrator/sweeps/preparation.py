@@ -25,7 +25,7 @@ from gitract_core.optional_packages import require
 from gitract_core.plugin import JOINT, Plugin
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.relative_cost import relative_cost
 from orchestrator.sweeps.plugin_copies import write_copies

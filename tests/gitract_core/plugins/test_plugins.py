@@ -17,7 +17,7 @@ from gitract_core.plugin import executed
 from gitract_core.plugins import load_plugins, plugin_of
 from gitract_core.plugins.checks import check_plugged
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from gitract_core.trial.relative_cost import relative_cost
 from tests.support.plugin_files import LATER, PLUGIN, digest, no_plugins, write_plugin
 from tests.support.tiny_sweep import KNOBS
