@@ -45,7 +45,8 @@ def knobs() -> str:
     lines += ["How they are written: [search_spaces](../search_spaces/README.md).", ""]
     lines += ["| knob | default | meaning |", "|---|---|---|"]
     for name, default, meaning in knob_rows():
-        lines.append(f"| `{name}` | `{default}` | {meaning} |")
+        shown = "empty" if default == "" else f"`{default}`"
+        lines.append(f"| `{name}` | {shown} | {meaning} |")
     lines += ["", "## Values drawn at random", "", "| distribution | draws |", "|---|---|"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in DISTRIBUTIONS.items()]
     lines += ["", "## Losses", "", "Terms of a sum such as `bce + 0.5*dice`.", ""]

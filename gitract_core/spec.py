@@ -60,6 +60,8 @@ class Candidate:
     Attributes:
         loss: an expression of ``gitract_core.losses``, for example ``bce + 0.5*dice``.
         network, input, augmentation, optimizer, training, postprocess: groups of knobs.
+        plugin: hash of the ``--plugin`` file that defines the network or a loss, several joined by
+            ``+``; found by the sweep, and empty without a plugin.
     """
 
     loss: str = "bce + 0.5*dice"
@@ -69,6 +71,7 @@ class Candidate:
     optimizer: OptimizerKnobs = field(default_factory=OptimizerKnobs)
     training: TrainingKnobs = field(default_factory=TrainingKnobs)
     postprocess: PostprocessKnobs = field(default_factory=PostprocessKnobs)
+    plugin: str = ""
 
     def __post_init__(self) -> None:
         if len(self.loss) > _LONGEST_LOSS:

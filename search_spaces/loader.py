@@ -63,9 +63,15 @@ class SearchSpace:
 
 
 def varying_knobs(candidates: tuple[Candidate, ...]) -> tuple[str, ...]:
-    """Dotted names of the knobs in which the candidates differ."""
+    """Dotted names of the knobs in which the candidates differ.
+
+    ``plugin`` follows from network and loss, and is one of them only where a plugin has changed.
+    """
     settings = [c.knobs() for c in candidates]
-    return tuple(name for name in knob_defaults() if len({s[name] for s in settings}) > 1)
+    varying = tuple(name for name in knob_defaults() if len({s[name] for s in settings}) > 1)
+    others = tuple(name for name in varying if name != "plugin")
+    distinct = {tuple(s[name] for name in others) for s in settings}
+    return others if len(distinct) == len(set(candidates)) else varying
 
 
 def space_names() -> list[str]:

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,12 +33,14 @@ class Search:
         seed: of draws and proposals.
         fixed: knobs that have one value; those not named keep their defaults.
         dimensions: knobs that have several.
+        completed: makes a candidate whole whose values are chosen; see ``completing``.
     """
 
     samples: int
     seed: int
     fixed: Mapping[str, Any]
     dimensions: tuple[Dimension, ...]
+    completed: Callable[[Candidate], Candidate] | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, knobs: Mapping[str, Any], samples: int, seed: int) -> Search:
@@ -86,13 +88,18 @@ class Search:
         changed = tuple(d.respelled(spell) if d.name == name else d for d in self.dimensions)
         return replace(self, fixed=fixed, dimensions=changed)
 
+    def completing(self, completed: Callable[[Candidate], Candidate]) -> Search:
+        """The same search with what follows from the values of a candidate, its plugin."""
+        return replace(self, completed=completed)
+
     def candidate(self, values: Mapping[str, Any]) -> Candidate:
         """The candidate with these values of the dimensions.
 
         Raises:
             SpaceError: they do not go together.
         """
-        return Candidate.from_knobs({**self.fixed, **values})
+        made = Candidate.from_knobs({**self.fixed, **values})
+        return self.completed(made) if self.completed else made
 
     def values(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate's values of the dimensions; the inverse of ``candidate``."""
@@ -101,14 +108,14 @@ class Search:
 
     def inside(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Those of some candidates that this search could have found, whoever tried them."""
-        names = {d.name for d in self.dimensions}
+        names = {"plugin", *(d.name for d in self.dimensions)}  # the plugin follows from others
         fixed = {name: v for name, v in self._any.knobs().items() if name not in names}
         found = []
         for candidate in candidates:
             knobs = candidate.knobs()
-            if all(knobs[n] == v for n, v in fixed.items()) and all(
-                d.holds(knobs[d.name]) for d in self.dimensions
-            ):
+            same = all(knobs[n] == v for n, v in fixed.items())
+            held = same and all(d.holds(knobs[d.name]) for d in self.dimensions)
+            if held and (not self.completed or self.candidate(self.values(candidate)) == candidate):
                 found.append(candidate)
         return found
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from benchmarks.measuring import parser
 from gitract_core.spec import Candidate
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from orchestrator.steering.tpe import Outcome, propose
 from search_spaces.search import Search
 

@@ -3,7 +3,8 @@
 A term takes logits and targets, both (batch, classes, height, width), and gives a scalar to be
 minimized. Terms are in three files: `pixelwise` (bce, focal), `overlap` (dice, soft_dice, iou,
 tversky and kin) and `lovasz`. A newcomer is one function under ``@loss_term("name")``, in one of
-them or in a file of its own beside them.
+them or in a file of its own beside them; in a plugin, a file of one's own, under
+``@register_loss("name")``.
 
 "Pooled" means: sums run over all pixels of all slices of the batch, per class, and the mean over
 classes is taken last. More than half of all slices are empty, so a per-slice ratio is often 0/0;
@@ -22,6 +23,8 @@ from gitract_core.losses.weighted_sum import (
     normalize_expression,
 )
 
+register_loss = loss_term  # the name by which plugins import it
+
 for _file in iter_modules(__path__):  # every file here may register losses
     import_module(f"{__name__}.{_file.name}")
 
@@ -32,5 +35,6 @@ __all__ = [
     "loss_names",
     "loss_term",
     "normalize_expression",
+    "register_loss",
     "supervise",
 ]

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from gitract_core.errors import SpaceError, suggestion
 from gitract_core.losses.expression import WeightedTerm, fail, parse
+from gitract_core.plugin import OF_A_PLUGIN, add, find, is_taken, names, require_executed
 
 LossTerm: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _TERMS: dict[str, LossTerm] = {}
-_POOLED: set[str] = set()
+_POOLED: dict[str, bool] = {}
 _CANONICAL: dict[str, str] = {}
 _FAR_BELOW = -1e4  # a logit whose probability is 0 in float32 and float64
 
@@ -34,34 +35,53 @@ def loss_term(name: str, *aliases: str, pooled: bool = False) -> Callable[[LossT
     """
 
     def remember(term: LossTerm) -> LossTerm:
-        taken = {name, *aliases} & _CANONICAL.keys()
+        taken = {each for each in (name, *aliases) if is_taken(_CANONICAL, each)}
         if taken:
             expected, remedy = "a name not yet taken", "choose another name"
             raise SpaceError("loss registry", expected, sorted(taken), remedy)
-        _TERMS[name] = term
-        if pooled:
-            _POOLED.add(name)
-        _CANONICAL.update(dict.fromkeys((name, *aliases), name))
+        add(_TERMS, name, term)
+        add(_POOLED, name, pooled)
+        for each in (name, *aliases):
+            add(_CANONICAL, each, name)
         return term
 
     return remember
 
 
-def loss_names() -> tuple[str, ...]:
-    """The registered losses, sorted, without aliases."""
-    return tuple(sorted(_TERMS))
+def loss_names(plugin: str = "") -> tuple[str, ...]:
+    """The registered losses, sorted, without aliases; with a plugin's hash those that it adds."""
+    return names(_TERMS, plugin)
 
 
-def term_of(name: str) -> LossTerm:
+def every_loss_name(plugin: str = "") -> tuple[str, ...]:
+    """As ``loss_names``, with aliases."""
+    return names(_CANONICAL, plugin)
+
+
+def is_loss(name: str, plugin: str = "") -> bool:
+    """Whether a loss is registered under a name or an alias, by us or by these plugins."""
+    return find(_CANONICAL, name, plugin) is not None
+
+
+def term_of(name: str, plugin: str = "") -> LossTerm:
     """The function of a registered loss."""
-    return _TERMS[_CANONICAL[name]]
+    term = find(_TERMS, find(_CANONICAL, name, plugin) or name, plugin)
+    if term is None:
+        raise KeyError(name)
+    return term
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedSum:
-    """A weighted sum of registered losses; ``str()`` gives its normalized expression."""
+    """A weighted sum of registered losses; ``str()`` gives its normalized expression.
+
+    Attributes:
+        terms: at least one.
+        plugin: hashes of the plugins that may define some.
+    """
 
     terms: tuple[WeightedTerm, ...]
+    plugin: str = ""
 
     def __str__(self) -> str:
         return " + ".join(map(str, self.terms))
@@ -98,16 +118,17 @@ class WeightedSum:
                 total = total + self._weighted(term, wide, truth, *known)
         return total
 
-    @staticmethod
-    def _weighted(term: WeightedTerm, logits: Tensor, targets: Tensor, *known: Tensor) -> Tensor:
+    def _weighted(
+        self, term: WeightedTerm, logits: Tensor, targets: Tensor, *known: Tensor
+    ) -> Tensor:
         if known:
-            value = masked(term.name, logits, targets, known[0])
+            value = masked(term.name, logits, targets, known[0], self.plugin)
         else:
-            value = _TERMS[term.name](logits, targets)
+            value = term_of(term.name, self.plugin)(logits, targets)
         return value if term.weight == 1 else term.weight * value
 
 
-def masked(name: str, logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+def masked(name: str, logits: Tensor, targets: Tensor, known: Tensor, plugin: str = "") -> Tensor:
     """A term over what is known alone.
 
     Entries that are not known are made empty against empty: logits far below zero and no target.
@@ -119,43 +140,51 @@ def masked(name: str, logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
         logits: (batch, classes, height, width).
         targets: likewise.
         known: (batch, classes), 1 or 0.
+        plugin: hashes of the plugins that may define it.
 
     Returns:
         A scalar; 0 where nothing is known.
     """
-    term, there = _TERMS[name], known[:, :, None, None] > 0
+    term, there = term_of(name, plugin), known[:, :, None, None] > 0
     value = term(logits.masked_fill(~there, _FAR_BELOW), targets.masked_fill(~there, 0))
     one = logits.new_full((1, 1, 1, 1), _FAR_BELOW)
     empty = term(one, torch.zeros_like(one))
-    units = known.amax(0) if name in _POOLED else known  # what the term is a mean over
+    pooled = find(_POOLED, name, plugin)
+    units = known.amax(0) if pooled else known  # what the term is a mean over
     share = units.to(value.dtype).mean()
     least = 1 / units.numel()
     return torch.where(share > 0, (value - (1 - share) * empty) / share.clamp_min(least), 0.0)
 
 
-def build_loss(expression: str) -> WeightedSum:
+def build_loss(expression: str, plugin: str = "") -> WeightedSum:
     """The loss that an expression names.
+
+    Args:
+        expression: the sum.
+        plugin: hashes of the plugins that may define its names.
 
     Raises:
         SpaceError: not a weighted sum, an unknown name, a name twice, a weight that is not finite
-            and above 0. The message gives the position and, for a name, the nearest known one.
+            and above 0, a plugin that was not executed. The message gives the position and, for a
+            name, the nearest known one.
 
     >>> str(build_loss("bce+.5*jaccard"))
     'bce + 0.5*iou'
     """
+    require_executed(plugin)
     terms: list[WeightedTerm] = []
     for term in parse(expression):
-        if term.name not in _CANONICAL:
-            remedy = suggestion(term.name, _CANONICAL)
+        name = find(_CANONICAL, term.name, plugin)
+        if name is None:
+            remedy = f"{suggestion(term.name, names(_CANONICAL))} {OF_A_PLUGIN}"
             fail(expression, term.column, "the name of a loss", repr(term.name), remedy)
-        name = _CANONICAL[term.name]
         if name in (t.name for t in terms):
             fail(expression, term.column, "each loss once", repr(name), "add the weights up")
         terms.append(WeightedTerm(term.weight, name, term.column))
-    return WeightedSum(tuple(terms))
+    return WeightedSum(tuple(terms), plugin)
 
 
-def normalize_expression(expression: str) -> str:
+def normalize_expression(expression: str, plugin: str = "") -> str:
     """The one way to write an expression, so that equal losses give equal keys.
 
     The order of terms is kept: sums in another order can differ in the last bit.
@@ -166,4 +195,4 @@ def normalize_expression(expression: str) -> str:
     >>> normalize_expression("bce+0.50 *dice")
     'bce + 0.5*dice'
     """
-    return str(build_loss(expression))
+    return str(build_loss(expression, plugin))

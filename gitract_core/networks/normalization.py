@@ -23,7 +23,7 @@ _REFUSALS = ("Expected more than 1 value per channel", "Expected more than 1 spa
 
 
 @lru_cache(maxsize=256)  # a grid has few networks
-def fewest_slices(knobs: NetworkKnobs, planes: int, size: int) -> int:
+def fewest_slices(knobs: NetworkKnobs, planes: int, size: int, plugin: str = "") -> int:
     """The fewest slices of a training step: 1, or 2 where one has no variance at some level.
 
     A network is asked by a forward pass on the CPU, of another one like it. Pooling reaches a
@@ -33,15 +33,16 @@ def fewest_slices(knobs: NetworkKnobs, planes: int, size: int) -> int:
         knobs: of the network.
         planes: channels of its input.
         size: side of the images, pixels.
+        plugin: hashes of the plugins that may define the network.
 
     Raises:
         SpaceError: the network cannot be trained at that size with any number of slices.
     """
     small = min(size, 2 ** (knobs.depth + 1))
     for side in dict.fromkeys((small, size)):
-        if _takes(knobs, 1, planes=planes, size=side):
+        if _takes(knobs, 1, planes=planes, size=side, plugin=plugin):
             return 1
-    if _takes(knobs, 2, planes=planes, size=size):
+    if _takes(knobs, 2, planes=planes, size=size, plugin=plugin):
         return 2
     why = f"{knobs.family} normalizes each slice alone, and its deepest level would be one pixel"
     expected = f"{2 ** (knobs.depth + 1)} or more, since {why}"
@@ -49,10 +50,10 @@ def fewest_slices(knobs: NetworkKnobs, planes: int, size: int) -> int:
     raise SpaceError("knob input.size", expected, size, remedy)
 
 
-def _takes(knobs: NetworkKnobs, n_slices: int, *, planes: int, size: int) -> bool:
+def _takes(knobs: NetworkKnobs, n_slices: int, *, planes: int, size: int, plugin: str) -> bool:
     """Whether so many slices can be normalized; other faults are left for the training to tell."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        network = build_network(knobs, planes, _ANY_ORGANS).train()
+        network = build_network(knobs, planes, _ANY_ORGANS, plugin).train()
         try:
             network(torch.zeros(n_slices, planes, size, size))
         except ValueError as error:

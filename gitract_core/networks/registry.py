@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from gitract_core.errors import SpaceError, suggestion
+from gitract_core.plugin import OF_A_PLUGIN, add, find, is_taken, names, require_executed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,34 +27,38 @@ def register(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:
     """
 
     def remember(builder: NetworkBuilder) -> NetworkBuilder:
-        if name in _BUILDERS:
+        if is_taken(_BUILDERS, name):
             remedy = "choose another name"
             raise SpaceError("network registry", "a name not yet taken", repr(name), remedy)
-        _BUILDERS[name] = builder
+        add(_BUILDERS, name, builder)
         return builder
 
     return remember
 
 
-def network_names() -> tuple[str, ...]:
-    """The registered families, sorted."""
-    return tuple(sorted(_BUILDERS))
+def network_names(plugin: str = "") -> tuple[str, ...]:
+    """The registered families, sorted; with a plugin's hash those that it adds."""
+    return names(_BUILDERS, plugin)
 
 
-def build_network(knobs: NetworkKnobs, in_channels: int, out_channels: int) -> nn.Module:
+def build_network(
+    knobs: NetworkKnobs, in_channels: int, out_channels: int, plugin: str = ""
+) -> nn.Module:
     """A freshly initialized network; equal states of torch's generator give equal weights.
 
     Args:
         knobs: family, widths and depth.
         in_channels: image channels, 1 or more.
         out_channels: one logit channel per organ.
+        plugin: hashes of the plugins that may define the family.
 
     Raises:
-        SpaceError: an unknown family, or widths that do not fit it.
+        SpaceError: an unknown family, widths that do not fit it, or a plugin that was not executed.
     """
+    require_executed(plugin)
     family = knobs.family.partition(":")[0]
-    if family not in _BUILDERS:
-        raise SpaceError(
-            "knob network.family", "a known network", repr(family), suggestion(family, _BUILDERS)
-        )
-    return _BUILDERS[family](knobs, in_channels, out_channels)
+    builder = find(_BUILDERS, family, plugin)
+    if builder is None:
+        remedy = f"{suggestion(family, network_names())} {OF_A_PLUGIN}"
+        raise SpaceError("knob network.family", "a known network", repr(family), remedy)
+    return builder(knobs, in_channels, out_channels)

@@ -51,7 +51,8 @@ def load_network(
     """
     if stamp:
         stamp.check(weights, "remove the trial's directory and run the sweep again")
-    network = build_network(candidate.network, candidate.input.planes_of(channels), len(organs))
+    planes, plugin = candidate.input.planes_of(channels), candidate.plugin
+    network = build_network(candidate.network, planes, len(organs), plugin)
     try:
         known = is_utf8(weights)  # the library opens no others
         network.load_state_dict(load_file(weights) if known else load(weights.read_bytes()))

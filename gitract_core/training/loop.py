@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import nn
 
 from gitract_core import augment
 from gitract_core.device import learning_rate_on, resolve_precision, sent, slices_ahead
-from gitract_core.errors import DivergedError, SpaceError
+from gitract_core.errors import DivergedError
 from gitract_core.files.digests import Stamp
 from gitract_core.knobs import OptimizerKnobs
 from gitract_core.losses import build_loss, supervise
@@ -93,6 +94,9 @@ class Training:
     therefore tells ``micro_batch``. A validation batch goes through the network in as many parts as
     it takes (``in_parts``); its loss and its metrics are still those of the whole one.
 
+    A candidate of a plugin is neither captured nor fused: its code may decide something anew in
+    every step, which a recorded step would repeat as it was.
+
     Where a single slice cannot be normalized (``fewest_slices``), the last slice of an epoch joins
     the batch before it, and no part of a split batch is a single slice.
     """
@@ -116,17 +120,18 @@ class Training:
             torch.manual_seed(seed)
             planes = self.candidate.input.planes_of(data.slices.images.shape[1])
             organs = data.slices.n_organs
-            network = build_network(self.candidate.network, planes, organs)
+            plugin = self.candidate.plugin
+            network = build_network(self.candidate.network, planes, organs, plugin)
         self.network = on_device(network, device)
         self.optimizer = build_optimizer(self.network, self.candidate.optimizer, device)
-        loss = supervise(build_loss(self.candidate.loss), self.network)
+        loss = supervise(build_loss(self.candidate.loss, plugin), self.network)
         trained = Trained(
             self.network, loss, self.optimizer, self.precision, device, _name(self.candidate)
         )
-        size = self.candidate.optimizer.batch_size
-        self.step = TrainingStep(
-            trained, size, capture=capture, fuse=fuse, split=split, fewest=self.fewest_slices
-        )
+        size, how = self.candidate.optimizer.batch_size, {"capture": capture, "fuse": fuse}
+        if plugin:
+            how = dict.fromkeys(how, False)
+        self.step = TrainingStep(trained, size, **how, split=split, fewest=self.fewest_slices)
         self.random = torch.Generator().manual_seed(seed)
         self.records: list[EpochRecord] = []
         self.started: StartedEpoch | None = None
@@ -157,7 +162,7 @@ class Training:
     def fewest_slices(self) -> int:
         """The fewest slices that the network can be trained on at once."""
         knobs = self.candidate
-        return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size)
+        return fewest_slices(knobs.network, knobs.input.planes, knobs.input.size, knobs.plugin)
 
     def run_epoch(
         self,
@@ -234,6 +239,7 @@ class Training:
         ahead = slices_ahead(self.device, self.candidate)
         least = self.fewest_slices() if len(order) % size == 1 else 1
         for prepared in batches(len(order), ahead, now.done, least):
+            self._seed_others(prepared.start)
             rows = order[prepared]
             changed = self._augmented(rows)
             for span in batches(len(rows), size, least=least):
@@ -245,6 +251,15 @@ class Training:
             if after_step:
                 after_step()
         return float(now.loss_sum) / len(order)  # read once an epoch: no waiting in between
+
+    def _seed_others(self, done: int) -> None:
+        """Make what a plugin draws while it trains, in dropout say, a matter of the trial's seed.
+
+        Done anew at every place where a trial may be interrupted; our own networks draw nothing.
+        """
+        if self.candidate.plugin:
+            place = f"{self.spec.seed} {self.spec.fold} {len(self.records)} {done}"
+            torch.manual_seed(random.Random(place).getrandbits(63))
 
     def _augmented(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Images and masks of some slices, changed at random, and what is known of them."""
@@ -329,19 +344,3 @@ def _name(candidate: Candidate) -> str:
     """Loss and network, as errors and the log call what is trained."""
     net = candidate.network
     return f"loss {candidate.loss}, network {net.family} {net.widths} of depth {net.depth}"
-
-
-def check_candidate(candidate: Candidate) -> None:
-    """Build a candidate's loss and network once, so that faults show before a sweep.
-
-    Raises:
-        SpaceError: an unknown loss, network or width; a size or a batch too small for the network.
-    """
-    build_loss(candidate.loss)
-    network, size = candidate.network, candidate.input.size
-    fewest = fewest_slices(network, candidate.input.planes, size)
-    batch = candidate.optimizer.batch_size
-    if batch < fewest:
-        why = f"{network.family} of depth {network.depth} cannot normalize one slice of {size} px"
-        remedy = "raise it or input.size, or lower network.depth"
-        raise SpaceError("knob optimizer.batch_size", f"{fewest} or more: {why}", batch, remedy)

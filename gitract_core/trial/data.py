@@ -10,6 +10,7 @@ from gitract_core.data.folds import FoldPlan
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.errors import RunError
 from gitract_core.metrics.score import CONTEST_SCORE
+from gitract_core.plugin import Plugin
 from gitract_core.spec import TrialSpec
 
 _OWN_DATA = "use the run's own data and folds, or start a new run"
@@ -29,6 +30,7 @@ class TrialData:
         gray: name of the gray scaling of the images.
         patients: which patient a scan is of, see ``layouts.patients``.
         score: by which trials are scored beside the contest's; no part of their keys.
+        plugins: those that the user named to the driver; a trial's are executed where it runs.
     """
 
     directory: Path
@@ -40,6 +42,7 @@ class TrialData:
     gray: str = CURRENT_GRAY
     patients: str | None = None
     score: str = CONTEST_SCORE
+    plugins: tuple[Plugin, ...] = ()
 
     def plan_of(self, spec: TrialSpec) -> FoldPlan:
         """The plan that a trial's fold is of.

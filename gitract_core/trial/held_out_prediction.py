@@ -11,6 +11,7 @@ import torch
 
 from gitract_core.data.cache import SliceCache
 from gitract_core.device import Runtime, resolve_precision
+from gitract_core.plugins import execute_of
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import InParts, load_network, predict_scan
 from gitract_core.prediction.probabilities import OofStore, Origin, write_oof
@@ -89,6 +90,7 @@ def open_oof(
         result = TrialResult.load(files.result, spec)
     origin = Origin.of(files, result, flip=flip)
     if not path.is_file():
+        execute_of(spec.candidate.plugin, data.plugins)
         device = (runtime or Runtime()).torch_device()
         cache = data.cache(spec.candidate.input.size, checked=True)
         stamp = result.stamp(files.best) if result else None

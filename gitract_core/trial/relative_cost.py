@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gitract_core.errors import GitractError
 from gitract_core.networks import build_network
 from gitract_core.spec import Candidate
 
@@ -24,14 +25,27 @@ def relative_cost(candidate: Candidate) -> float:
     slices, and the backward pass costs twice the forward pass everywhere.
     """
     knobs = candidate.input
-    operations = _operations(candidate.network, knobs.planes, knobs.size)
+    operations = _operations(candidate.network, knobs.planes, knobs.size, candidate.plugin)
     return float(operations) * candidate.training.epochs
 
 
 @lru_cache(maxsize=1024)
-def _operations(network: NetworkKnobs, planes: int, size: int) -> int:
-    with torch.device("meta"), torch.no_grad():
-        built = build_network(network, planes, _ANY_ORGANS).eval()
+def _operations(network: NetworkKnobs, planes: int, size: int, plugin: str) -> int:
+    try:
+        return _counted(network, planes, size, plugin, device="meta")
+    except GitractError:
+        raise
+    except Exception:
+        if not plugin:
+            raise
+        # A network of a user's own may look at values: it is run on real tensors.
+        with torch.random.fork_rng(devices=[]):
+            return _counted(network, planes, size, plugin, device="cpu")
+
+
+def _counted(network: NetworkKnobs, planes: int, size: int, plugin: str, *, device: str) -> int:
+    with torch.device(device), torch.no_grad():
+        built = build_network(network, planes, _ANY_ORGANS, plugin).eval()
         with FlopCounterMode(display=False) as counter:
-            built(torch.empty(1, planes, size, size))
+            built(torch.zeros(1, planes, size, size))
     return int(counter.get_total_flops())

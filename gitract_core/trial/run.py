@@ -26,6 +26,7 @@ from gitract_core.errors import RunError, TrialError
 from gitract_core.files.leftovers import set_aside
 from gitract_core.metrics import ScanScore, pool_scores
 from gitract_core.networks import parameter_count
+from gitract_core.plugins import execute_of
 from gitract_core.prediction.device_slices import DeviceSlices, slices_on
 from gitract_core.prediction.inference import load_network
 from gitract_core.prediction.probabilities import write_oof
@@ -90,6 +91,7 @@ def iterate_trial(
     A result that cannot be read is set aside, and the trial run again.
     """
     data.check(spec)
+    execute_of(spec.candidate.plugin, data.plugins)
     files = TrialFiles(directory)
     with _sole_writer(directory):
         if files.is_finished(spec):

@@ -153,11 +153,12 @@ def write_submission(
     from rich.console import Console
 
     from gitract_core.device import Runtime
+    from gitract_core.plugin import executed
     from orchestrator.api.machines import machines
     from orchestrator.ensembles.prediction import ScanRows, choose_workers, write_predictions
 
     say = say or Console(stderr=True, quiet=True)
     with machines(local=address is None, address=address, say=say) as found:
         slots = choose_workers(found.nodes, len(index.scans), device, workers)
-        work = ScanRows(manifest, index, Runtime(slots.device, slots.cpus))
+        work = ScanRows(manifest, index, Runtime(slots.device, slots.cpus), executed())
         return write_predictions(work, out, found.executor, slots, progress)

@@ -57,6 +57,7 @@ class SweepOptions:
         score: by which candidates are ranked: ``contest``, or a sum such as ``0.4*dice +
             0.6*hd95_mm`` (``gitract_core.metrics.score_expression``); as the run has it, or the
             contest's, if left out.
+        plugins: Python files of one's own with networks and losses; executed (``docs/plugins.md``).
     """
 
     data: Path | None = None
@@ -85,12 +86,16 @@ class SweepOptions:
     register: bool = False
     margin: float | None = None
     score: str | None = None
+    plugins: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("data", "out"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         object.__setattr__(self, "exclude", tuple(self.exclude))
+        named: Any = self.plugins
+        named = [named] if isinstance(named, str | Path) else named
+        object.__setattr__(self, "plugins", tuple(Path(file) for file in named))
         object.__setattr__(self, "race_levels", checked_levels(self.race_levels, race=self.race))
         if self.margin is not None:
             from orchestrator.statistics.questions.margin import checked_margin
@@ -136,10 +141,13 @@ class SweepOptions:
 
         Raises:
             SpaceError: no such space, or a bad knob.
+            GitractError: a plugin that cannot be executed.
         """
+        from gitract_core.plugins import load_plugins
         from orchestrator.sweeps.preparation import SweepRequest
         from search_spaces import load_space
 
+        plugins = load_plugins(self.plugins)
         asked = self.on(DEMO_DATA if self.data is None else self.data)
         assert asked.data is not None
         assert asked.space is not None
@@ -159,6 +167,7 @@ class SweepOptions:
             patients=self.patients,
             repeats=self.repeats,
             score=self.score,
+            plugins=plugins,
         )
 
 

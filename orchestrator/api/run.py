@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ def open_run(
     bulky: bool = True,
     margin: float | None = None,
     score: str | None = None,
+    plugins: Sequence[str | Path] = (),
 ) -> Run:
     """A run that ``sweep`` made.
 
@@ -48,11 +49,17 @@ def open_run(
         margin: of score, for "no worse than the best by more than"; what is registered, or .005.
         score: by which its candidates are ranked, such as ``"0.4*dice + 0.6*hd95_mm"``; the run's
             if left out.
+        plugins: Python files with networks and losses of its candidates; executed, and needed for
+            what predicts. What ``sweep`` was given is known to its process.
 
     Raises:
         RunError: there is no run.
-        GitractError: a margin or a score that is none.
+        GitractError: a margin or a score that is none, a file that is no plugin.
     """
+    if plugins:
+        from gitract_core.plugins import load_plugins
+
+        load_plugins(plugins)
     from orchestrator.storage.local_folder import LocalRun
     from orchestrator.storage.opening import existing_run, storage_at
     from orchestrator.sweeps.run_directory import SweepDirectory

@@ -37,6 +37,6 @@ def of_space(
 
 
 def _spelled_alike(candidate: Candidate) -> Candidate:
-    """With the loss in one spelling of its spaces."""
+    """With the loss in one spelling of its spaces, whatever plugin defines it."""
     loss = " ".join(re.sub(r"([+*])", r" \1 ", candidate.loss).split())
-    return dataclasses.replace(candidate, loss=loss)
+    return dataclasses.replace(candidate, loss=loss, plugin="")

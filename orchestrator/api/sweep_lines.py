@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitract_core.errors import counted
@@ -27,6 +28,7 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
     yield f"Fitting {folds} for {each_of(n_candidates)}, totalling {trials}"
     if prepared.record.score != CONTEST_SCORE:
         yield f"ranked by {prepared.record.measure.name}"
+    yield from _plugin_lines(prepared)
     if to_come:
         yield f"candidates yet to be proposed, by the scores of the others: {to_come}"
     done = len(prepared.specs) - len(prepared.pending)
@@ -42,6 +44,23 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
         for fold in folds_without_masks(prepared.index, plan):
             text = "no slice has a mask; networks are scored there by their false positives alone"
             yield f"fold {number * plan.n_splits + fold}: {text}"
+
+
+def _plugin_lines(prepared: PreparedSweep) -> Iterator[str]:
+    """The plugins that are used, and candidates of other versions of them."""
+    from gitract_core.plugin import digests_in, executed
+
+    asked = {spec.candidate for spec in prepared.specs}
+    used = {digest for candidate in asked for digest in digests_in(candidate.plugin)}
+    for plugin in executed():
+        if plugin.digest in used:
+            of_it = sum(plugin.digest in digests_in(c.plugin) for c in asked)
+            yield f"plugin {plugin.name} ({plugin.digest}): {counted(of_it, 'candidate')}"
+    plain = {replace(candidate, plugin="") for candidate in asked}
+    others = set(prepared.record.candidates) - asked
+    older = sum(c.plugin != "" and replace(c, plugin="") in plain for c in others)
+    if older:
+        yield f"candidates of another version of a plugin, which stay beside the new ones: {older}"
 
 
 def each_of(candidates: int) -> str:

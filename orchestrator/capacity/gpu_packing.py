@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from gitract_core.device import Runtime, free_memory
+from gitract_core.plugin import Plugin, executed
+from gitract_core.plugins import execute_of
 from gitract_core.spec import Candidate
 from gitract_core.trial.cost import SampleScan, measure_rate, shape_of
 from orchestrator.capacity.measuring import Place, here, middle_scans
@@ -155,6 +157,7 @@ class ProcessMeter:
     ) -> None:
         self._runtime, self._scan, self._slices = runtime, scan, slices
         self._seconds, self._before = seconds, (0, 0)
+        self._plugins = executed()
 
     def __enter__(self) -> ProcessMeter:
         self._stack = ExitStack()
@@ -186,14 +189,27 @@ class ProcessMeter:
 
     def _rates(self, group: ProcessGroup, shape: Candidate, seconds: float) -> list[float]:
         return group.run(
-            measure_rate,
+            _measure_rate,
+            self._plugins,
             shape,
             self._runtime,
             self._scan,
             cache_bytes=2 * self._slices * shape.input.size**2,
-            meet=meet,
             seconds=seconds,
         )
+
+
+def _measure_rate(
+    plugins: Sequence[Plugin],
+    shape: Candidate,
+    runtime: Runtime,
+    scan: SampleScan,
+    *,
+    cache_bytes: int,
+    seconds: float,
+) -> float:
+    execute_of(shape.plugin, plugins)
+    return measure_rate(shape, runtime, scan, cache_bytes=cache_bytes, meet=meet, seconds=seconds)
 
 
 def _free(runtime: Runtime) -> tuple[int, int]:

@@ -21,6 +21,8 @@ from gitract_core.device import Runtime
 from gitract_core.errors import GitractError, TrialError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics.score import CONTEST_SCORE
+from gitract_core.plugin import Plugin, executed
+from gitract_core.plugins import execute_of
 from gitract_core.spec import Candidate
 from gitract_core.trial.cost import (
     SampleScan,
@@ -105,6 +107,7 @@ class _Task:
     runtime: Runtime
     scans: tuple[SampleScan, ...]
     score: str = CONTEST_SCORE
+    plugins: tuple[Plugin, ...] = ()
 
 
 def measure_costs(
@@ -138,7 +141,7 @@ def measure_costs(
     cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
-    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans, score)
+    task = _Task(shapes, rules, Runtime(slots.device, slots.cpus), scans, score, executed())
 
     def told(so_far: Measured) -> None:
         watch(replace(so_far, cache_seconds=cache))
@@ -191,6 +194,8 @@ def _begin(task: _Task, asked: float) -> tuple[float, list[ScoringCost]]:
     """In a process of its own: the seconds of its start, and the costs of scoring."""
     global _task
     _task = task
+    for shape in task.shapes:
+        execute_of(shape.plugin, task.plugins)
     begin_process(task.shapes[0], task.runtime, task.scans[0])
     started = time.time() - asked
     meet()

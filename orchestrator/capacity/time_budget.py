@@ -56,7 +56,7 @@ def write_space(
         "description": f"{counted(len(kept), 'candidate')} of {space.name} {why}",
         "folds": space.folds,
         "seed": space.seed,
-        **{n: v for n, v in kept[0].knobs().items() if n not in varying},
+        **{n: v for n, v in kept[0].knobs().items() if n not in (*varying, "plugin")},
     }
     if varying:
         values["variants"] = [{n: c.knobs()[n] for n in varying} for c in kept]

@@ -9,6 +9,7 @@ import typer
 
 from gitract_core.errors import counted
 from orchestrator.cli.app import app
+from orchestrator.cli.options import Plugins, use_plugins
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def audit(
     pictures: Annotated[
         int, typer.Option(min=0, help="Overlays of so many scans and so many slices.")
     ] = 10,
+    plugins: Plugins = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Machine-readable output on stdout alone.")
     ] = False,
@@ -39,6 +41,7 @@ def audit(
     from orchestrator.out_of_fold.annotation_audit import write_audit
     from orchestrator.out_of_fold.masks import OofAverage
 
+    use_plugins(plugins)
     opened = open_run(run)
     directory = opened.directory
     with progress_bar("scans") as progress:

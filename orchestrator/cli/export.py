@@ -9,7 +9,7 @@ import typer
 
 from gitract_core.errors import counted
 from orchestrator.cli.app import app
-from orchestrator.cli.options import Json
+from orchestrator.cli.options import Json, Plugins, use_plugins
 from orchestrator.cli.terminal.screen import console, print_json, progress_bar
 
 
@@ -24,6 +24,7 @@ def verify(
         int, typer.Option(min=0, help="Predict so many scans anew and compare; needs --images.")
     ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Compare every file of a run with what was noted when it was written, or trace a submission.
@@ -34,6 +35,7 @@ def verify(
     from gitract_core.errors import RunError
     from orchestrator.storage.remote_run import RemoteRun
 
+    use_plugins(plugins)
     if path.is_dir() or RemoteRun.of(path):
         if images or scans:
             raise RunError("--images, --scans", "a submission", "a run", "leave them out")
@@ -111,6 +113,7 @@ def export(
         Path | None, typer.Option(help="Scans, one of which is predicted to measure the time.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Write all that `predict` needs on a machine without Ray and without a network."""
@@ -120,6 +123,7 @@ def export(
     from orchestrator.ensembles.basis import find_members
     from orchestrator.ensembles.bundle import LIMIT_SECONDS, bundle_json, write_bundle
 
+    use_plugins(plugins)
     index = SliceIndex.from_directory(images) if images else None
     made = write_bundle(find_members(members), out, index, Runtime(device, usable_processors()))
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.app import app
-from orchestrator.cli.options import Json, Patients
+from orchestrator.cli.options import Json, Patients, Plugins, use_plugins
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ def figures(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the files; RUN/report/figures.")
     ] = None,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """The paper's figures 7 to 11 and tables 5 and 6 from a run, and what moves with its loss.
 
     An unfinished run is shown as far as its finished trials go.
     """
+    use_plugins(plugins)
     directory = open_run(run).directory
     folder = out or directory.path / "report" / "figures"
     with progress_bar("figures") as progress:

@@ -115,6 +115,15 @@ Score = Annotated[
         "dice[stomach=2]); the run's, or contest."
     ),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="Execute this file of your own, which adds networks or losses (repeatable); see "
+        "docs/plugins.md.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout alone.")]
 
 
@@ -145,10 +154,12 @@ _ANNOTATIONS: dict[str, Any] = {
     "register": Register,
     "margin": Margin,
     "score": Score,
+    "plugins": Plugins,
 }
 """How the command line declares each field of ``SweepOptions``."""
 
 
+_MANY = ("exclude", "knobs", "race_levels", "plugins")  # repeatable
 OF_A_RUN_ALONE = frozenset(
     [
         "checkpoint_minutes",
@@ -183,7 +194,7 @@ def sweep_options(
         inspect.Parameter(
             field.name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=None if field.name in ("exclude", "knobs", "race_levels") else field.default,
+            default=None if field.name in _MANY else field.default,
             annotation=_ANNOTATIONS[field.name]
             if field.name not in hidden
             else _hidden(_ANNOTATIONS[field.name]),
@@ -193,7 +204,7 @@ def sweep_options(
 
     def with_options(**given: Any) -> None:
         values = {field.name: given.pop(field.name) for field in fields}
-        for name in ("exclude", "race_levels"):
+        for name in ("exclude", "race_levels", "plugins"):
             values[name] = tuple(values[name] or ())
         values["knobs"] = knobs_of_texts(values["knobs"] or [])
         command(SweepOptions(**values), **given)
@@ -203,6 +214,18 @@ def sweep_options(
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options
+
+
+def use_plugins(files: Collection[Path] | None) -> None:
+    """Execute the plugins that a command was given.
+
+    Raises:
+        GitractError: a file that is no plugin.
+    """
+    if files:
+        from gitract_core.plugins import load_plugins
+
+        load_plugins(tuple(files))
 
 
 def _hidden(declared: Any) -> Any:

@@ -60,6 +60,7 @@ def ensemble(
     device: Device = "auto",
     workers: options.Workers = None,
     address: options.PredictOn = None,
+    plugins: options.Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Average the best candidates, measure the average out of fold, and write a submission.
@@ -71,6 +72,7 @@ def ensemble(
     from orchestrator.api.ensemble import announced_by_report
 
     _check_target(out or Path("submission.csv"), device)
+    options.use_plugins(plugins)
     found = open_run(run)
     test_images = found.board.record.data_directory / "test"
     index = _index(images, test_images, asked=out is not None)
@@ -92,7 +94,8 @@ def ensemble(
         _print_submission(submission, index, made.members.organs, faults)
     else:
         said = f"submission  none, for want of scans in {test_images}: "
-        remedy = f"pass --images DIR, or take it to them: {export_of(made.directory)}"
+        following = export_of(made.directory, options.command_line())
+        remedy = f"pass --images DIR, or take it to them: {following}"
         console().print(said + remedy, soft_wrap=True)
     if faults:
         raise typer.Exit(1)
@@ -132,6 +135,7 @@ def predict(
     device: Device = "auto",
     workers: options.Workers = None,
     address: options.PredictOn = None,
+    plugins: options.Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
@@ -141,6 +145,7 @@ def predict(
     from gitract_core.prediction.members import Members
     from orchestrator.ensembles.basis import basis_of, find_members
 
+    options.use_plugins(plugins)
     manifest, runtime = find_members(members), Runtime(device, _cores())
     model = Members.load(manifest)  # what is wrong with it is said before images are read
     if manifest.parent.parent == members / "ensembles":

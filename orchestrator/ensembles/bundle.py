@@ -12,6 +12,7 @@ import hashlib
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import distribution
 from pathlib import Path
@@ -20,8 +21,10 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, device_name
 from gitract_core.errors import RunError, counted
 from gitract_core.files.atomic import read_json, write_json, written_once
+from gitract_core.plugin import executed
 from gitract_core.prediction.members import Members, Predictor, manifest_path
 from orchestrator.ensembles.basis import BUNDLE, basis_of
+from orchestrator.sweeps.plugin_copies import FOLDER, write_copies
 
 PACKAGES = ("gitract_core", "search_spaces", "orchestrator")
 LIMIT_SECONDS = 9 * 3600
@@ -77,13 +80,16 @@ def write_bundle(
 
     def fill(part: Path) -> None:
         _copy_members(members, source, part)
+        write_copies(part, executed(), (member.candidate for member in members.members))
+        plugins = sorted(f"{FOLDER}/{file.name}" for file in (part / FOLDER).glob("*.py"))
         wheel = write_wheel(part)
-        write_json(part / "predict.ipynb", _notebook(wheel.name))
+        write_json(part / "predict.ipynb", _notebook(wheel.name, plugins))
         measured = {"seconds_per_scan": seconds, "device": device}
         scans = int(LIMIT_SECONDS / seconds) if seconds else None
         values = {**measured, "scans_in_nine_hours": scans, "rests_on": rests_on}
         write_json(part / BUNDLE, values)
-        (part / "README.md").write_text(_readme(wheel.name, seconds, device), encoding="utf-8")
+        text = _readme(wheel.name, seconds, device, plugins)
+        (part / "README.md").write_text(text, encoding="utf-8")
 
     written_once(directory, fill)
     size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
@@ -138,7 +144,7 @@ def _digest(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
-def _notebook(wheel: str) -> dict[str, object]:
+def _notebook(wheel: str, plugins: Sequence[str]) -> dict[str, object]:
     lines = [
         "BUNDLE = '/kaggle/input/gitract-bundle'  # this folder, attached as a data set",
         "IMAGES = '/kaggle/input/uw-madison-gi-tract-image-segmentation/test'",
@@ -146,6 +152,7 @@ def _notebook(wheel: str) -> dict[str, object]:
         "pip = [sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index']",
         f"subprocess.run([*pip, f'{{BUNDLE}}/{wheel}'], check=True)",
         "predict = ['gitract-cv', 'predict', BUNDLE, '--images', IMAGES]",
+        *(f"predict += ['--plugin', f'{{BUNDLE}}/{plugin}']" for plugin in plugins),
         "# The public test folder is empty: then the submission is its header alone.",
         "out = ['--out', 'submission.csv', '--allow-empty']",
         "subprocess.run([*predict, *out], check=True)",
@@ -167,20 +174,25 @@ def _notebook(wheel: str) -> dict[str, object]:
     }
 
 
-def _readme(wheel: str, seconds: float | None, device: str) -> str:
+def _readme(wheel: str, seconds: float | None, device: str, plugins: Sequence[str]) -> str:
     measured = "The time of a scan was not measured."
     if seconds:
         measured = (
             f"One scan took {seconds:.1f} s with all members on {device}: "
             f"{counted(int(LIMIT_SECONDS / seconds), 'scan')} fit into nine hours there."
         )
+    words = "".join(f" --plugin {plugin}" for plugin in plugins)
+    told = (
+        "The networks are of a user's own: their code is in plugins/, and is executed only because "
+        "the command names it.\n"
+    )
     return (
         "# An exported ensemble\n\n"
         "Attach this folder as a data set and run `predict.ipynb`, or without a notebook:\n\n"
         f"    pip install --no-deps --no-index {wheel}\n"
-        "    gitract-cv predict . --images SCANS --out submission.csv\n\n"
+        f"    gitract-cv predict . --images SCANS --out submission.csv{words}\n\n"
         "It needs torch, NumPy, pandas, SciPy, OpenCV, safetensors, typer and rich, no Ray and no "
-        f"network. {measured}\n"
+        f"network. {measured}\n" + (told if plugins else "")
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime
+from gitract_core.plugin import Plugin
+from gitract_core.plugins import execute_of
 from gitract_core.prediction.members import Members, Predictor
 from gitract_core.prediction.provenance import write_note
 from gitract_core.prediction.submission import Fault, check_submission, write_submission
@@ -28,11 +30,13 @@ class ScanRows:
         manifest: ``members.json``, or one trial's directory; seen under this path by every node.
         images: the scans, likewise.
         runtime: where to predict.
+        plugins: those that the user named to the driver.
     """
 
     manifest: Path
     images: SliceIndex
     runtime: Runtime
+    plugins: tuple[Plugin, ...] = ()
 
     def begin(self) -> Callable[[str], list[Row]]:
         """Load the members; what comes back predicts one scan by its name.
@@ -41,7 +45,10 @@ class ScanRows:
             RunError: weights are missing or changed since the manifest was written.
         """
         directory = self.manifest if self.manifest.is_dir() else self.manifest.parent
-        predictor = Predictor(Members.load(self.manifest), directory, self.runtime)
+        members = Members.load(self.manifest)
+        for member in members.members:
+            execute_of(member.candidate.plugin, self.plugins)
+        predictor = Predictor(members, directory, self.runtime)
         return partial(predictor.rows, self.images)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from gitract_core.errors import GitractError, RunError
 from gitract_core.files.atomic import read_bytes, read_json
 from gitract_core.files.digests import seal_of
+from gitract_core.plugin import digests_in
 from gitract_core.progress import Progress, silent
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.spec import TrialSpec
@@ -23,6 +24,7 @@ from orchestrator.results.scored_trials import check_kept, kept_files
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.added_files import FOLDER as ADDED
 from orchestrator.sweeps.added_files import Added
+from orchestrator.sweeps.plugin_copies import check_copy
 from orchestrator.sweeps.race_log import log_file, read_log
 from orchestrator.sweeps.registration import read_registration, registration_file
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -74,6 +76,11 @@ class _Verifier:
             self.faults.append(str(error))
             return False
         return True
+
+    def plugins(self, record: SweepRecord) -> None:
+        """The copies of the candidates' plugins."""
+        for digest in sorted({d for c in record.candidates for d in digests_in(c.plugin)}):
+            self.look(partial(check_copy, self.run.path, digest))
 
     def trial(self, spec: TrialSpec) -> None:
         """All files of a trial, finished or not."""
@@ -166,6 +173,7 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
         found.look(lambda: read_log(log_file(run)))
     if lexists(registration_file(run)):
         found.look(lambda: read_registration(run))
+    found.plugins(record)
     specs = record.specs()
     for done, spec in enumerate(specs, 1):
         found.trial(spec)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from gitract_core.errors import RunError
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from orchestrator.results.scored_trials import ScoredTrials, UnscoredError
 from orchestrator.steering.race import Race
 from orchestrator.steering.tpe import Outcome, propose

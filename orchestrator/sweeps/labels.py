@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Sequence
 
+from gitract_core.plugin import digests_in
 from gitract_core.spec import Candidate, TrialSpec
 from orchestrator.sweeps.added_candidate import AddedCandidate
 from search_spaces.loader import varying_knobs
+
+_SHORT_DIGEST = 6  # digits of a plugin's hash that people see
 
 
 def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
@@ -21,7 +24,11 @@ def candidate_labels(candidates: Sequence[Candidate]) -> dict[Candidate, str]:
     varying = varying_knobs(tuple(candidates)) or ("loss",)
     for digits in (4, 8, 17):  # drawn numbers may be close
         labels = {
-            c: ", ".join(_setting(name, c.knobs()[name], digits) for name in varying)
+            c: ", ".join(
+                _setting(name, c.knobs()[name], digits)
+                for name in varying
+                if name != "plugin" or c.plugin
+            )
             for c in candidates
         }
         if len(set(labels.values())) == len(labels):
@@ -74,6 +81,8 @@ def _letters(place: int) -> str:
 
 def _setting(name: str, value: object, digits: int) -> str:
     leaf = name.rpartition(".")[2].replace("_", " ")
+    if name == "plugin":
+        return "plugin " + "+".join(d[:_SHORT_DIGEST] for d in digests_in(str(value)))
     if isinstance(value, float):
         return f"{leaf} {value:.{digits}g}"
     return str(value) if name in ("loss", "augmentation.kinds") else f"{leaf} {value}"

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,17 @@ from gitract_core.losses import normalize_expression
 from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.metrics.score_expression import parse_score
 from gitract_core.optional_packages import require
+from gitract_core.plugin import JOINT, Plugin
 from gitract_core.progress import Progress, silent
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.relative_cost import relative_cost
+from orchestrator.sweeps.plugin_copies import write_copies
+from orchestrator.sweeps.plugin_names import refuse_forgotten, with_plugin
 from orchestrator.sweeps.refusals import (
     refuse_foreign,
+    refuse_mixing,
     refuse_single_slices,
     refuse_small_folds,
     refuse_unlike_rules,
@@ -53,6 +57,7 @@ class SweepRequest:
             as before in this run directory, once in a new one.
         patients: which patient a scan is of, see ``data.layouts.patients``.
         score: by which candidates are ranked; None: as before, or in a new run the contest's.
+        plugins: those that the user named, executed.
     """
 
     data: Path
@@ -64,12 +69,17 @@ class SweepRequest:
     repeats: int | None = None
     patients: str | None = None
     score: str | None = None
+    plugins: tuple[Plugin, ...] = ()
 
     @property
     def search(self) -> Search | None:
         """The space's search with the overrides, if it has one."""
         found = self.space.search and self.space.search.fixing(self._changes)
-        return found and found.respelled("loss", normalize_expression)
+        if not found:
+            return None
+        every = JOINT.join(plugin.digest for plugin in self.plugins)
+        found = found.respelled("loss", partial(normalize_expression, plugin=every))
+        return found.completing(partial(with_plugin, plugins=self.plugins))
 
     @property
     def _changes(self) -> dict[str, Any]:
@@ -100,7 +110,10 @@ class SweepRequest:
         if self.search:
             return _searched(self.search, before)
         spelled = _spellings(before)
-        changed = (_changed(candidate, self._changes) for candidate in self.space.candidates)
+        changed = (
+            with_plugin(_changed(candidate, self._changes), self.plugins)
+            for candidate in self.space.candidates
+        )
         distinct = tuple(dict.fromkeys(_with_loss(c, spelled) for c in changed))
         for candidate in distinct:
             check_candidate(candidate)
@@ -132,10 +145,15 @@ class PreparedSweep:
     @property
     def sizes(self) -> list[int]:
         """Sides of the caches that the trials need, those to come included, pixels."""
-        sizes = {spec.candidate.input.size for spec in self.specs}
+        return sorted({candidate.input.size for candidate in self.foreseeable})
+
+    @property
+    def foreseeable(self) -> set[Candidate]:
+        """The candidates of the trials, and the corners of a search that has more to propose."""
+        candidates = {spec.candidate for spec in self.specs}
         if self.search and self.record.to_come:
-            sizes |= {candidate.input.size for candidate in self.search.corners()}
-        return sorted(sizes)
+            candidates |= set(self.search.corners())
+        return candidates
 
     @property
     def trials_to_come(self) -> int:
@@ -154,11 +172,13 @@ def check(request: SweepRequest) -> PreparedSweep:
     Raises:
         GitractError: the space, the data set or the run directory is not as it should be.
     """
+    directory = SweepDirectory(request.out)
+    before = directory.record() if directory.record_file.is_file() else None
+    if before:
+        refuse_forgotten(request.space.candidates, request.plugins, before)
     candidates = request.candidates()
     if request.search:
         require("optuna", "key search.method", "search", SpaceError)
-    directory = SweepDirectory(request.out)
-    before = directory.record() if directory.record_file.is_file() else None
     if before and request.patients is None:
         request = dataclasses.replace(request, patients=before.patients)
     index = SliceIndex.from_directory(request.data, patients=request.patients)
@@ -167,7 +187,8 @@ def check(request: SweepRequest) -> PreparedSweep:
     for folder in (request.data, request.out, cache_root()):
         require_utf8(folder)
     if before:
-        _refuse_mixing(request, before, index)
+        asked = {"folds": request.space.folds, "seed": request.space.seed}
+        refuse_mixing(before, index, where=request.out, data=request.data, **asked)
         plans = directory.plans(before)
     else:
         refuse_foreign(request.out)
@@ -197,6 +218,7 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
     directory = sweep.directory
     for folder in (directory.path, directory.path / "report"):
         remove_leftovers(folder)
+    write_copies(directory.path, request.plugins, sweep.foreseeable)
     there = len(directory.record().plans) if directory.record_file.is_file() else 0
     for number, plan in enumerate(sweep.plans[there:], there + 1):
         directory.write_plan(number, plan, sweep.index)
@@ -245,12 +267,13 @@ def _spellings(before: Sequence[Candidate]) -> dict[str, str]:
     found: dict[str, str] = {}
     for candidate in before:
         with suppress(SpaceError):  # a loss of one's own that is gone
-            found.setdefault(normalize_expression(candidate.loss), candidate.loss)
+            normal = normalize_expression(candidate.loss, candidate.plugin)
+            found.setdefault(normal, candidate.loss)
     return found
 
 
 def _with_loss(candidate: Candidate, spelled: Mapping[str, str]) -> Candidate:
-    normal = normalize_expression(candidate.loss)
+    normal = normalize_expression(candidate.loss, candidate.plugin)
     return dataclasses.replace(candidate, loss=spelled.get(normal, normal))
 
 
@@ -324,21 +347,3 @@ def _record(
 def _patients_for_record(rule: str | None) -> str | None:
     """A table by its whole path, since later commands may run elsewhere."""
     return str(Path(rule).resolve()) if rule is not None and Path(rule).is_file() else rule
-
-
-def _refuse_mixing(request: SweepRequest, before: SweepRecord, index: SliceIndex) -> None:
-    """A run directory holds trials of one data set, one fold plan and one seed."""
-    where, remedy = request.out, "pass another --out"
-    if before.data_fingerprint != index.fingerprint:
-        expected = f"the run's data set ({before.data_directory}, {before.data_fingerprint})"
-        raise RunError(where, expected, f"{request.data}, {index.fingerprint}", remedy)
-    if before.gray != index.gray:
-        expected = f"gray scaling {before.gray}, as before"
-        raise RunError(where, expected, index.gray, "restore the data set's, or pass another --out")
-    if before.organs.pairs != index.organs.pairs:
-        expected, got = f"pairs {list(before.organs.pairs)}, as before", list(index.organs.pairs)
-        raise RunError(where, expected, got, "restore the data set's, or pass another --out")
-    if before.n_folds != request.space.folds:
-        raise RunError(where, f"{before.n_folds} folds, as before", request.space.folds, remedy)
-    if before.seed != request.space.seed:
-        raise RunError(where, f"seed {before.seed}, as before", request.space.seed, remedy)

@@ -10,6 +10,7 @@
     RUN/report/         tables
     RUN/ensembles/      one directory an ensemble
     RUN/added/          one directory a candidate of another tool; see added_files
+    RUN/plugins/        a copy of each plugin, named by its hash; never executed from here
 """
 
 from __future__ import annotations
@@ -368,7 +369,8 @@ class SweepDirectory:
         return values
 
     def data(self, record: SweepRecord) -> TrialData:
-        """Where this run's trials find their data."""
+        """Where this run's trials find their data, with the plugins that this process executed."""
+        from gitract_core.plugin import executed
         from gitract_core.trial.data import TrialData
 
         plan, *repeats = self.plans(record)
@@ -381,4 +383,5 @@ class SweepDirectory:
             gray=record.gray,
             patients=record.patients,
             score=record.score,
+            plugins=executed(),
         )

@@ -7,7 +7,7 @@ import pytest
 
 from gitract_core.errors import SpaceError
 from gitract_core.spec import Candidate, TrialSpec
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from search_spaces import load_space, space_names
 
 

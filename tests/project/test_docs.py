@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -22,10 +23,16 @@ from orchestrator.cli.app import app
 from tests.support.clinic_files import axial_series, block, write_series
 from tests.support.other_layouts import SCANS, image_of, label_map, write_nnunet, write_volume
 from tests.support.pages import ROOT, commands_of
+from tests.support.plugin_files import forget_plugins, no_plugins
 from tests.support.refusing import run_cli
 from tests.support.tiny_contest import write_tiny_contest
 from tests.support.tiny_sweep import SPACE
 
+SMALL_NETWORK = """input: {size: 32, channels: 1}
+optimizer: {learning_rate: 0.01, batch_size: 4}
+network: {widths: "4,8", depth: 1}
+postprocess: {threshold: 0.1}
+"""
 SMALLER = {  # of the tutorial's space
     "folds: 5": "folds: 2",
     "epochs: 30}": "epochs: 3}\ninput: {size: 32, channels: 1}",
@@ -90,6 +97,30 @@ def test_commands_of_a_page_run_in_its_order(page: str) -> None:
         shutil.copy("uw-madison/train.csv", "submission.csv")
     for command in ours:
         run(command)
+
+
+def test_a_plugin_as_it_is_printed_is_ranked_beside_ours(home: Path) -> None:
+    """The file and the commands of docs/plugins.md; its space in small."""
+    page = ROOT / "docs/plugins.md"
+    blocks = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", page.read_text(), re.DOTALL)
+    assert [name for name, _ in blocks] == ["mine.py", "mine.yaml"]
+    (plugin, space) = (text for _, text in blocks)
+    assert len(plugin.splitlines()) <= 25
+    tiny = {"folds: 5": "folds: 2", "epochs: 30}": "epochs: 2}\n" + SMALL_NETWORK}
+    for what, smaller in tiny.items():
+        assert space.count(what) == 1, what
+        space = space.replace(what, smaller)
+    (home / "mine.py").write_text(plugin)
+    (home / "mine.yaml").write_text(space)
+    with no_plugins():
+        for command in commands_of(page):
+            run(command)
+            forget_plugins()
+    table = pd.read_csv(home / "runs/mine/report/leaderboard.csv")
+    assert set(table["knob.network.family"]) == {"unet", "dilated"}
+    assert set(table["knob.loss"]) == {"bce + 0.5*dice", "smooth_bce + 0.5*dice"}
+    assert table["rank"].notna().all()
+    assert len(list((home / "bundle/plugins").glob("*.py"))) == 1
 
 
 def test_the_example_of_every_command_runs(home: Path) -> None:

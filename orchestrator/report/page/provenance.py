@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gitract_core.plugin import digests_in
 from orchestrator.report.organ_names import organ_name
 from orchestrator.results.leaderboard import Leaderboard
 from orchestrator.sweeps.run_directory import SweepDirectory, SweepRecord
@@ -55,6 +56,7 @@ def origin_values(board: Leaderboard) -> dict[str, Any]:
         ("scans left out", list(record.exclude)),
         ("folds fingerprint", [plan.folds_fingerprint for plan in record.plans]),
         ("seed", [str(record.seed)]),
+        ("plugins", sorted({d for c in record.candidates for d in digests_in(c.plugin)})),
         ("device", _different(r.cost.get("device") for r in results)),
         ("threads a trial", _different(r.cost.get("threads") for r in results)),
     ]
@@ -65,7 +67,11 @@ def origin_values(board: Leaderboard) -> dict[str, Any]:
     first = record.candidates[0].knobs()
     return {
         "facts": [[name, values] for name, values in facts if values],
-        "shared": [[name, str(value)] for name, value in first.items() if name not in varying],
+        "shared": [
+            [name, str(value)]
+            for name, value in first.items()
+            if name not in varying and name != "plugin"
+        ],
         "varying": list(varying),
     }
 

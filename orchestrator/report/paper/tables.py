@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gitract_core.errors import SpaceError
 from gitract_core.spec import Candidate
 from orchestrator.report.table import MISSING, Column, Table, is_missing
 from orchestrator.results.histories import CandidateHistories, TrialHistory, finite_mean
@@ -75,7 +76,16 @@ def _measured(candidate: Candidate) -> tuple[int, ...]:
     from gitract_core.networks import build_network
     from gitract_core.networks.gradient_field import measured_receptive_field
 
-    return measured_receptive_field(build_network(candidate.network, 1, 1))  # of any channel
+    try:
+        network = build_network(candidate.network, 1, 1, candidate.plugin)  # of any channel
+    except SpaceError:  # of a plugin that was not named
+        return ()
+    try:
+        return measured_receptive_field(network)
+    except Exception:
+        if not candidate.plugin:  # others' networks may be built in any way
+            raise
+        return ()
 
 
 def table_5(levels: Sequence[FieldLevel], candidates: Sequence[Candidate]) -> Table:

@@ -12,8 +12,9 @@ from gitract_core.errors import DataError, SpaceError, TrialError
 from gitract_core.knobs import NetworkKnobs
 from gitract_core.networks.normalization import fewest_slices
 from gitract_core.spec import Candidate
+from gitract_core.training.checking import check_candidate
 from gitract_core.training.checkpoint import _load, _state
-from gitract_core.training.loop import Training, check_candidate
+from gitract_core.training.loop import Training
 from orchestrator.capacity.measuring import _measure_shape
 from orchestrator.sweeps.preparation import SweepRequest, check
 from tests.support.tiny_sweep import tiny_space

@@ -16,6 +16,7 @@ import torch
 
 from gitract_core.errors import RunError, TrialError
 from gitract_core.files.atomic import read_json
+from gitract_core.plugins import load_plugins
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.spec import TrialSpec
 from orchestrator.capacity.trial_slots import Slots
@@ -23,9 +24,10 @@ from orchestrator.execution.executor import Executor, Jobs, TrialEvent
 from orchestrator.execution.local.executor import LocalExecutor
 from orchestrator.execution.termination import Terminated, termination
 from orchestrator.storage.local_folder import LocalRun
-from orchestrator.sweeps.preparation import PreparedSweep
+from orchestrator.sweeps.preparation import PreparedSweep, SweepRequest, prepare
+from tests.support.plugin_files import digest, no_plugins, write_plugin
 from tests.support.tiny_contest import write_tiny_contest
-from tests.support.tiny_sweep import prepare_tiny
+from tests.support.tiny_sweep import prepare_tiny, tiny_space
 from tests.support.waiting import wait_until
 
 
@@ -359,3 +361,28 @@ def test_missing_token_is_said_in_one_line(tmp_path: Path) -> None:
     assert last.startswith("gitract-cv: RAY_AUTH_MODE: expected the cluster's token, got "), last
     assert "copy ~/.ray/auth_token" in last
     assert "Traceback" not in done.stderr
+
+
+def test_workers_that_never_saw_a_plugins_file_train_its_candidates(
+    executor: Executor, tiny: Path, tmp_path: Path
+) -> None:
+    """They get its text, and execute it only if the driver was given the file."""
+    with no_plugins():
+        file = write_plugin(tmp_path)
+        plugins, space = load_plugins([file]), tiny_space({"network.family": "one_layer"})
+        sweep = prepare(SweepRequest(tiny, space, tmp_path / "run", plugins=plugins))
+        file.unlink()
+        assert sweep.data.plugins == plugins
+        unnamed = Jobs(
+            sweep.pending[:1],
+            dataclasses.replace(sweep.data, plugins=()),
+            LocalRun(sweep.directory.path),
+            Slots(1),
+        )
+        events: list[TrialEvent] = []
+        executor.run(unnamed, events.append)
+        assert events[-1].fault == "refused"
+        assert f"--plugin: expected the file with the hash {digest()}, got none" in (
+            events[-1].message
+        )
+        assert [e.kind for e in _run(executor, sweep) if e.kind != "epoch"] == ["finished"] * 2

@@ -8,7 +8,7 @@ import statistics
 from typing import Any
 
 from gitract_core.spec import Candidate
-from gitract_core.training.loop import check_candidate
+from gitract_core.training.checking import check_candidate
 from orchestrator.steering.tpe import Outcome, propose
 from tests.support.searching_sweep import quality, search
 
