@@ -15,7 +15,7 @@ import pandas as pd
 
 from gitract_core.data.folds import FoldPlan
 from gitract_core.data.ids import natural_key
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, counted
 from gitract_core.files.atomic import json_text, read_json
 
 SPLITS = "splits_final.json"
@@ -107,7 +107,7 @@ def leak_audit(splits: Sequence[Split], case_of: Mapping[str, str]) -> str:
     """
     leaks = {case for split in splits for case in split.leaks(case_of)}
     patients = len(set(case_of.values()))
-    who = f"{patients} patients with {len(case_of)} scans"
+    who = f"{counted(patients, 'patient')} with {counted(len(case_of), 'scan')}"
     if leaks:
         return f"leak audit: {who}; trained on and validated on: {', '.join(sorted(leaks))}"
     return f"leak audit: {who}; in no fold is a patient both trained on and validated on"

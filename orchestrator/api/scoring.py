@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gitract_core.errors import counted
 from gitract_core.metrics.score import COMPETITION, Mixture
 from gitract_core.progress import Progress, silent
 from orchestrator.api.progress_bar import progress_bar
@@ -54,4 +55,4 @@ def score_before(prepared: PreparedSweep, *, say: Console, shown: Console) -> No
     with progress_bar(shown, "scoring") as progress:
         scored = score_finished(prepared.directory, prepared.specs, score, progress)
     if scored:
-        say.print(f"{scored} finished trials were scored again, from their probabilities")
+        say.print(f"{counted(scored, 'finished trial')} scored again, from probabilities")

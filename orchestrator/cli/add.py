@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gitract_core.errors import counted
 from orchestrator.cli.app import app
 from orchestrator.cli.options import Json
 from orchestrator.cli.terminal.screen import console, open_run, print_json, progress_bar
@@ -92,5 +93,5 @@ def add(
     else:
         done = added.folds - len(added.lacking)
         reasons = "; ".join(line.reasons) or "no score"
-        out.print(f"added {name}: {done}/{added.folds} folds, not ranked ({reasons})")
+        out.print(f"added {name}: {done} of {counted(added.folds, 'fold')}, not ranked ({reasons})")
     out.print(f"{added.candidate.origin}; choice of its epochs: {added.candidate.epoch_rule}")

@@ -214,7 +214,10 @@ def _show_own(result: TableScore, gaps: list[str], *, as_json: bool) -> None:
     rows = tuple((name, *(one[key] for key in keys)) for name, one in found.items())
     out = console()
     out.print(to_terminal(Table("", (Column("", "left"), *figures), rows)))
-    notes = [f"{result.measure.name}; {result.scans} scans", *(m.note for m in means if m.note)]
+    notes = [
+        f"{result.measure.name}; {counted(result.scans, 'scan')}",
+        *(m.note for m in means if m.note),
+    ]
     notes += gaps
     for note in notes:
         out.print(note, style="dim")

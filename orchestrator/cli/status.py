@@ -123,7 +123,7 @@ def _summary(found: RunStatus) -> list[str]:
         same = f": {found.command}" if found.command else ""
         lines.append(f"no trial is running; {which} goes on from here{same}")
     for one in found.added:
-        text = f"added: {one.name}, {one.scored}/{one.folds} folds scored"
+        text = f"added: {one.name}, {one.scored} of {counted(one.folds, 'fold')} scored"
         lines.append(text + f" ({one.fault or one.origin})")
     alone = sum(trial.alone for trial in found.trials)
     if alone:

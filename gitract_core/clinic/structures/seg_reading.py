@@ -14,7 +14,7 @@ from gitract_core.clinic.dicom_files import DAMAGE, first_line, no_warnings, ope
 from gitract_core.clinic.series import axes_mm, position
 from gitract_core.clinic.structures.planes import Planes, image_of
 from gitract_core.clinic.structures.structure_set import Covered, Region, StructureSet
-from gitract_core.errors import DataError
+from gitract_core.errors import DataError, counted
 
 THRESHOLD = 0.5
 """Share from which on a voxel of a fractional segmentation is inside."""
@@ -179,7 +179,7 @@ def _place(where: str, frame: _Frame, planes: Planes) -> int:
     if frame.origin is None:
         named = [planes.images[image] for image in frame.images if image in planes.images]
         if len(named) != 1:
-            got = f"{len(named)} images of it"
+            got = f"{counted(len(named), 'image')} of it"
             raise DataError(where, "a place in space or one source image", got, "export it again")
         return named[0]
     depth = float(planes.depth_of(frame.origin[None])[0])

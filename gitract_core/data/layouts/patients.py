@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from gitract_core.data.ids import check_name
-from gitract_core.errors import DataError, suggestion
+from gitract_core.errors import DataError, counted, suggestion
 
 ONE_A_FILE = "one-a-file"
 """Every scan is another patient's."""
@@ -66,7 +66,9 @@ def _of_pattern(rule: str, scans: Sequence[str]) -> dict[str, str]:
     found = {scan: pattern.search(scan) for scan in scans}
     without = [scan for scan, match in found.items() if not (match and match[1])]
     if without:
-        got = f"{without[0]}, which it does not fit ({len(without)} of {len(scans)} scans)"
+        got = (
+            f"{without[0]}, which it does not fit ({len(without)} of {counted(len(scans), 'scan')})"
+        )
         raise DataError(f"--patients {rule}", "a pattern that fits every scan", got, "correct it")
     named = {scan: match[1] for scan, match in found.items() if match}
     for scan, name in named.items():

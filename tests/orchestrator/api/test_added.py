@@ -237,7 +237,7 @@ def test_commands_find_it_by_its_name(home: Path) -> None:
         json.loads(run_cli("compare", str(home / "run"), NAME, "dice", "--json").out)["a"] == NAME
     )
     status = run_cli("status", str(home / "run")).out
-    assert f"added: {NAME}, 2/2 folds scored (nnU-Net tree, folds checked)" in status
+    assert f"added: {NAME}, 2 of 2 folds scored (nnU-Net tree, folds checked)" in status
     gone = run_cli("remove", str(home / "run"), NAME, "--yes")
     assert f"removed {NAME} (added)" in gone.out
     assert open_run(home / "run").board.added == ()

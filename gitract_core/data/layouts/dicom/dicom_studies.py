@@ -33,7 +33,7 @@ from gitract_core.data.layouts.patients import ONE_A_FILE, RULES, Patients, pati
 from gitract_core.data.layouts.scan_table import scan_columns
 from gitract_core.data.layouts.volumes_table import VolumeScan, VolumeSet
 from gitract_core.data.native import along
-from gitract_core.errors import DataError, FaultyDataError
+from gitract_core.errors import DataError, FaultyDataError, counted
 from gitract_core.organs import CONTEST, Organs
 
 _DEFAULT: Annotated = "listed"
@@ -247,10 +247,8 @@ def _assumed(
         lines.append("Patients are told by PatientID, which results then show.")
     without = sum(study.structures is None for study in studies.taken)
     if 0 < without < len(studies.taken):
-        total = len(studies.taken)
-        lines.append(
-            f"{without} of {total} scans have no structure set: nothing is known of their organs."
-        )
+        scans = counted(len(studies.taken), "scan")
+        lines.append(f"{without} of {scans} have no structure set: their organs are unknown.")
     if studies.aside:
         some = studies.aside[0].folder
         lines.append(
@@ -258,7 +256,7 @@ def _assumed(
             f"in {some} for example."
         )
     if inventory.held_out:
-        lines.append(f"The {inventory.held_out} files in {HELD_OUT}/ are left for testing.")
+        lines.append(f"{counted(inventory.held_out, 'file')} in {HELD_OUT}/ left for testing.")
     if inventory.aside:
         lines.append(f"Left aside: {_counted(inventory.aside)}.")
     return lines

@@ -195,7 +195,7 @@ def test_a_folder_test_beside_studies_is_held_out(three: Path) -> None:
     write(three / "test" / "x", series("p9", 9))
     index = SliceIndex.from_directory(three)
     assert index.scans == ["a_day1", "a_day2", "b"]
-    assert f"The {SLICES} files in test/ are left for testing." in index.assumed
+    assert f"{SLICES} files in test/ left for testing." in index.assumed
 
 
 def test_slices_along_another_axis(three: Path) -> None:
