@@ -223,5 +223,5 @@ def test_networks_of_ct_read_ct_of_a_clinic(tmp_path: Path) -> None:
     (source,) = find_sources(tmp_path, "dicom", raw=True)
     assert source.read().images.shape == (SLICES, *SIZE)
     (source,) = find_sources(tmp_path, "dicom")
-    with pytest.raises(DataError, match="expected Modality MR, got CT"):
+    with pytest.raises(DataError, match=r"got 0 images .5 files left aside: CT"):
         source.read()
