@@ -8,7 +8,7 @@ in ``layouts``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from gitract_core.data.annotation import State, slice_states, state_of_scan
-from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL, Extent
+from gitract_core.data.contents import MORE_COLUMNS, ONE_CHANNEL, Contents, Extent
 from gitract_core.data.contest.images import IMAGE_COLUMNS
 from gitract_core.data.gray import CURRENT_GRAY
 from gitract_core.data.ids import SliceKey, check_name
 from gitract_core.data.layouts.detecting import read_contents
+from gitract_core.data.layouts.to_predict import read_to_predict
 from gitract_core.data.native import AXES
 from gitract_core.errors import DataError, counted, suggestion
 from gitract_core.organs import CONTEST, Organs
@@ -106,7 +107,27 @@ class SliceIndex:
                 in its name, a damaged image, faulty annotations, patients that nothing tells.
         """
         root = Path(path)
-        found = read_contents(root, patients)
+        return cls._of(root, read_contents(root, patients))
+
+    @classmethod
+    def to_predict(
+        cls, path: Path | str, *, channels: Sequence[str] = ONE_CHANNEL, axis: str = AXES[0]
+    ) -> SliceIndex:
+        """The index of the images that networks shall predict, in any layout, without masks.
+
+        Args:
+            path: a folder of scans, or a data set whose masks are not looked at.
+            channels: that the networks know.
+            axis: along which they know slices.
+
+        Raises:
+            DataError: no images, or a faulty one.
+        """
+        root = Path(path)
+        return cls._of(root, read_to_predict(root, channels, axis))
+
+    @classmethod
+    def _of(cls, root: Path, found: Contents) -> SliceIndex:
         return cls(
             root,
             found.table,

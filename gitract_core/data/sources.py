@@ -23,6 +23,8 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import load_scan
 from gitract_core.errors import DataError
 
+_FIRST_CHANNEL = "_0000"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -61,7 +63,11 @@ def find_sources(
         found = [Source(scan, partial(read_contest, index, scan)) for scan in index.scans]
     elif kind == "nifti":
         files = [path] if path.is_file() else sorted(f for f in path.iterdir() if is_nifti(f))
-        found = [Source(scan_name(f), partial(read_nifti, f, raw=raw)) for f in files]
+        names = [scan_name(f) for f in files]
+        if all(name.endswith(_FIRST_CHANNEL) for name in names):  # as nnU-Net names images
+            names = [name.removesuffix(_FIRST_CHANNEL) for name in names]
+        reads = (partial(read_nifti, f, raw=raw) for f in files)
+        found = [Source(name, read) for name, read in zip(names, reads, strict=True)]
     else:
         folders = sorted({f.parent for f in files_below(path) if is_dicom(f)})
         folders = [folder for folder in folders if holds_images(folder)]

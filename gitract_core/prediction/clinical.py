@@ -186,11 +186,12 @@ def predict_sources(
     for done, source in enumerate(sources, 1):
         scan = source.read()
         sizes = {member.candidate.input.size for member in predictor.members.members}
+        if scan.name != source.name:  # that of its file, which ends with the channel
+            scan = replace(scan, name=source.name)
         gray, axis = predictor.members.gray, predictor.members.axis
         grid, values = native_grid(scan, axis), scan.images
         if source.others:
             values = _with_channels(scan, [read() for read in source.others])
-            scan = replace(scan, name=source.name)  # not that of its first file
         images = {size: network_input(values, size, gray=gray, axis=axis) for size in sizes}
         numbers = np.array(scan.numbers) if scan.numbers else None
         masks = back_along(predictor.masks_of(images, grid, numbers), axis)

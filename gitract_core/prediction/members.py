@@ -304,6 +304,9 @@ class Predictor:
         if len(index.channels) != len(self.members.channels):
             expected = f"images of the channels {', '.join(self.members.channels)}"
             raise DataError(index.root, expected, ", ".join(index.channels), "pass such images")
+        if index.axis != self.members.axis:
+            expected, got = f"{self.members.axis} slices, as in training", f"{index.axis} ones"
+            raise DataError(index.root, expected, got, "say slice_axis in its dataset.yaml")
         rows = index.rows_of_scan(scan)
         sizes = {m.candidate.input.size for m in self.members.members}
         gray = self.members.gray

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from gitract_core.data.layouts.to_predict import test_folder
 from gitract_core.data.slices import SliceIndex, case_of_scan
 from gitract_core.errors import RunError
 from gitract_core.prediction.probabilities import write_oof
@@ -127,8 +128,7 @@ def _of_test_set(request: AddRequest, record: SweepRecord) -> Predicted | None:
     """
     if request.test_predictions is None:
         return None
-    images = request.test_images or record.data_directory / "test"
-    index = SliceIndex.from_directory(images, patients=record.patients)
+    index = SliceIndex.to_predict(request.test_images or test_folder(record.data_directory))
     found = read_predictions(request.test_predictions, replace(index, organs=record.organs))
     if isinstance(found, Tree) or not found.scans:
         got = "a tree by fold" if isinstance(found, Tree) else "none"

@@ -50,10 +50,12 @@ class RunEnsemble:
     @property
     def test_images(self) -> Path:
         """The data set's own scans to predict, which need not be there."""
-        return self.board.record.data_directory / "test"
+        from gitract_core.data.layouts.to_predict import test_folder
+
+        return test_folder(self.board.record.data_directory)
 
     def predict(self, images: str | Path, device: str = "auto") -> ScanMasks:
-        """Masks of new scans in the contest's layout, predicted when they are asked for.
+        """Masks of new scans in any layout, predicted when they are asked for.
 
         Args:
             images: folder of scans.
@@ -66,7 +68,9 @@ class RunEnsemble:
         from gitract_core.device import Runtime
 
         runtime = Runtime(device, usable_processors())
-        return ScanMasks(self.manifest, SliceIndex.from_directory(images), runtime)
+        members = self.made.members
+        index = SliceIndex.to_predict(images, channels=members.channels, axis=members.axis)
+        return ScanMasks(self.manifest, index, runtime)
 
     def submission(self, path: str | Path, images: str | Path | None = None, **how: object) -> Path:
         """Predict scans into a submission, and check it.
@@ -81,7 +85,10 @@ class RunEnsemble:
         """
         from gitract_core.data.slices import SliceIndex
 
-        index = SliceIndex.from_directory(images or self.test_images)
+        members = self.made.members
+        index = SliceIndex.to_predict(
+            images or self.test_images, channels=members.channels, axis=members.axis
+        )
         faults = write_submission(self.manifest, index, Path(path), **how)  # type: ignore[arg-type]
         if faults:
             raise RunError(path, "a submission in order", str(faults[0]), "make it again")

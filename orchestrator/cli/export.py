@@ -83,7 +83,7 @@ def _verify_submission(
     runtime = Runtime(device, usable_processors())
     links = follow(
         submission,
-        images=SliceIndex.from_directory(images) if images else None,
+        images=SliceIndex.to_predict(images) if images else None,
         predictor=lambda members, directory: Predictor(members, directory, runtime),
         scans=scans,
     )
@@ -119,13 +119,17 @@ def export(
     """Write all that `predict` needs on a machine without Ray and without a network."""
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
+    from gitract_core.prediction.members import Members
     from gitract_core.processors import usable_processors
     from orchestrator.ensembles.basis import find_members
     from orchestrator.ensembles.bundle import LIMIT_SECONDS, bundle_json, write_bundle
 
     use_plugins(plugins)
-    index = SliceIndex.from_directory(images) if images else None
-    made = write_bundle(find_members(members), out, index, Runtime(device, usable_processors()))
+    manifest, index = find_members(members), None
+    if images:
+        known = Members.load(manifest)
+        index = SliceIndex.to_predict(images, channels=known.channels, axis=known.axis)
+    made = write_bundle(manifest, out, index, Runtime(device, usable_processors()))
     if as_json:
         print_json(bundle_json(made))
         return

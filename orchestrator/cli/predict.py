@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitract_core.organs import Organs
     from gitract_core.prediction.clinical import PredictedScan
     from gitract_core.prediction.submission import Fault
+    from gitract_core.results.trial_result import TrialResult
     from orchestrator.ensembles.basis import Basis
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -68,14 +69,16 @@ def ensemble(
     Without scans to predict (the contest's test set is hidden) there is no submission:
     gitract-cv export makes a bundle that predicts where they are.
     """
+    from gitract_core.data.layouts.to_predict import test_folder
     from gitract_core.prediction.submission import Fault
     from orchestrator.api.ensemble import announced_by_report
 
     _check_target(out or Path("submission.csv"), device)
     options.use_plugins(plugins)
     found = open_run(run)
-    test_images = found.board.record.data_directory / "test"
-    index = _index(images, test_images, asked=out is not None)
+    test_images = test_folder(found.board.record.data_directory)
+    trained = next(r for line in found.board.trained for r in line.finished)
+    index = _index(images, test_images, trained, asked=out is not None)
     with progress_bar("out-of-fold score") as progress:
         averaged = found.ensemble(top, weights=weights, tune=tune, flip=flip, progress=progress)
     made = averaged.made
@@ -140,6 +143,7 @@ def predict(
 ) -> None:
     """Segment new scans with an ensemble or a single trial; needs no Ray."""
     from gitract_core.clinic.file_kinds import format_of, is_empty, kind_of
+    from gitract_core.data.layouts.to_predict import images_below
     from gitract_core.data.slices import SliceIndex
     from gitract_core.device import Runtime
     from gitract_core.prediction.members import Members
@@ -153,6 +157,7 @@ def predict(
     if allow_empty and file_format in (None, "csv") and images.is_dir() and is_empty(images):
         _write_header(out or Path("submission.csv"), images, as_json=as_json)
         return
+    images = images_below(images) if images.is_dir() else images
     kind, basis = kind_of(images), basis_of(manifest, model)
     _print_origin(basis, images)
     wanted = format_of(images, kind, file_format)
@@ -170,7 +175,7 @@ def predict(
         return
     out = out or Path("submission.csv")
     _check_target(out, device)
-    index = SliceIndex.from_directory(images)
+    index = SliceIndex.to_predict(images, channels=model.channels, axis=model.axis)
     faults = _predict(manifest, index, out, _Where(device, workers, address))
     if as_json:
         print_json({"submission": str(out), "faults": [str(f) for f in faults]})
@@ -202,13 +207,16 @@ def _check_target(out: Path, device: str) -> None:
     Runtime(device)
 
 
-def _index(images: Path | None, otherwise: Path, *, asked: bool) -> SliceIndex | None:
+def _index(
+    images: Path | None, otherwise: Path, trained: TrialResult, *, asked: bool
+) -> SliceIndex | None:
     """What to predict; None if there is nothing, and no submission was asked for."""
     from gitract_core.data.slices import SliceIndex
     from gitract_core.errors import RunError
 
     if images or (otherwise.is_dir() and any(otherwise.iterdir())):
-        return SliceIndex.from_directory(images or otherwise)
+        folder = images or otherwise
+        return SliceIndex.to_predict(folder, channels=trained.channels, axis=trained.axis)
     if asked:
         raise RunError(otherwise, "scans to predict", "none", "pass --images DIR")
     return None

@@ -169,7 +169,7 @@ def _truth_with_sizes(truth: Path, images: Path | None, *, spacings: bool) -> pd
     if "id" not in table.columns:
         got = ", ".join(map(str, table.columns))
         raise SubmissionError(truth, "a column 'id'", got, "mend the header")
-    given, index = table, SliceIndex.from_directory(images).table
+    given, index = table, SliceIndex.to_predict(images).table
     needed += [name for name in ("spacing_z_mm",) if spacings and name in index.columns]
     sizes = index[["id", *needed]]
     table = table.drop(columns=needed, errors="ignore")  # some of them are of no use
@@ -259,7 +259,7 @@ def check_submission(
     from gitract_core.prediction.submission import organs_of_submission, summarize_submission
     from orchestrator.ensembles.to_come import interval_to_come
 
-    index = SliceIndex.from_directory(images)
+    index = SliceIndex.to_predict(images)
     organs = organs_of_submission(file)
     faults = check(file, index.table[["id", "height", "width"]], organs=organs)
     expected, patients = expected_score(file), len(set(case_of_scan(index).values()))
