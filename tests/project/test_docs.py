@@ -41,6 +41,13 @@ SMALLER = {  # of the tutorial's space
 }
 
 
+OWN_SMALLER = {  # of the space for one's own scans
+    'widths: "8,16,32", depth: 2': 'widths: "4,8", depth: 1',
+    "size: 64": "size: 32",
+    "epochs: 12": "epochs: 2",
+}
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with all that the pages speak of: data set, scans of a clinic, spaces."""
@@ -121,6 +128,20 @@ def test_a_plugin_as_it_is_printed_is_ranked_beside_ours(home: Path) -> None:
     assert set(table["knob.loss"]) == {"bce + 0.5*dice", "smooth_bce + 0.5*dice"}
     assert table["rank"].notna().all()
     assert len(list((home / "bundle/plugins").glob("*.py"))) == 1
+
+
+def test_own_scans_from_nifti_to_masks(tmp_path: Path) -> None:
+    page = ROOT / "docs/own-scans.md"
+    (space,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    for what, smaller in OWN_SMALLER.items():
+        assert space.count(what) == 1, what
+        space = space.replace(what, smaller)
+    (tmp_path / "question.yaml").write_text(space)
+    ours = [c for c in commands_of(page) if c.startswith("gitract-cv ")]
+    assert len(ours) == 7
+    for command in ours:
+        run(command.replace("--cases 9", "--cases 4"))
+    assert len(list((tmp_path / "masks").glob("*_stomach.nii.gz"))) >= 1
 
 
 def test_the_example_of_every_command_runs(home: Path) -> None:
