@@ -18,7 +18,7 @@ NEVER_ONE = {
     "named where there are two or more": r"^len\((tied|s\.candidates)\)$|^found\.pairs$",
     "named where fewer are shown": r"^self\.ranked$",
     "the other branch of the two": r"^candidates$",
-    "no number": r"^(kind|word|next\(.*|_WORDS\..*|', '\.join.*)$",
+    "no number": r"^(kind|word|.*\.axis|next\(.*|_WORDS\..*|', '\.join.*)$",
     "folds, of which there are two or more": r"n_folds$|^len\(own\)$|^plan\.folds$|^n_cases$",
     "a total that is named for a share of it": r"^(of|shown)$",
     "those of a whole data set": r"^int\(counts\.sum\(\)\)$",

@@ -15,6 +15,7 @@ RUN = (
     "docs/commands.md",
     "docs/data.md",
     "docs/own-scans.md",
+    "docs/plugins.md",
     "docs/scores.md",
 )  # every command, by tests/project/test_docs.py
 ELSEWHERE = {  # commands that are not run here, and where they are
