@@ -90,7 +90,7 @@ def open_oof(
     origin = Origin.of(files, result, flip=flip)
     if not path.is_file():
         device = (runtime or Runtime()).torch_device()
-        cache = data.cache(spec.candidate.input.size, checked=True)
+        cache = data.cache(spec.candidate.input.view, checked=True)
         stamp = result.stamp(files.best) if result else None
         network = load_network(
             spec.candidate,

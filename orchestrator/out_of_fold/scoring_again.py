@@ -74,7 +74,7 @@ class _Scoring:
     def of(cls, trials: ScoredTrials, spec: TrialSpec) -> _Scoring:
         """With the data's index from this machine's cache."""
         data = trials.directory.data(trials.directory.record())
-        return cls(trials, data.cache(spec.candidate.input.size).index, trials.score)
+        return cls(trials, data.cache(spec.candidate.input.view).index, trials.score)
 
     def per_case(self, result: TrialResult) -> dict[str, dict[str, list[float]]]:
         """The sums of a trial.
@@ -97,7 +97,8 @@ class _Scoring:
             masks = scan_masks(rows, organs=self.index.organs)
             truth = ScanTruth.of(masks, self.index.known_in(rows.index))
             self._truths[scan] = truth
-        grid, rule = NativeGrid.of_scan(rows), result.spec.candidate.postprocess
+        candidate = result.spec.candidate
+        grid, rule = NativeGrid.of_scan(rows, candidate.input.view), candidate.postprocess
         found = (organ_mask(p, grid, rule) for p in store[scan])
         needs = self.score.needs
         return truth.score(found, InMillimeters(scan_spacing_mm(rows), needs) if needs else None)

@@ -19,6 +19,7 @@ from gitract_core.progress import Progress, silent
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
+from gitract_core.view import View
 from orchestrator.results.scored_trials import check_kept, kept_files
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.race_log import log_file, read_log
@@ -125,11 +126,11 @@ class _Verifier:
         broken = [link for link in verify(submission) if not link.ok]
         self.faults += [f"{submission}, {link.what}: {link.found}" for link in broken]
 
-    def cache(self, directory: Path, size: int, record: SweepRecord) -> None:
+    def cache(self, directory: Path, view: View, record: SweepRecord) -> None:
         """A cache of the run's data on this machine."""
         from gitract_core.data.cache import SliceCache
 
-        cache = SliceCache(directory, record.data_directory, size)
+        cache = SliceCache.of(directory, record.data_directory, view)
         if self.look(cache.check) and not cache.stamps:
             self.unverified.append(f"{directory}: made by an earlier version")
 
@@ -159,10 +160,10 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
     for folder in sorted((run.path / "ensembles").glob("*")):
         if any(lexists(folder / name) for name in ("members.json", "oof_score.json")):
             found.ensemble(folder)  # without its manifest too
-    for size in sorted({candidate.input.size for candidate in record.candidates}):
-        directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
+    for view in sorted({candidate.input.view for candidate in record.candidates}):
+        directory = cache_directory(record.data_fingerprint, view, gray=record.gray)
         if directory.is_dir():
-            found.cache(directory, size, record)
+            found.cache(directory, view, record)
     return Verification(
         tuple(dict.fromkeys(found.faults)),
         found.trials,

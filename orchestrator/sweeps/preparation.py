@@ -27,6 +27,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import check_candidate
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.relative_cost import relative_cost
+from gitract_core.view import View
 from orchestrator.sweeps.refusals import (
     refuse_foreign,
     refuse_single_slices,
@@ -130,12 +131,12 @@ class PreparedSweep:
     search: Search | None = None
 
     @property
-    def sizes(self) -> list[int]:
-        """Sides of the caches that the trials need, those to come included, pixels."""
-        sizes = {spec.candidate.input.size for spec in self.specs}
+    def views(self) -> list[View]:
+        """Of the caches that the trials need, those to come included."""
+        views = {spec.candidate.input.view for spec in self.specs}
         if self.search and self.record.to_come:
-            sizes |= {candidate.input.size for candidate in self.search.corners()}
-        return sorted(sizes)
+            views |= {candidate.input.view for candidate in self.search.corners()}
+        return sorted(views)
 
     @property
     def trials_to_come(self) -> int:
@@ -191,8 +192,8 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
         GitractError: the space, the data set or the run directory is not as it should be.
     """
     sweep = check(request)
-    for size in sweep.sizes:
-        build_cache(sweep.index, size, progress=progress)
+    for view in sweep.views:
+        build_cache(sweep.index, view, progress=progress)
     directory = sweep.directory
     for folder in (directory.path, directory.path / "report"):
         remove_leftovers(folder)
