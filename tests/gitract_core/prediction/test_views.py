@@ -184,6 +184,17 @@ def test_who_does_not_see_a_pixel_has_no_say_there() -> None:
     assert np.allclose(found[outside], 255)
 
 
+def test_what_is_finer_than_the_slice_is_averaged_where_views_meet() -> None:
+    """Stripes of two pixels are gray where four of them make a native one."""
+    grid = grid_of(12, 12, (4.0, 4.0))
+    stripes = np.tile(np.array([0, 255, 255, 0], np.uint8), (1, 2, 32, 8))
+    gray = Said(np.full((1, 2, 16, 16), 100, np.uint8), View(16, 2.0), 1e-6)
+    common = CommonView.of((View(32, 1.0), View(16, 2.0)), lambda: grid)
+    assert (common.height, common.width) == (8, 8)
+    found = common.average([Said(stripes, View(32, 1.0), 1.0), gray])
+    assert np.abs(found - 127.5).max() < 25
+
+
 class LargeBright(nn.Module):
     """Says yes in the middle of what is bright over 9 x 9 pixels: it knows one scale alone."""
 

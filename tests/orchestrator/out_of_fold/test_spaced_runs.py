@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gitract_core.data.windows import window_of_scan
 from gitract_core.device import Runtime
+from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics import COMPETITION, Score, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.prediction.common_view import CommonView, Said
@@ -15,13 +17,16 @@ from gitract_core.prediction.members import Members, Predictor
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.epoch_sums import EpochSums
 from gitract_core.trial.run import run_trial
-from gitract_core.view import View
+from gitract_core.view import View, Window
 from orchestrator import open_run
 from orchestrator.api.run import Run
 from orchestrator.api.sweep_lines import asked_lines
 from orchestrator.out_of_fold.annotation_audit import audit_run, truth_at, write_audit
 from orchestrator.out_of_fold.average_scores import OofMeter
 from orchestrator.out_of_fold.masks import OofAverage
+from orchestrator.report.page import gallery
+from orchestrator.report.paper import predictions
+from orchestrator.report.paper.augmentation import draw_augmentation
 from orchestrator.report.suspects import write_gallery
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.verification import verify_run
@@ -132,32 +137,54 @@ def test_averages_of_several_views_are_measured_where_they_meet(
         assert alone == pytest.approx(np.array(kept))
 
 
-def test_an_ensemble_of_several_views_predicts_as_it_was_measured(
-    sweep: PreparedSweep, run: Run, tmp_path: Path
+@pytest.mark.parametrize("places", [(0, 1), (1,), (1, 2), (0, 1, 2)])
+def test_an_ensemble_predicts_as_it_was_measured(
+    sweep: PreparedSweep, run: Run, tmp_path: Path, places: tuple[int, ...]
 ) -> None:
-    """Two networks of one fold that did not learn from the scan."""
-    lines, directory = lines_of(run)[:2], sweep.directory
-    chosen = [line.results[0] for line in lines]
-    assert all(result is not None for result in chosen)
-    trials = [(directory.trial(r.spec), 0.5) for r in chosen if r]
+    """Networks of one fold that did not learn from the scan, of several views or of one."""
+    lines, directory = [lines_of(run)[place] for place in places], sweep.directory
+    trials = [(directory.trial(r.spec), 1.0) for r in (line.results[0] for line in lines) if r]
     rules = (lines[0].candidate.postprocess,) * 3
     members = Members.of_trials(trials, rules, tmp_path)
     members.save(tmp_path / "members.json")
     loaded = Members.load(tmp_path / "members.json")
     assert loaded == members
     predictor = Predictor(loaded, tmp_path, Runtime("cpu", 1))
-    assert predictor.views == (View(16, 1.5), View(32))
+    assert predictor.views == tuple(sorted(VIEWS[place] for place in places))
     average = OofAverage(directory, lines)
     held_out = [name for name in average.scans if average.parts(name).fold == 0]
-    for name in held_out:
-        scan = average.scan(name)
-        assert scan.mixed
+    for scan in map(average.scan, held_out):
+        assert scan.mixed == (len(places) > 1)
         expected = native_masks(scan.probabilities, scan.grid, rules)
-        found = predictor.masks(average.index, name)
+        found = predictor.masks(average.index, scan.scan)
         assert expected.any()
         assert (found != expected).mean() < 1e-2  # probabilities under 2 % are kept as 0
-    run.ensemble(top=3)
-    run.ensemble(top=2, tune=True)
+
+
+def test_ensembles_are_made_of_candidates_of_several_views(run: Run) -> None:
+    made = run.ensemble(top=3)
+    assert {m.candidate.input.view for m in Members.load(made.manifest).members} == set(VIEWS)
+
+
+def test_pictures_show_predictions_where_they_lie(
+    sweep: PreparedSweep, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, index = lines_of(run)[1], OofAverage(sweep.directory, lines_of(run)[1:2]).index
+    windows: list[Window | None] = []
+
+    def noted(probabilities: np.ndarray, grid: NativeGrid, rule: PostprocessKnobs) -> np.ndarray:
+        windows.append(grid.window)
+        return native_masks(probabilities, grid, rule)
+
+    for module in (gallery, predictions):
+        monkeypatch.setattr(module, "native_masks", noted)
+    scan = index.scans[0]
+    gallery._scan(sweep.directory, line, index, gallery.ChosenScan(scan, "worst", 0.5, 1, 1))
+    one = predictions.ChosenSlice("worst", str(index.rows_of_scan(scan)["id"].iloc[1]), 0.5)
+    result = gallery._result_of(line, scan, str(index.rows_of_scan(scan)["case"].iloc[0]))
+    predictions._slices(sweep.directory, one, result, index)
+    assert windows == [window_of_scan(index.rows_of_scan(scan), View(16, 1.5))] * 2
+    assert draw_augmentation(index, line.candidate, set()).axes
 
 
 def test_the_audit_compares_on_the_common_plane(
