@@ -9,6 +9,7 @@ import pytest
 
 from gitract_core.data.windows import window_of_scan
 from gitract_core.device import Runtime
+from gitract_core.errors import SpaceError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics import COMPETITION, Score, score_scan
 from gitract_core.organs import CONTEST
@@ -32,6 +33,7 @@ from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.results.verification import verify_run
 from orchestrator.statistics.case_sums import organ_rows
 from orchestrator.sweeps.preparation import PreparedSweep
+from search_spaces.search import Search
 from tests.support.tiny_sweep import prepare_tiny
 
 NARROW = {"input.size": 16, "input.spacing_mm": 1.5}
@@ -229,6 +231,16 @@ def test_a_run_of_several_views_is_reported_scored_again_and_verified(
     assert verified.faults == ()
     found = run.out_of_fold(OofAverage(sweep.directory, lines_of(run)).scans[0], 1)
     assert found.masks.shape == found.truth.shape
+
+
+@pytest.mark.parametrize("knob", ["input.size", "input.spacing_mm"])
+def test_a_search_takes_sizes_and_spacings_from_lists(knob: str) -> None:
+    bounds = [32, 64] if knob == "input.size" else [1.0, 2.0]
+    search = Search.parse({knob: bounds}, 4, 0)
+    assert len({candidate.input.view for candidate in search.corners()}) == 2
+    kind = "randint" if knob == "input.size" else "uniform"
+    with pytest.raises(SpaceError, match=f"knob {knob}: expected a list of .* cache of its own"):
+        Search.parse({knob: {kind: bounds}}, 4, 0)
 
 
 def test_a_sweep_says_what_lies_outside(sweep: PreparedSweep) -> None:
