@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from gitract_core.errors import SpaceError, suggestion
+from gitract_core.view import View
 
 PRECISIONS = ("auto", "bf16", "fp32")
 MONITORS = ("loss", "dice")
@@ -19,6 +20,7 @@ KEEPS = ("held_out", "inner", "last")
 SCHEDULES = ("constant", "cosine", "poly")
 NO_PATIENCE = 15
 """The default of ``training.patience``: what files of a training without patience say."""
+_WIDEST_MM = 2000  # no scanner's field is wider
 _POLY_POWER = 0.9  # nnU-Net's (Isensee and others 2021, doi 10.1038/s41592-020-01008-z)
 AUGMENTATION_KINDS = ("elastic", "noise", "blur", "affine", "flip", "intensity")
 
@@ -66,18 +68,33 @@ class InputKnobs:
             segmented in the middle (2.5D; ``channels`` then says nothing). Beyond the first and
             last slice of a scan its outermost slice is repeated; never another scan's.
         stride: distance of those slices, 1 to 3.
+        spacing_mm: side of a pixel of the input, 0.2 to 20 mm: the network sees a square of
+            ``size * spacing_mm`` millimeters around the middle of the slice, and nothing beyond
+            it. 0: it sees the whole slice, whatever its pixels measure.
     """
 
     size: int = 128
     channels: int = 3
     context: int = 1
     stride: int = 1
+    spacing_mm: float = 0.0
 
     def __post_init__(self) -> None:
         require("input.size", 16 <= self.size <= 1024, "16 to 1024 pixels", self.size)
         require("input.channels", self.channels in (1, 3), "1 or 3", self.channels)
         require("input.context", self.context in (1, 3, 5), "1, 3 or 5 slices", self.context)
         require("input.stride", 1 <= self.stride <= 3, "1 to 3 slices", self.stride)
+        spacing = self.spacing_mm
+        ok = spacing == 0 or 0.2 <= spacing <= 20
+        require("input.spacing_mm", ok, "0, or 0.2 to 20 mm", spacing)
+        ok = self.size * spacing <= _WIDEST_MM
+        most = f"at most {_WIDEST_MM} mm of input.size * input.spacing_mm"
+        require("input.spacing_mm", ok, most, spacing)
+
+    @property
+    def view(self) -> View:
+        """Size and spacing."""
+        return View(self.size, self.spacing_mm)
 
     @property
     def planes(self) -> int:

@@ -19,6 +19,10 @@ from gitract_core.spec import Candidate
 from search_spaces.dimensions import Dimension
 
 METHODS = ("tpe", "random")
+_LISTS = {
+    "input.size": ("[64, 128]", "sizes"),
+    "input.spacing_mm": ("[1.5, 2.0]", "spacings"),
+}
 _MOST_DRAWN_FIRST = 10  # Optuna's own default
 _MOST_CORNERS = 2_000
 _MOST_MISSES = 10_000
@@ -56,9 +60,11 @@ class Search:
             remedy = "give a knob a list or a distribution"
             raise SpaceError("key search", "a knob to search", "none", remedy)
         for dimension in dimensions:
-            if dimension.name == "input.size" and dimension.kind != "choice":
-                remedy = "write [64, 128], for example: each size has a cache of its own"
-                raise SpaceError("knob input.size", "a list of sizes", dimension.kind, remedy)
+            if dimension.name in _LISTS and dimension.kind != "choice":
+                example, values = _LISTS[dimension.name]
+                remedy = f"write {example}, for example: each of them has a cache of its own"
+                where = f"knob {dimension.name}"
+                raise SpaceError(where, f"a list of {values}", dimension.kind, remedy)
         fixed = {name: v for name, v in knobs.items() if name not in opened}
         search = cls(samples, seed, fixed, dimensions)
         for _ in search.corners():  # each is checked as it is made

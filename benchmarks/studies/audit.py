@@ -82,7 +82,7 @@ def again(clean: Path, average: OofAverage, seed: int) -> tuple[Counter[str], Co
         scan = average.scan(name)
         truth = truth_at(average, scan)
         if name in planted:
-            bits = mask_bits(spoiled.rows_of_scan(name), average.size, organs=average.organs)
+            bits = mask_bits(spoiled.rows_of_scan(name), average.cache.view, organs=average.organs)
             truth = organs_in_bits(bits, average.organs).swapaxes(0, 1)
         evidence[name] = examine_scan(scan.probabilities / 255, truth)
     return count(planted, first(rank_scans(evidence, average.size, organs=average.organs)))

@@ -2,8 +2,9 @@
 
 ::
 
-    meta.json       format, height, width, channels, organs, name of the gray scaling; size and
-                    digest of every other file, and a digest of itself
+    meta.json       format, height, width, channels, organs, name of the gray scaling, spacing if
+                    it is not that of whole slices; size and digest of every other file, and a
+                    digest of itself
     images.npy      uint8 (slices, channels, height, width); the contest has one channel
     masks.npy       uint8 (slices, planes, height, width): bit c % 8 of plane c // 8 is organ c
     states.npy      uint8 (slices, organs), see ``annotation``; zeros without annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -44,12 +45,14 @@ from gitract_core.data.slice_cache import (
 )
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import drawn_masks, scan_size
+from gitract_core.data.windows import mask_through, seen_through, window_of_scan
 from gitract_core.errors import DataError, RunError
 from gitract_core.files.atomic import read_json, write_json, written_once
 from gitract_core.files.digests import Stamp
 from gitract_core.organs import Organs
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
+from gitract_core.view import View, Window
 
 __all__ = [
     "CacheSource",
@@ -85,11 +88,11 @@ def cache_root() -> Path:
 
 
 def cache_directory(
-    fingerprint: str, size: int, root: Path | None = None, *, gray: str = CURRENT_GRAY
+    fingerprint: str, view: View | int, root: Path | None = None, *, gray: str = CURRENT_GRAY
 ) -> Path:
-    """The directory of a data set's cache at one size and under one gray scaling."""
+    """The directory of a data set's cache of one view and under one gray scaling."""
     scaled = "" if gray == FIRST_GRAY else f"-{gray}"
-    return (root or cache_root()) / f"{fingerprint}-{size}-{FORMAT}{scaled}"
+    return (root or cache_root()) / f"{fingerprint}-{View.of(view).name}-{FORMAT}{scaled}"
 
 
 class CacheSource(Protocol):
@@ -102,7 +105,7 @@ class CacheSource(Protocol):
 def open_cache(
     data: Path,
     fingerprint: str,
-    size: int,
+    view: View | int,
     *,
     exclude: tuple[str, ...] = (),
     source: CacheSource | None = None,
@@ -118,7 +121,7 @@ def open_cache(
     Args:
         data: the contest folder, read only if there is no cache yet.
         fingerprint: content hash that the data set must have.
-        size: side in pixels.
+        view: what networks see; a bare number is the side of whole slices, pixels.
         exclude: scans left out of the index.
         source: gives the cache if the folder is missing.
         gray: name of the gray scaling.
@@ -131,8 +134,8 @@ def open_cache(
             data set.
         RunError: the cache is damaged, and the folder is missing.
     """
-    directory = cache_directory(fingerprint, size, gray=gray)
-    cache = SliceCache(directory, data, size)
+    directory = cache_directory(fingerprint, view, gray=gray)
+    cache = SliceCache.of(directory, data, View.of(view))
     if directory.is_dir():
         if not checked or _is_whole(cache):
             return cache
@@ -145,12 +148,12 @@ def open_cache(
     if index.fingerprint != fingerprint:
         expected, got = f"the data set {fingerprint}", index.fingerprint
         raise DataError(data, expected, got, "point every node to the same data set")
-    return build_cache(index, size, gray=gray)
+    return build_cache(index, view, gray=gray)
 
 
 def build_cache(
     index: SliceIndex,
-    size: int,
+    view: View | int,
     *,
     workers: int | None = None,
     progress: Progress = silent,
@@ -160,7 +163,7 @@ def build_cache(
 
     Args:
         index: annotated slices.
-        size: side in pixels.
+        view: what networks see; a bare number is the side of whole slices, pixels.
         workers: threads; by default one a core.
         progress: called with (slices done, all slices) after each scan.
         gray: name of the gray scaling; by default the data set's.
@@ -169,13 +172,13 @@ def build_cache(
         DataError: an image or mask cannot be read; nothing is left behind.
     """
     gray = gray or index.gray
-    directory = cache_directory(index.fingerprint, size, gray=gray)
-    cache = SliceCache(directory, index.root, size)
+    directory, view = cache_directory(index.fingerprint, view, gray=gray), View.of(view)
+    cache = SliceCache.of(directory, index.root, view)
     if directory.is_dir() and _is_whole(cache):
         return cache
-    work = _Building(index, size, gray, workers or usable_processors(), progress, directory.name)
+    work = _Building(index, view, gray, workers or usable_processors(), progress, directory.name)
     written_once(directory, partial(_fill, work), is_whole=partial(_is_whole, cache))
-    return SliceCache(directory, index.root, size)
+    return SliceCache.of(directory, index.root, view)
 
 
 def _is_whole(cache: SliceCache) -> bool:
@@ -184,7 +187,7 @@ def _is_whole(cache: SliceCache) -> bool:
     if known in _whole:
         return True
     try:
-        SliceCache(cache.directory, cache.root, cache.size).check()
+        replace(cache).check()  # a fresh one, that has read nothing
     except RunError:
         return False
     _whole.add(known)
@@ -215,7 +218,7 @@ class _Building:
     """What a cache is built from, and by how many threads."""
 
     index: SliceIndex
-    size: int
+    view: View
     gray: str
     workers: int
     progress: Progress
@@ -223,7 +226,8 @@ class _Building:
 
 
 def _fill(work: _Building, part: Path) -> None:
-    index, size, organs = work.index, work.size, work.index.organs
+    index, view, organs = work.index, work.view, work.index.organs
+    size = view.size
     n_slices = len(index.table)
     channels = len(index.channels)
     images = _new(part / "images.npy", (n_slices, channels, size, size))
@@ -234,9 +238,9 @@ def _fill(work: _Building, part: Path) -> None:
         def one(scan: str) -> int:
             rows = index.rows_of_scan(scan)
             span = slice(int(rows.index[0]), int(rows.index[-1]) + 1)
-            seen = scan_images(index.root, rows, size, gray=work.gray)
+            seen = scan_images(index.root, rows, view, gray=work.gray)
             images[span] = seen.reshape(len(rows), channels, size, size)
-            masks[span] = mask_bits(rows, size, organs=organs) if index.annotated else 0
+            masks[span] = mask_bits(rows, view, organs=organs) if index.annotated else 0
             return len(rows)
 
         try:
@@ -254,6 +258,8 @@ def _fill(work: _Building, part: Path) -> None:
     np.save(part / "states.npy", index.states if index.annotated else none, allow_pickle=False)
     shape = {"format": FORMAT, "height": size, "width": size, "channels": channels}
     known = {**organs.to_json(), "gray": work.gray, "annotated": index.annotated}
+    if view.spacing_mm:
+        known["spacing_mm"] = view.spacing_mm
     if index.channels != ONE_CHANNEL:
         known["channel_names"] = list(index.channels)
     files = {file.name: Stamp.of(file).to_json() for file in sorted(part.iterdir())}
@@ -262,15 +268,21 @@ def _fill(work: _Building, part: Path) -> None:
 
 
 def scan_images(
-    root: Path, rows: pd.DataFrame, size: int, *, gray: str = CURRENT_GRAY
+    root: Path, rows: pd.DataFrame, view: View | int, *, gray: str = CURRENT_GRAY
 ) -> np.ndarray:
     """One scan as networks see it, scaled as a whole; see ``network_images``."""
     scan_size(rows)
-    return network_images(native_images(root, rows), size, gray=gray)
+    view = View.of(view)
+    window = window_of_scan(rows, view)
+    return network_images(native_images(root, rows), view.size, gray=gray, window=window)
 
 
 def network_images(
-    native: Iterable[np.ndarray], size: int, *, gray: str = CURRENT_GRAY
+    native: Iterable[np.ndarray],
+    size: int,
+    *,
+    gray: str = CURRENT_GRAY,
+    window: Window | None = None,
 ) -> np.ndarray:
     """Slices of one scan as networks see them, scaled as a whole.
 
@@ -279,10 +291,15 @@ def network_images(
             dtype.
         size: side in pixels.
         gray: name of the gray scaling, of all channels or one each.
+        window: what is seen of each slice; by default all of it. The gray levels are those of
+            whole slices, so that they do not depend on it, and beyond the slice there is the
+            scan's darkest one.
 
     Returns:
         uint8 (slices, size, size), or (slices, channels, size, size) of several channels.
     """
+    if window is not None:
+        return _images_through(window, native, size, gray)
     if isinstance(native, np.ndarray) and native.ndim == 4:
         scalings = gray_of_channels(gray, native.shape[1])
         each = [s.scale(resized(s.prepare(native[:, c]), size)) for c, s in enumerate(scalings)]
@@ -292,15 +309,36 @@ def network_images(
     return scaling.scale(resized(prepared, size))
 
 
-def mask_bits(rows: pd.DataFrame, size: int, *, organs: Organs) -> np.ndarray:
-    """One scan's masks at network size: uint8 (slices, planes, size, size), one bit an organ.
+def _images_through(
+    window: Window, native: Iterable[np.ndarray], size: int, gray: str
+) -> np.ndarray:
+    """As ``network_images``, through a window."""
+    scan = native if isinstance(native, np.ndarray) else np.stack(list(native))
+    channels = scan[:, None] if scan.ndim == 3 else scan
+    seen = np.empty((*channels.shape[:2], size, size), np.uint8)
+    for number, scaling in enumerate(gray_of_channels(gray, channels.shape[1])):
+        scaled = scaling(channels[:, number])
+        dark = int(scaled.min())
+        for place, image in enumerate(scaled):
+            seen[place, number] = seen_through(image, window, (size, size), dark=dark)
+    return seen[:, 0] if scan.ndim == 3 else seen
+
+
+def mask_bits(rows: pd.DataFrame, view: View | int, *, organs: Organs) -> np.ndarray:
+    """One scan's masks as networks see them: uint8 (slices, planes, size, size), one bit an organ.
 
     Bit ``c % 8`` of plane ``c // 8`` is organ ``c``.
     """
+    view = View.of(view)
+    size, window = view.size, window_of_scan(rows, view)
     bits = np.zeros((len(rows), planes_of(organs), size, size), dtype=np.uint8)
     for channel, place, mask in drawn_masks(rows, organs=organs):
         plane, bit = divmod(channel, ORGANS_A_PLANE)
-        bits[place, plane] |= resize_mask(mask, size).view(np.uint8) << bit
+        if window is None:
+            small = resize_mask(mask, size)
+        else:
+            small = mask_through(mask, window, (size, size))
+        bits[place, plane] |= small.view(np.uint8) << bit
     return bits
 
 

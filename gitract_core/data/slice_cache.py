@@ -17,6 +17,7 @@ from gitract_core.errors import RunError, counted, one_line
 from gitract_core.files.atomic import read_json
 from gitract_core.files.digests import Stamp, StampShape
 from gitract_core.organs import Organs
+from gitract_core.view import View
 
 FORMAT = 2
 """Raised when what the files mean changes."""
@@ -35,6 +36,7 @@ class CacheMeta(TypedDict):
     annotated: bool
     pairs: NotRequired[list[list[str]]]
     channel_names: NotRequired[list[str]]
+    spacing_mm: NotRequired[float]
     name: NotRequired[str]
     files: NotRequired[dict[str, StampShape]]
 
@@ -47,11 +49,23 @@ class SliceCache:
         directory: where its files lie.
         root: folder of the data set, for reading native images.
         size: side of images and masks, pixels.
+        spacing_mm: of those pixels; 0 where they show whole slices.
     """
 
     directory: Path
     root: Path
     size: int
+    spacing_mm: float = 0.0
+
+    @classmethod
+    def of(cls, directory: Path, root: Path, view: View) -> SliceCache:
+        """The cache of a view."""
+        return cls(directory, root, view.size, view.spacing_mm)
+
+    @property
+    def view(self) -> View:
+        """What its images show of slices."""
+        return View(self.size, self.spacing_mm)
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -115,6 +129,9 @@ class SliceCache:
         if (meta["height"], meta["width"]) != (self.size, self.size):
             got = f"{meta['height']} x {meta['width']}"
             raise RunError(file, f"images of {self.size} x {self.size}", got, self._remedy)
+        if (spacing := meta.get("spacing_mm", 0.0)) != self.spacing_mm:
+            expected = f"pixels of {self.spacing_mm:g} mm" if self.spacing_mm else "whole slices"
+            raise RunError(file, expected, f"pixels of {spacing:g} mm", self._remedy)
         if (name := meta.get("name", self.directory.name)) != self.directory.name:
             raise RunError(file, f"cache {self.directory.name}", name, self._remedy)
         for name, stamp in meta.get("files", {}).items():

@@ -6,6 +6,7 @@ takes little beside networks, and one bad scan among many is found before anythi
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,7 @@ from gitract_core.files.atomic import write_json
 from gitract_core.prediction.members import Predictor
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.progress import Progress, silent
+from gitract_core.view import View, Window
 
 FileFormat: TypeAlias = Literal["nifti", "rtstruct"]
 _WRITERS = {"nifti": write_nifti, "rtstruct": write_rtstruct}
@@ -55,11 +57,17 @@ class PredictedScan:
 def native_grid(scan: Scan, axis: str = AXES[0]) -> NativeGrid:
     """The pixels of a scan's masks along an axis, with its own slice distance."""
     height, width = along(scan.images, axis).shape[1:]
-    return NativeGrid(height, width, scan.placing.voxel_mm3)
+    _, high_mm, wide_mm = axes_along(scan.placing.spacing_mm, axis)
+    return NativeGrid(height, width, scan.placing.voxel_mm3, (high_mm, wide_mm))
 
 
 def network_input(
-    images: np.ndarray, size: int, *, gray: str = CURRENT_GRAY, axis: str = AXES[0]
+    images: np.ndarray,
+    size: int,
+    *,
+    gray: str = CURRENT_GRAY,
+    axis: str = AXES[0],
+    window: Window | None = None,
 ) -> np.ndarray:
     """A scan as networks see it, scaled as training scans were; see ``network_images``.
 
@@ -68,20 +76,26 @@ def network_input(
         size: side in pixels.
         gray: name of the gray scaling.
         axis: along which networks know slices.
+        window: what is seen of each slice along that axis; by default all of it.
     """
     if images.ndim == 3:
-        return network_images(along(images, axis), size, gray=gray)
+        return network_images(along(images, axis), size, gray=gray, window=window)
     channels = np.stack([along(channel, axis) for channel in images], axis=1)
-    return network_images(channels, size, gray=gray)
+    return network_images(channels, size, gray=gray, window=window)
 
 
-def doubts_about(scan: Scan, learned: Extent | None = None, axis: str = AXES[0]) -> tuple[str, ...]:
+def doubts_about(
+    scan: Scan, learned: Extent | None = None, axis: str = AXES[0], views: Sequence[View] = ()
+) -> tuple[str, ...]:
     """What a reader noticed, and what differs by more than half from training, a line each.
+
+    Pixels that are finer than what networks see, and what lies outside of it, make no difference.
 
     Args:
         scan: to be predicted.
         learned: of the training data; by default the contest's.
         axis: along which networks know slices.
+        views: what networks see of a slice; by default all of it.
     """
     known = learned or Extent()
     distance, *pixel = axes_along(scan.placing.spacing_mm, axis)
@@ -91,12 +105,21 @@ def doubts_about(scan: Scan, learned: Extent | None = None, axis: str = AXES[0])
     lines = [*scan.notes]
     if _is_unusual(distance / usual):
         lines.append(f"slices {distance:.2f} mm apart; networks learned from {usual:g}")
-    if any(_is_unusual(mm / was) for mm, was in zip(pixel, usual_pixel, strict=True)):
+    spaced = views and all(view.spacing_mm for view in views)
+    finest = min(view.spacing_mm for view in views) if spaced else 0.0
+    widest = max(view.size * view.spacing_mm for view in views) if spaced else math.inf
+    seen_pixels = [
+        (max(p, finest), max(u, finest)) for p, u in zip(pixel, usual_pixel, strict=True)
+    ]
+    seen_sides = [
+        (min(s, widest), min(u, widest)) for s, u in zip(sides, known.field_mm, strict=True)
+    ]
+    if any(_is_unusual(mm / was) for mm, was in seen_pixels):
         lines.append(
             f"pixels of {pixel[0]:.2f} x {pixel[1]:.2f} mm (height x width); "
             f"networks learned from about {usual_pixel[0]:g} x {usual_pixel[1]:g}"
         )
-    if any(_is_unusual(side / was) for side, was in zip(sides, known.field_mm, strict=True)):
+    if any(_is_unusual(side / was) for side, was in seen_sides):
         lines.append(
             f"field of view {sides[0]:.0f} x {sides[1]:.0f} mm (height x width); "
             f"networks learned from about {known.field_mm[0]:.0f} x {known.field_mm[1]:.0f}"
@@ -185,14 +208,17 @@ def predict_sources(
     made = []
     for done, source in enumerate(sources, 1):
         scan = source.read()
-        sizes = {member.candidate.input.size for member in predictor.members.members}
         if scan.name != source.name:  # that of its file, which ends with the channel
             scan = replace(scan, name=source.name)
         gray, axis = predictor.members.gray, predictor.members.axis
         grid, values = native_grid(scan, axis), scan.images
         if source.others:
             values = _with_channels(scan, [read() for read in source.others])
-        images = {size: network_input(values, size, gray=gray, axis=axis) for size in sizes}
+        windows = {view: grid.seen_by(view).window for view in predictor.views}
+        images = {
+            view: network_input(values, view.size, gray=gray, axis=axis, window=window)
+            for view, window in windows.items()
+        }
         numbers = np.array(scan.numbers) if scan.numbers else None
         masks = back_along(predictor.masks_of(images, grid, numbers), axis)
         with warnings.catch_warnings():
@@ -200,7 +226,8 @@ def predict_sources(
             files = _WRITERS[file_format](scan, masks, folder, organs=predictor.members.organs)
         ml = masks.sum(axis=(1, 2, 3)) * (grid.voxel_mm3 / _MM3_IN_ML)
         names, volumes = tuple(f.name for f in files), tuple(float(v) for v in ml)
-        doubts = doubts_about(_questioned(scan, gray), predictor.members.extent, axis)
+        extent, seen_in = predictor.members.extent, predictor.views
+        doubts = doubts_about(_questioned(scan, gray), extent, axis, seen_in)
         made.append(PredictedScan(scan.name, names, volumes, doubts))
         progress(done, len(sources))
     _write_list(predictor, made, folder)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -29,11 +30,13 @@ from gitract_core.files.json_shapes import Meta
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.announced_scores import check_pair
+from gitract_core.prediction.common_view import CommonView, Said
 from gitract_core.prediction.given import Given, GivenShape, file_sha256
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, refuse_newer_knobs
+from gitract_core.view import View
 
 _FORMAT = 2
 
@@ -299,6 +302,11 @@ class Predictor:
             member.candidate, weights, self.device, organs=organs, channels=channels
         )
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """What members see of slices, each once."""
+        return tuple(sorted({m.candidate.input.view for m in self.members.members}))
+
     def masks(self, index: SliceIndex, scan: str) -> np.ndarray:
         """Masks of one scan at native size, boolean (organs, slices, height, width)."""
         if len(index.channels) != len(self.members.channels):
@@ -308,9 +316,8 @@ class Predictor:
             expected, got = f"{self.members.axis} slices, as in training", f"{index.axis} ones"
             raise DataError(index.root, expected, got, "say slice_axis in its dataset.yaml")
         rows = index.rows_of_scan(scan)
-        sizes = {m.candidate.input.size for m in self.members.members}
         gray = self.members.gray
-        images = {size: scan_images(index.root, rows, size, gray=gray) for size in sizes}
+        images = {view: scan_images(index.root, rows, view, gray=gray) for view in self.views}
         numbers = rows["slice"].to_numpy()
         shape = len(self.members.organs), len(rows)
         said = [(one.said(store, scan, shape), one.weight) for one, store in self.given]
@@ -318,7 +325,7 @@ class Predictor:
 
     def masks_of(
         self,
-        images: Mapping[int, np.ndarray],
+        images: Mapping[View, np.ndarray],
         grid: NativeGrid,
         numbers: np.ndarray | None = None,
         said: Sequence[tuple[np.ndarray, float]] = (),
@@ -326,8 +333,8 @@ class Predictor:
         """Masks of a scan from anywhere, boolean (organs, slices, height, width).
 
         Args:
-            images: uint8 (slices, size, size) at every size that a member wants, scaled by the
-                members' ``gray``.
+            images: uint8 (slices, size, size) of each of ``views``, scaled by the members'
+                ``gray``.
             grid: the scan's own pixels.
             numbers: of the slices; by default the scan lacks none.
             said: what other tools said of it, and their shares; one each of the members' ``given``.
@@ -339,24 +346,29 @@ class Predictor:
             names = ", ".join(one.name for one in self.members.given)
             expected, got = "scans of a data set, that it predicted", "another scan"
             raise DataError(f"predictions of {names}", expected, got, "use an ensemble without it")
-        seen = {size: torch.from_numpy(image).to(self.device) for size, image in images.items()}
-        masks_at = max(seen)
-        total = np.zeros(1, dtype=np.float32)
-        for member, network in zip(self.members.members, self.networks, strict=True):
+        seen = {view: torch.from_numpy(image).to(self.device) for view, image in images.items()}
+        organs, flip = self.members.organs, self.members.flip
+        mirrored = organs.mirrored if organs.pairs else None
+        given = [Said(values, View(values.shape[-1]), weight) for values, weight in said]
+        common = CommonView.of([*seen, *(one.view for one in given)], lambda: grid)
+
+        def predicted(member: Member, network: nn.Module) -> Said:
             candidate = member.candidate
-            precision = resolve_precision(candidate.training.precision, self.device)
-            scan, flip = seen[candidate.input.size], self.members.flip
-            organs = self.members.organs
-            mirrored = organs.mirrored if organs.pairs else None
-            part = predict_scan(
-                network, scan, candidate, precision, flip=flip, mirrored=mirrored, numbers=numbers
+            precision, view = candidate.training.precision, candidate.input.view
+            found = predict_scan(
+                network,
+                seen[view],
+                candidate,
+                resolve_precision(precision, self.device),
+                flip=flip,
+                mirrored=mirrored,
+                numbers=numbers,
             )
-            part = at_size(part, masks_at) * np.float32(member.weight)
-            total = total + part
-        for values, weight in said:
-            part = at_size(values, masks_at) * np.float32(weight)
-            total = total + part
-        return native_masks(total, grid, self.members.postprocess)
+            return Said(found, view, member.weight)
+
+        own = starmap(predicted, zip(self.members.members, self.networks, strict=True))
+        total = common.average(chain(own, given))
+        return native_masks(total, replace(grid, window=common.window), self.members.postprocess)
 
     def rows(self, index: SliceIndex, scan: str) -> list[tuple[str, str, str]]:
         """Rows (id, class, run-length text) of one scan in a submission."""
@@ -366,16 +378,6 @@ class Predictor:
             for place, name in enumerate(index.rows_of_scan(scan)["id"])
             for channel, organ in enumerate(self.members.organs)
         ]
-
-
-def at_size(probabilities: np.ndarray, size: int) -> np.ndarray:
-    """Probabilities (organs, slices, side, side) as float32, enlarged bilinearly if need be."""
-    values = np.asarray(probabilities, dtype=np.float32)
-    if values.shape[-1] == size:
-        return values
-    tensor = torch.from_numpy(values)
-    larger = nn.functional.interpolate(tensor, size=(size, size), mode="bilinear")
-    return np.asarray(larger.numpy())
 
 
 def _relative(path: Path, directory: Path) -> str:

@@ -8,7 +8,7 @@ filling looks beyond a slice, and the defaults of ``PostprocessKnobs`` leave all
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -17,8 +17,10 @@ import pandas as pd
 from scipy import ndimage
 
 from gitract_core.data.volumes import scan_size, scan_spacing_mm
+from gitract_core.data.windows import resized_to
 from gitract_core.errors import DataError
 from gitract_core.knobs import PostprocessKnobs
+from gitract_core.view import View, Window
 
 Rules = Sequence[PostprocessKnobs]
 """One setting an organ, in the data set's order of organs."""
@@ -31,18 +33,45 @@ class NativeGrid:
     Attributes:
         height, width: pixels.
         voxel_mm3: area of a pixel times the distance of slices.
+        pixel_mm: height and width of a pixel; None where only whole slices are seen.
+        window: the pixels that probabilities are of; None: all of them.
     """
 
     height: int
     width: int
     voxel_mm3: float
+    pixel_mm: tuple[float, float] | None = None
+    window: Window | None = None
 
     @classmethod
-    def of_scan(cls, rows: pd.DataFrame) -> NativeGrid:
-        """From a scan's rows of the slice index."""
+    def of_scan(cls, rows: pd.DataFrame, view: View | None = None) -> NativeGrid:
+        """From a scan's rows of the slice index.
+
+        Args:
+            rows: of one scan.
+            view: what probabilities are of; by default whole slices.
+        """
         height, width = scan_size(rows)
         z_mm, y_mm, x_mm = scan_spacing_mm(rows)
-        return cls(height, width, y_mm * x_mm * z_mm)
+        grid = cls(height, width, y_mm * x_mm * z_mm, (y_mm, x_mm))
+        return grid.seen_by(view) if view else grid
+
+    def seen_by(self, view: View) -> NativeGrid:
+        """The same pixels for probabilities of a view.
+
+        Raises:
+            DataError: sizes of pixels are needed and not known.
+        """
+        if view.spacing_mm and self.pixel_mm is None:
+            remedy = "use input.spacing_mm 0"
+            raise DataError("a scan's pixels", "their sizes in mm", "none", remedy)
+        window = view.window(self.height, self.width, self.pixel_mm or (1.0, 1.0))
+        return replace(self, window=window)
+
+    @property
+    def seen(self) -> Window:
+        """The pixels that probabilities are of."""
+        return self.window or Window(0, 0, self.height, self.width)
 
 
 def native_masks(
@@ -52,7 +81,7 @@ def native_masks(
 
     Args:
         probabilities: uint8, or float in units of 1/255, (organs, slices, size, size).
-        grid: the scan's own pixels.
+        grid: the scan's own pixels; outside of its window there is no organ.
         rules: one for all organs, or one each.
 
     Returns:
@@ -94,6 +123,8 @@ def smoothed(probabilities: np.ndarray, z_sigma: float) -> np.ndarray:
 def enlarged(probabilities: np.ndarray, grid: NativeGrid, threshold: float) -> np.ndarray:
     """Pixels whose bilinearly enlarged probability reaches the threshold.
 
+    Where a window's pixels are coarser than the probabilities', those are averaged instead.
+
     Returns:
         boolean (slices, height, width).
     """
@@ -101,9 +132,24 @@ def enlarged(probabilities: np.ndarray, grid: NativeGrid, threshold: float) -> n
     level = np.float32(threshold * 255)
     for place in np.flatnonzero(probabilities.max(axis=(1, 2)) >= level):
         plane = probabilities[place].astype(np.float32)
-        large = cv2.resize(plane, (grid.width, grid.height), interpolation=cv2.INTER_LINEAR)
-        np.greater_equal(large, level, out=mask[place])
+        if grid.window is None:
+            large = cv2.resize(plane, (grid.width, grid.height), interpolation=cv2.INTER_LINEAR)
+            np.greater_equal(large, level, out=mask[place])
+        else:
+            _paste(
+                resized_to(plane, (grid.window.height, grid.window.width)) >= level,
+                grid,
+                mask[place],
+            )
     return mask
+
+
+def _paste(part: np.ndarray, grid: NativeGrid, mask: np.ndarray) -> None:
+    """Put what a window shows, as far as it lies on the slice, into a slice's mask."""
+    window, inside = grid.seen, grid.seen.within(grid.height, grid.width)
+    top, left = inside.top - window.top, inside.left - window.left
+    there = mask[inside.top : inside.bottom, inside.left : inside.right]
+    there[...] = part[top : top + inside.height, left : left + inside.width]
 
 
 def fill_gaps(mask: np.ndarray, longest: int) -> None:

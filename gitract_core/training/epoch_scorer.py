@@ -109,7 +109,7 @@ class EpochScorer:
             rows = index.rows_of_scan(scan)
             place = slice(start, start + len(rows))
             case = self.cases.index(case_of[scan])
-            grid = NativeGrid.of_scan(rows)
+            grid = NativeGrid.of_scan(rows, self.cache.view)
             found.append(_Scan(scan, place, case, grid, scan_truth(index, scan)))
             start += len(rows)
         return tuple(found)

@@ -120,6 +120,7 @@ def shape_of(candidate: Candidate) -> Candidate:
     optimizer, training = OptimizerKnobs(), TrainingKnobs()
     return replace(
         candidate,
+        input=replace(candidate.input, spacing_mm=0.0),
         optimizer=replace(
             candidate.optimizer,
             learning_rate=_SAFE_RATE,

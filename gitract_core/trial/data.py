@@ -12,6 +12,7 @@ from gitract_core.errors import RunError
 from gitract_core.metrics.score import CONTEST_SCORE
 from gitract_core.plugin import Plugin
 from gitract_core.spec import TrialSpec
+from gitract_core.view import View
 
 _OWN_DATA = "use the run's own data and folds, or start a new run"
 
@@ -58,17 +59,17 @@ class TrialData:
         got = " and ".join(plan.fingerprint for plan in plans)
         raise RunError(f"trial {spec.key}", expected, got, _OWN_DATA)
 
-    def cache(self, size: int, *, checked: bool = False) -> SliceCache:
-        """The node's cache at one size, built or fetched if need be.
+    def cache(self, view: View | int, *, checked: bool = False) -> SliceCache:
+        """The node's cache of one view, built or fetched if need be.
 
         Args:
-            size: side in pixels.
+            view: what networks see; a bare number is the side of whole slices, pixels.
             checked: compare the digests of all files first; see ``open_cache``.
         """
         return open_cache(
             self.directory,
             self.fingerprint,
-            size,
+            view,
             exclude=self.exclude,
             source=self.source,
             gray=self.gray,

@@ -92,7 +92,7 @@ def open_oof(
     if not path.is_file():
         execute_of(spec.candidate.plugin, data.plugins)
         device = (runtime or Runtime()).torch_device()
-        cache = data.cache(spec.candidate.input.size, checked=True)
+        cache = data.cache(spec.candidate.input.view, checked=True)
         stamp = result.stamp(files.best) if result else None
         network = load_network(
             spec.candidate,

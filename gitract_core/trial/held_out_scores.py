@@ -43,7 +43,7 @@ def held_out_scores(
     for scan in predictions:
         rows = cache.index.rows_of_scan(scan)
         truth = (truths or {}).get(scan) or scan_truth(cache.index, scan)
-        grid = NativeGrid.of_scan(rows)
+        grid = NativeGrid.of_scan(rows, cache.view)
         masks = (organ_mask(p, grid, rule) for p in predictions[scan])
         in_mm = InMillimeters(scan_spacing_mm(rows), needs) if needs else None
         scores[scan] = truth.score(masks, in_mm)

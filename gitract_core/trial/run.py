@@ -98,7 +98,7 @@ def iterate_trial(
             return
         set_aside(files.result)
         files.failure.unlink(missing_ok=True)  # of an earlier attempt; this one is another
-        cache = data.cache(spec.candidate.input.size)
+        cache = data.cache(spec.candidate.input.view)
         twin, say = adopt_training(spec, files), (runtime or Runtime()).say
         if twin:
             say(f"takes over the training of trial {twin.spec.key}")

@@ -59,6 +59,7 @@ def plan_sweep(
     Raises:
         GitractError: the space, the data set or the run directory is not as it should be.
     """
+    from orchestrator.api.sweep_lines import unseen_lines
     from orchestrator.capacity.sweep_plan import make_plan
     from orchestrator.capacity.time_budget import parse_budget, write_space
     from orchestrator.storage.opening import storage_at
@@ -71,6 +72,8 @@ def plan_sweep(
         if options.out:
             request = replace(request, out=storage_at(options.out).pull(bulky=False))
         sweep = _checked(request, budget)
+        for line in unseen_lines(sweep):
+            say.print(line, soft_wrap=True)
         extra_seconds += loading + time.perf_counter() - start + _REPORT_SECONDS
         outlook = _outlook(sweep, options, extra_seconds, say)
         plan = make_plan(outlook, budget_seconds)

@@ -44,6 +44,20 @@ def asked_lines(prepared: PreparedSweep) -> Iterator[str]:
         for fold in folds_without_masks(prepared.index, plan):
             text = "no slice has a mask; networks are scored there by their false positives alone"
             yield f"fold {number * plan.n_splits + fold}: {text}"
+    yield from unseen_lines(prepared)
+
+
+def unseen_lines(prepared: PreparedSweep) -> Iterator[str]:
+    """How much of the annotation lies outside of what candidates see, a line for each view."""
+    from gitract_core.data.windows import annotated_outside
+
+    for view, share in annotated_outside(prepared.index, prepared.views).items():
+        if share:
+            seen = f"input.size {view.size} at input.spacing_mm {view.spacing_mm:g}"
+            yield (
+                f"{seen}: {100 * share:.2g} % of the annotated pixels lie outside of what the "
+                "network sees, and count as missed"
+            )
 
 
 def _plugin_lines(prepared: PreparedSweep) -> Iterator[str]:

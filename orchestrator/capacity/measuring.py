@@ -32,6 +32,7 @@ from gitract_core.trial.cost import (
     shape_of,
 )
 from gitract_core.trial.scoring_cost import ScoringCost, measure_scoring
+from gitract_core.view import View
 from orchestrator.capacity.process_group import ProcessGroup, meet
 from orchestrator.capacity.trial_slots import Node, Slots
 
@@ -137,7 +138,7 @@ def measure_costs(
         TrialError: a measuring process died.
         GitractError: what a measurement raised, a missing GPU for example.
     """
-    largest = max((c.input.size for c in candidates), default=128)
+    largest = max((c.input.view for c in candidates), default=View(128))
     cache, scans = _seconds_to_cache(index, largest), middle_scans(index)
     shapes = tuple(dict.fromkeys(shape_of(c) for c in candidates))
     rules = tuple(dict.fromkeys((c.input.size, c.postprocess) for c in candidates))
@@ -275,10 +276,10 @@ def _middle_rows(index: SliceIndex) -> list[pd.DataFrame]:
     return [rows[i] for i in reversed(chosen)]
 
 
-def _seconds_to_cache(index: SliceIndex, size: int) -> float:
+def _seconds_to_cache(index: SliceIndex, view: View) -> float:
     """Seconds that a slice takes: reading, shrinking, and its masks."""
     scans, start = _middle_rows(index), time.perf_counter()
     for rows in scans:
-        scan_images(index.root, rows, size)
-        mask_bits(rows, size, organs=index.organs)
+        scan_images(index.root, rows, view)
+        mask_bits(rows, view, organs=index.organs)
     return (time.perf_counter() - start) / sum(len(rows) for rows in scans)

@@ -19,6 +19,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.epoch_scorer import SCORING_THREADS
 from gitract_core.trial.deciding_cases import PARTS
 from gitract_core.trial.reuse import epochs_ready
+from gitract_core.view import View
 from orchestrator.capacity.fold_sizes import FoldSize, fold_sizes
 from orchestrator.capacity.trial_slots import Slots
 from orchestrator.sweeps.labels import candidate_labels
@@ -300,19 +301,19 @@ def _seconds(outlook: Outlook, kept: Collection[Candidate], *, least: bool = Fal
     return before + makespan([c.least_seconds if least else c.seconds for c in costs], slots)
 
 
-def _missing_caches(outlook: Outlook, kept: Collection[Candidate]) -> list[int]:
-    """Sides of the caches that must be built on this machine, pixels."""
-    data = outlook.checked.index.fingerprint
-    sizes = sorted({candidate.input.size for candidate in kept})
-    return [size for size in sizes if not cache_directory(data, size).is_dir()]
+def _missing_caches(outlook: Outlook, kept: Collection[Candidate]) -> list[View]:
+    """Of which views caches must be built on this machine."""
+    index = outlook.checked.index
+    views = sorted({candidate.input.view for candidate in kept})
+    return [v for v in views if not cache_directory(index.fingerprint, v, gray=index.gray).is_dir()]
 
 
-def _cache_seconds(outlook: Outlook, sizes: Sequence[int]) -> float:
-    slices = len(outlook.checked.index.table) * len(sizes)
+def _cache_seconds(outlook: Outlook, caches: Sequence[View]) -> float:
+    slices = len(outlook.checked.index.table) * len(caches)
     return slices * outlook.measured.cache_seconds / usable_processors()
 
 
-def _disk(outlook: Outlook, pending: _Pending, caches: Sequence[int]) -> Disk:
+def _disk(outlook: Outlook, pending: _Pending, caches: Sequence[View]) -> Disk:
     """Weights and probabilities of trials that share a training are the same file.
 
     With the last states, as if every trial that can leave one did: patience may end some before.
@@ -329,5 +330,5 @@ def _disk(outlook: Outlook, pending: _Pending, caches: Sequence[int]) -> Disk:
                 kept += step.checkpoint_bytes
             checkpoints.append(step.checkpoint_bytes)
     running = sorted(checkpoints, reverse=True)[: outlook.slots.count]
-    cache = sum(2 * n_slices * size**2 for size in caches)
+    cache = sum(2 * n_slices * view.size**2 for view in caches)
     return Disk(cache, int(kept), sum(running))

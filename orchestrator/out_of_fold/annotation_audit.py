@@ -108,7 +108,9 @@ def audit_run(
 
 
 def truth_at(average: OofAverage, scan: OofScan) -> np.ndarray:
-    """A scan's annotation at network size, boolean (organs, slices, size, size)."""
+    """A scan's annotation as its probabilities lie, boolean (organs, slices, height, width)."""
+    if scan.mixed:
+        return scan.on_its_plane(scan.truth.view(np.uint8) * 255) > 127
     bits = average.cache.masks[scan.rows.index.to_numpy()]
     planes = bits[:, None] if bits.ndim == 3 else bits  # (slices, planes, size, size)
     truth = np.unpackbits(planes, axis=1, bitorder="little", count=len(scan.index.organs))
@@ -122,8 +124,9 @@ def _examine(
     known = scan.known[:, :, None, None]
     probabilities, truth = scan.probabilities / 255 * known, truth_at(average, scan) & known
     spacing = scan_spacing_mm(scan.rows)
-    grid = scan.grid
-    pixel_cm2 = spacing[1] * spacing[2] * grid.height * grid.width / average.size**2 / 100
+    grid, sides = scan.grid, truth.shape[2:]
+    seen = grid.seen
+    pixel_cm2 = spacing[1] * spacing[2] * seen.height * seen.width / (sides[0] * sides[1]) / 100
     table = _slice_table(scan, probabilities, truth, pixel_cm2)
     rule = average.lines[0].candidate.postprocess
     masks = native_masks(scan.probabilities, grid, rule) & known
@@ -132,10 +135,18 @@ def _examine(
         for channel, organ in enumerate(organs)
     }
     found = examine_scan(probabilities, truth)
+    found = _at_size(found, sides, average.size)
     (start, end), gain = found.missing
     numbers = scan.rows["slice"].to_numpy() - 1  # rank_scans adds 1; slices may be missing
     found = replace(found, missing=((int(numbers[start]), int(numbers[end])), gain))
     return found, table, borders
+
+
+def _at_size(found: ScanEvidence, sides: tuple[int, ...], size: int) -> ScanEvidence:
+    """The same with shifts in pixels of a square of that size, whatever plane it was found on."""
+    move, gain = found.shift_px
+    down, right = (round(by * size / side) for by, side in zip(move, sides, strict=True))
+    return replace(found, shift_px=((down, right), gain))
 
 
 def _slice_table(

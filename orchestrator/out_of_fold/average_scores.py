@@ -18,7 +18,6 @@ from gitract_core.metrics.scan_score import score_scan
 from gitract_core.metrics.score import COMPETITION, Score
 from gitract_core.metrics.surfaces.distances import InMillimeters
 from gitract_core.metrics.surfaces.elements import SpacingMm
-from gitract_core.prediction.members import at_size
 from gitract_core.prediction.postprocess import organ_mask
 from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
@@ -113,7 +112,7 @@ class OofMeter:
         found: dict[tuple[Bag, int], np.ndarray] = {}
         truth: np.ndarray | None = None
         for bag, rules in by_bag.items():
-            scan = parts.scan_of(_average(bag, parts))
+            scan = _average(bag, parts)
             truth = scan.truth if truth is None else truth
             chosen = [self.rules[rule] for rule in rules]
             for rule, values in zip(
@@ -123,12 +122,9 @@ class OofMeter:
         return str(parts.case), found
 
 
-def _average(bag: Bag, parts: OofParts) -> np.ndarray:
-    """A bag's average at the largest size among its members, as ``Predictor`` makes it."""
-    shares = np.array(bag, np.float32) / sum(bag)
-    there = [(share, part) for share, part in zip(shares, parts.each, strict=True) if share]
-    size = max(part.shape[-1] for _, part in there)
-    return np.asarray(sum(share * at_size(part, size) for share, part in there))
+def _average(bag: Bag, parts: OofParts) -> OofScan:
+    """A scan under a bag's average."""
+    return parts.average(np.array(bag, np.float32) / sum(bag))
 
 
 def lowest_terms(bag: Bag) -> Bag:

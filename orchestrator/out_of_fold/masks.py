@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,14 +11,16 @@ import pandas as pd
 
 from gitract_core.data.slices import SliceIndex
 from gitract_core.data.volumes import scan_masks
+from gitract_core.data.windows import seen_through
 from gitract_core.device import Runtime
 from gitract_core.organs import Organs
-from gitract_core.prediction.members import at_size
+from gitract_core.prediction.common_view import CommonView, Said
 from gitract_core.prediction.postprocess import NativeGrid
 from gitract_core.prediction.probabilities import OofStore, Origin
 from gitract_core.processors import usable_processors
 from gitract_core.results.trial_result import TrialResult
 from gitract_core.trial.held_out_prediction import open_oof
+from gitract_core.view import View
 from orchestrator.results.candidate_scores import CandidateScores
 from orchestrator.sweeps.added_candidate import is_added
 from orchestrator.sweeps.run_directory import SweepDirectory
@@ -35,6 +37,7 @@ class OofScan:
         probabilities: averaged over candidates, float32 in units of 1/255, (organs, slices, size,
             size).
         index: of the data set.
+        common: the plane of the probabilities; by default whole slices.
     """
 
     scan: str
@@ -43,11 +46,29 @@ class OofScan:
     rows: pd.DataFrame
     probabilities: np.ndarray
     index: SliceIndex
+    common: CommonView | None = None
 
     @property
     def grid(self) -> NativeGrid:
         """The pixels of its masks."""
-        return NativeGrid.of_scan(self.rows)
+        window = self.common.window if self.common else None
+        return replace(NativeGrid.of_scan(self.rows), window=window)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the probabilities are of no candidate's view, and so of no cache."""
+        return self.common is not None and self.common.mixed
+
+    def on_its_plane(self, images: np.ndarray) -> np.ndarray:
+        """Native images or masks as its probabilities lie, uint8 (..., height, width).
+
+        Args:
+            images: uint8 (..., height, width) of the scan's own pixels.
+        """
+        shape = (self.probabilities.shape[-2], self.probabilities.shape[-1])
+        each = images.reshape(-1, *images.shape[-2:])
+        seen = np.stack([seen_through(image, self.grid.seen, shape) for image in each])
+        return seen.reshape(*images.shape[:-2], *shape)
 
     @cached_property
     def truth(self) -> np.ndarray:
@@ -65,7 +86,7 @@ class OofScan:
 
 @dataclass(frozen=True)
 class OofParts:
-    """As ``OofScan``, with the probabilities of ``each`` candidate at its own size."""
+    """As ``OofScan``, with the probabilities of ``each`` candidate, of its own view."""
 
     scan: str
     case: str
@@ -73,10 +94,24 @@ class OofParts:
     rows: pd.DataFrame
     each: tuple[np.ndarray, ...]
     index: SliceIndex
+    views: tuple[View, ...]
 
-    def scan_of(self, probabilities: np.ndarray) -> OofScan:
-        """The scan under some average of them."""
-        return OofScan(self.scan, self.case, self.fold, self.rows, probabilities, self.index)
+    def average(self, weights: Sequence[float] | np.ndarray) -> OofScan:
+        """The scan under an average of them, as ``Predictor`` makes it.
+
+        Args:
+            weights: one a candidate, summing to 1; those of 0 take no part.
+        """
+        told = zip(self.each, self.views, weights, strict=True)
+        there = [Said(part, view, weight) for part, view, weight in told if weight]
+        common = CommonView.of((s.view for s in there), lambda: NativeGrid.of_scan(self.rows))
+        total = common.average(there)
+        return self.scan_of(total, common)
+
+    def scan_of(self, probabilities: np.ndarray, common: CommonView | None = None) -> OofScan:
+        """The scan under some average of them, on the plane of their common view."""
+        found = (self.scan, self.case, self.fold, self.rows, probabilities, self.index)
+        return OofScan(*found, common)
 
 
 class OofAverage:
@@ -103,8 +138,10 @@ class OofAverage:
         self.data = data = run.data(run.record())
         self.plan = data.plan
         self.plans = (data.plan, *data.repeats)
-        self.size = max(line.candidate.input.size for line in lines if not is_added(line.candidate))
-        self.cache = data.cache(self.size, checked=True)
+        own = [line.candidate for line in lines if not is_added(line.candidate)]
+        largest = max(candidate.input.view for candidate in own)
+        self.size = largest.size
+        self.cache = data.cache(largest, checked=True)
         self.index: SliceIndex = self.cache.index
 
     @property
@@ -123,11 +160,7 @@ class OofAverage:
         Raises:
             RunError: a trial's probabilities are missing or damaged.
         """
-        parts = self.parts(name)
-        total: np.ndarray = np.zeros(1, np.float32)
-        for values, weight in zip(parts.each, self.weights, strict=True):
-            total = total + np.float32(weight) * at_size(values, self.size)
-        return parts.scan_of(total)
+        return self.parts(name).average(self.weights)
 
     def parts(self, name: str) -> OofParts:
         """What each candidate said of one scan."""
@@ -135,7 +168,8 @@ class OofAverage:
         case = rows["case"].iloc[0]
         fold = self.plan.fold_of_case[case]
         each = tuple(self._said(line, name, case) for line in self.lines)
-        return OofParts(name, case, fold, rows, each, self.index)
+        views = tuple(map(_view_of, self.lines, each))
+        return OofParts(name, case, fold, rows, each, self.index, views)
 
     def _said(self, line: CandidateScores, name: str, case: str) -> np.ndarray:
         """A candidate's mean over fold plans of what its network without this case said."""
@@ -163,3 +197,8 @@ class OofAverage:
                 spec, files, self.data, runtime, flip=self.flip, result=result
             )
         return self._stores[spec.key]
+
+
+def _view_of(line: CandidateScores, said: np.ndarray) -> View:
+    """What probabilities are of; those of other tools are of whole slices."""
+    return View(said.shape[-1]) if is_added(line.candidate) else line.candidate.input.view

@@ -88,8 +88,8 @@ class _Scoring:
     def of(cls, trials: ScoredTrials) -> _Scoring:
         """With the data's index from this machine's cache."""
         record = trials.directory.record()
-        size = record.candidates[0].input.size
-        return cls(trials, trials.directory.data(record).cache(size).index, trials.score)
+        view = record.candidates[0].input.view
+        return cls(trials, trials.directory.data(record).cache(view).index, trials.score)
 
     def per_case(self, result: TrialResult) -> dict[str, dict[str, list[float]]]:
         """The sums of a trial.
@@ -110,8 +110,9 @@ class _Scoring:
         return per_case_sums(dict(zip(scans, scores, strict=True)), case_of, score=self.score)
 
     def _thresholded(self, store: OofStore, result: TrialResult, scan: str) -> Iterator[np.ndarray]:
-        grid = NativeGrid.of_scan(self.index.rows_of_scan(scan))
-        return (organ_mask(p, grid, result.spec.candidate.postprocess) for p in store[scan])
+        candidate = result.spec.candidate
+        grid = NativeGrid.of_scan(self.index.rows_of_scan(scan), candidate.input.view)
+        return (organ_mask(p, grid, candidate.postprocess) for p in store[scan])
 
     def _scan(self, masks: Masks, scan: str) -> ScanScore:
         rows = self.index.rows_of_scan(scan)

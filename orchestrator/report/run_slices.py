@@ -23,11 +23,11 @@ def run_index(record: SweepRecord) -> SliceIndex:
     Raises:
         DataError: there is no cache and the data set is missing, faulty or another one.
     """
-    for size in sorted({candidate.input.size for candidate in record.candidates}):
-        directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
+    for view in sorted({candidate.input.view for candidate in record.candidates}):
+        directory = cache_directory(record.data_fingerprint, view, gray=record.gray)
         if directory.is_dir():
             with suppress(RunError):  # damaged: the data has it too
-                return SliceCache(directory, record.data_directory, size).index
+                return SliceCache.of(directory, record.data_directory, view).index
     index = SliceIndex.from_directory(record.data_directory, patients=record.patients)
     index = index.without(record.exclude)
     if index.fingerprint != record.data_fingerprint:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from gitract_core.files.atomic import write_bytes
 from gitract_core.metrics.annotation_audit import Suspect
 from orchestrator.out_of_fold.annotation_audit import Audit, truth_at
-from orchestrator.out_of_fold.masks import OofAverage
+from orchestrator.out_of_fold.masks import OofAverage, OofScan
 from orchestrator.report.overlay import overlay, png_bytes
-from orchestrator.report.run_slices import scan_of_slice
+from orchestrator.report.run_slices import gray_scan, scan_of_slice
 from orchestrator.report.style import new_figure, organ_legend, picture_axes, save_figure
 
 _SLICES_A_SCAN = 6
@@ -39,7 +39,7 @@ def scan_figure(average: OofAverage, suspect: Suspect) -> Figure:
     known, organs = scan.known, average.organs
     truth, prediction = truth_at(average, scan), scan.probabilities >= 127.5
     prediction &= known[:, :, None, None]  # unknown annotation cannot be contradicted
-    images = _gray(average.cache.images[scan.rows.index.to_numpy()])
+    images = _images(average, scan)
     held = np.flatnonzero((truth | prediction).any(axis=(0, 2, 3)))
     held = held if len(held) else np.arange(len(images))
     places = np.unique(np.linspace(held[0], held[-1], _SLICES_A_SCAN).round().astype(int))
@@ -64,15 +64,18 @@ def slice_picture(average: OofAverage, name: str) -> np.ndarray:
     """Image, annotation and prediction of one slice side by side, RGB."""
     scan_name, place = scan_of_slice(average.index, name)
     scan, organs = average.scan(scan_name), average.organs
-    image = _gray(average.cache.images[[int(scan.rows.index[place])]])[0]
+    image = _images(average, scan)[place]
     truth, prediction = truth_at(average, scan)[:, place], scan.probabilities[:, place] >= 127.5
     prediction &= scan.known[:, place, None, None]
     shown = (np.zeros_like(truth), truth, prediction)
     return side_by_side([overlay(image, masks, organs, scale=4) for masks in shown])
 
 
-def _gray(images: np.ndarray) -> np.ndarray:
-    """The first channel, (slices, height, width)."""
+def _images(average: OofAverage, scan: OofScan) -> np.ndarray:
+    """The first channel as the probabilities lie, (slices, height, width)."""
+    if scan.mixed:
+        return scan.on_its_plane(gray_scan(average.index, scan.scan))
+    images: np.ndarray = average.cache.images[scan.rows.index.to_numpy()]
     return images if images.ndim == 3 else images[:, 0]
 
 

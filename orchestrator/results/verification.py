@@ -20,6 +20,7 @@ from gitract_core.progress import Progress, silent
 from gitract_core.results.trial_result import TrialFiles, TrialResult, read_history
 from gitract_core.spec import TrialSpec
 from gitract_core.training.checkpoint_file import check_whole
+from gitract_core.view import View
 from orchestrator.results.scored_trials import check_kept, kept_files
 from orchestrator.sweeps import run_digests
 from orchestrator.sweeps.added_files import FOLDER as ADDED
@@ -148,11 +149,11 @@ class _Verifier:
         broken = [link for link in verify(submission) if not link.ok]
         self.faults += [f"{submission}, {link.what}: {link.found}" for link in broken]
 
-    def cache(self, directory: Path, size: int, record: SweepRecord) -> None:
+    def cache(self, directory: Path, view: View, record: SweepRecord) -> None:
         """A cache of the run's data on this machine."""
         from gitract_core.data.cache import SliceCache
 
-        cache = SliceCache(directory, record.data_directory, size)
+        cache = SliceCache.of(directory, record.data_directory, view)
         if self.look(cache.check) and not cache.stamps:
             self.unverified.append(f"{directory}: made by an earlier version")
 
@@ -182,10 +183,10 @@ def verify_run(run: SweepDirectory, progress: Progress = silent) -> Verification
         found.look(partial(check_kept, file))
     found.ensembles()
     found.added(record)
-    for size in sorted({candidate.input.size for candidate in record.candidates}):
-        directory = cache_directory(record.data_fingerprint, size, gray=record.gray)
+    for view in sorted({candidate.input.view for candidate in record.candidates}):
+        directory = cache_directory(record.data_fingerprint, view, gray=record.gray)
         if directory.is_dir():
-            found.cache(directory, size, record)
+            found.cache(directory, view, record)
     return Verification(
         tuple(dict.fromkeys(found.faults)),
         found.trials,

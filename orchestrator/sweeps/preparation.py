@@ -28,6 +28,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.checking import check_candidate
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.relative_cost import relative_cost
+from gitract_core.view import View
 from orchestrator.sweeps.plugin_copies import write_copies
 from orchestrator.sweeps.plugin_names import refuse_forgotten, with_plugin
 from orchestrator.sweeps.refusals import (
@@ -143,9 +144,9 @@ class PreparedSweep:
     search: Search | None = None
 
     @property
-    def sizes(self) -> list[int]:
-        """Sides of the caches that the trials need, those to come included, pixels."""
-        return sorted({candidate.input.size for candidate in self.foreseeable})
+    def views(self) -> list[View]:
+        """Of the caches that the trials need, those to come included."""
+        return sorted({candidate.input.view for candidate in self.foreseeable})
 
     @property
     def foreseeable(self) -> set[Candidate]:
@@ -213,8 +214,8 @@ def prepare(request: SweepRequest, progress: Progress = silent) -> PreparedSweep
         GitractError: the space, the data set or the run directory is not as it should be.
     """
     sweep = check(request)
-    for size in sweep.sizes:
-        build_cache(sweep.index, size, progress=progress)
+    for view in sweep.views:
+        build_cache(sweep.index, view, progress=progress)
     directory = sweep.directory
     for folder in (directory.path, directory.path / "report"):
         remove_leftovers(folder)

@@ -142,7 +142,8 @@ def _scan(
 ) -> tuple[ScanSheet, dict[str, Any]]:
     rows = index.rows_of_scan(chosen.scan)
     result = _result_of(line, chosen.scan, str(rows["case"].iloc[0]))
-    grid, truth = NativeGrid.of_scan(rows), scan_masks(rows, organs=index.organs)
+    grid = NativeGrid.of_scan(rows, line.candidate.input.view)
+    truth = scan_masks(rows, organs=index.organs)
     files = directory.trial(result.spec)
     if line.added:
         predicted = MaskStore(files, result, index).masks(chosen.scan)

@@ -19,11 +19,10 @@ from matplotlib.figure import Figure
 from gitract_core import augment
 from gitract_core.augment import AugmentationParameters
 from gitract_core.augment.blur import gaussian_kernels
-from gitract_core.data.cache import scan_images
-from gitract_core.data.images import resize_mask
+from gitract_core.data.cache import mask_bits, organs_in_bits, scan_images
 from gitract_core.data.slices import SliceIndex
-from gitract_core.data.volumes import scan_masks
 from gitract_core.spec import Candidate
+from gitract_core.view import View
 from orchestrator.report.overlay import overlay
 from orchestrator.report.run_slices import fullest_slice
 from orchestrator.report.style import new_figure, picture_axes
@@ -65,9 +64,10 @@ def draw_augmentation(index: SliceIndex, candidate: Candidate, used: set[str]) -
     scan, place = fullest_slice(index)
     rows = index.rows_of_scan(scan)
     side = max(SIDE_PX, candidate.input.size)
-    image = scan_images(index.root, rows, side)[place]
-    native = scan_masks(rows.iloc[[place]], organs=index.organs)[:, 0]  # (organs, height, width)
-    masks = np.stack([resize_mask(mask, side) for mask in native])
+    view = View(side, candidate.input.spacing_mm * candidate.input.size / side)
+    image = scan_images(index.root, rows, view)[place]
+    bits = mask_bits(rows.iloc[[place]], view, organs=index.organs)
+    masks = organs_in_bits(bits, index.organs)[0]
     columns = augmented_slices(image, masks, candidate, used)
     figure, axes = new_figure(2, len(columns), width=2.3, height=2.45)
     for above, below, one in zip(axes, axes[len(columns) :], columns, strict=False):

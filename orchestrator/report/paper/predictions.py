@@ -122,7 +122,8 @@ def _slices(
     gray = gray_scan(index, scan)[place]
     data = directory.data(directory.record())
     probabilities = open_oof(result.spec, directory.trial(result.spec), data, result=result)[scan]
-    rule = result.spec.candidate.postprocess
-    predicted = native_masks(probabilities, NativeGrid.of_scan(rows), rule)[:, place]
+    candidate = result.spec.candidate
+    grid = NativeGrid.of_scan(rows, candidate.input.view)
+    predicted = native_masks(probabilities, grid, candidate.postprocess)[:, place]
     truth = scan_masks(rows.iloc[[place]], organs=index.organs)[:, 0]
     return gray, truth, predicted

@@ -19,11 +19,13 @@ from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.networks import build_network
 from gitract_core.organs import CONTEST
+from gitract_core.prediction.common_view import at_size
 from gitract_core.prediction.inference import load_network, predict_scan
-from gitract_core.prediction.members import Member, Members, Predictor, at_size
+from gitract_core.prediction.members import Member, Members, Predictor
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate
+from gitract_core.view import View
 from tests.support.tiny_training import CPU, KNOBS, spec_of
 
 GRID = NativeGrid(24, 20, 6.75)
@@ -51,8 +53,8 @@ class Bundle:
 
     def masks(self, members: Members) -> np.ndarray:
         """Predicted from the manifest alone."""
-        sizes = {m.candidate.input.size for m in members.members}
-        images = {size: self.images[size] for size in sizes}
+        views = {m.candidate.input.view for m in members.members}
+        images = {view: self.images[view.size] for view in views}
         return Predictor(members, self.directory, RUNTIME).masks_of(images, GRID)
 
 
@@ -182,7 +184,7 @@ def test_a_manifest_of_trials_keeps_their_shares(bundle: Bundle, tmp_path: Path)
         parts.append(part.astype(np.float32) * share / 8)
     expected = native_masks(np.asarray(sum(parts), np.float32), GRID, RULES)
     predictor = Predictor(made, tmp_path / "ensemble", RUNTIME)
-    found = predictor.masks_of({16: bundle.images[16]}, GRID)
+    found = predictor.masks_of({View(16): bundle.images[16]}, GRID)
     assert (found != expected).mean() < 1e-3
 
 

@@ -122,10 +122,10 @@ def test_volumes_are_counted_in_cubic_millimeters() -> None:
 
 def test_the_grid_of_a_scan(tiny: Path) -> None:
     rows = SliceIndex.from_directory(tiny).rows_of_scan("case1_day0")
-    assert NativeGrid.of_scan(rows) == NativeGrid(40, 48, 1.5 * 1.5 * 3)
+    assert NativeGrid.of_scan(rows) == NativeGrid(40, 48, 1.5 * 1.5 * 3, (1.5, 1.5))
     thick = rows.assign(spacing_z_mm=5.0)  # as other data sets say it
     assert scan_spacing_mm(thick) == (5.0, 1.5, 1.5)
-    assert NativeGrid.of_scan(thick) == NativeGrid(40, 48, 1.5 * 1.5 * 5)
+    assert NativeGrid.of_scan(thick) == NativeGrid(40, 48, 1.5 * 1.5 * 5, (1.5, 1.5))
 
 
 @pytest.mark.parametrize(

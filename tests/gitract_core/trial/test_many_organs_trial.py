@@ -32,6 +32,7 @@ from gitract_core.spec import Candidate, TrialSpec
 from gitract_core.training.loop import Training
 from gitract_core.trial.data import TrialData
 from gitract_core.trial.run import fold_slices, run_trial
+from gitract_core.view import View
 from tests.support.organ_squares import SIDE, organ_names, write_organ_squares
 from tests.support.tiny_sweep import KNOBS
 
@@ -216,8 +217,8 @@ def test_prediction_scales_as_training_did(
     predictor = Predictor(members, tmp_path / "trial", ONE_THREAD)
     masks_of = predictor.masks_of
 
-    def noted(images: dict[int, np.ndarray], *more: Any) -> np.ndarray:
-        seen.append(images[32])
+    def noted(images: dict[View, np.ndarray], *more: Any) -> np.ndarray:
+        seen.append(images[View(32)])
         return masks_of(images, *more)
 
     monkeypatch.setattr(predictor, "masks_of", noted)

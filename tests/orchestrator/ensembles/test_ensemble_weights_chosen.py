@@ -21,6 +21,7 @@ from gitract_core.metrics import COMPETITION, Score, score_scan
 from gitract_core.organs import CONTEST
 from gitract_core.results.trial_result import TrialFiles, TrialResult
 from gitract_core.spec import Candidate, TrialSpec
+from gitract_core.view import View
 from orchestrator.ensembles.making import LARGEST_POOL, announce, make_ensemble
 from orchestrator.ensembles.selection import (
     CrossFit,
@@ -247,16 +248,21 @@ def test_greedy_stops_at_the_shortest_of_equally_good_bags() -> None:
 def parts_of(*sizes: int) -> OofParts:
     random = np.random.default_rng(0)
     each = tuple(random.uniform(0, 255, (3, 2, s, s)).astype(np.float32) for s in sizes)
-    return OofParts("case1_day1", "1", 0, cast(Any, None), each, cast(Any, None))
+    views = tuple(View(s) for s in sizes)
+    return OofParts("case1_day1", "1", 0, cast(Any, None), each, cast(Any, None), views)
 
 
 def test_a_bag_s_average_has_its_weights() -> None:
     parts = parts_of(4, 4, 8)
     a, b, _ = parts.each
-    assert _average((3, 1, 0), parts) == pytest.approx(0.75 * a + 0.25 * b, rel=1e-5)
-    assert _average((0, 1, 0), parts) == pytest.approx(b)
-    assert _average((1, 0, 1), parts).shape == (3, 2, 8, 8), "the largest size of its members"
-    assert _average((1, 1, 0), parts).shape == (3, 2, 4, 4), "and of its members alone"
+    assert _average((3, 1, 0), parts).probabilities == pytest.approx(0.75 * a + 0.25 * b, rel=1e-5)
+    assert _average((0, 1, 0), parts).probabilities == pytest.approx(b)
+    assert _average((1, 0, 1), parts).probabilities.shape == (3, 2, 8, 8), (
+        "the largest size of its members"
+    )
+    assert _average((1, 1, 0), parts).probabilities.shape == (3, 2, 4, 4), (
+        "and of its members alone"
+    )
 
 
 PLANS = ({"1": 0, "2": 1, "3": 1}, {"1": 1, "2": 1, "3": 0})
@@ -266,7 +272,7 @@ def average_of(weights: list[float] | None, plans: int = 1, n: int = 2) -> OofAv
     """Candidates whose every network says its own number: 100 candidate + 10 plan + fold."""
 
     def size(place: int) -> Any:
-        return SimpleNamespace(input=SimpleNamespace(size=4))
+        return SimpleNamespace(input=SimpleNamespace(view=View(4)))
 
     lines, stores = [], {}
     for place in range(n):
@@ -329,8 +335,9 @@ class Source:
         pass
 
     def parts(self, name: str) -> Any:
-        def scan_of(probabilities: np.ndarray) -> Any:
-            grid = SimpleNamespace(height=16, width=16, voxel_mm3=1.0)
+        def average(weights: np.ndarray) -> Any:
+            probabilities = sum(w * said for w, said in zip(weights, each, strict=True))
+            grid = SimpleNamespace(height=16, width=16, voxel_mm3=1.0, window=None)
             known = np.ones((3, 3), bool)
             return SimpleNamespace(
                 probabilities=probabilities, grid=grid, truth=self.truth[name], known=known
@@ -338,7 +345,7 @@ class Source:
 
         each = tuple(255 * said.astype(np.float32) for said in self.said[name])
         case = name.removeprefix("case").partition("_")[0]
-        return SimpleNamespace(case=case, each=each, scan_of=scan_of)
+        return SimpleNamespace(case=case, each=each, average=average)
 
 
 def test_a_meter_adds_up_the_scans_of_each_case(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from gitract_core.errors import RunError
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.metrics import COMPETITION, pool_scores, score_scan
 from gitract_core.organs import CONTEST
-from gitract_core.prediction.members import at_size
+from gitract_core.prediction.common_view import at_size
 from gitract_core.prediction.postprocess import native_masks
 from gitract_core.trial.run import run_trial
 from orchestrator.ensembles.making import announce, make_ensemble

@@ -112,7 +112,9 @@ def test_a_plan_counts_what_is_to_come(tiny: Path, tmp_path: Path) -> None:
     found = search(9, loss=["bce", "dice", "focal"], **{"input.size": [32, 48, 64, 80, 96]})
     checked = check(SweepRequest(tiny, space(found), tmp_path / "run"))
     assert len(checked.specs) == 6
-    assert checked.sizes == [32, 48, 64, 80, 96], "caches of what may be proposed are built before"
+    assert [view.size for view in checked.views] == [32, 48, 64, 80, 96], (
+        "caches of what may be proposed are built before"
+    )
     plan = foreseen(checked)
     assert len({s.key for s in plan.pending}) == 18
     assert len(plan.record.candidates) == 9
