@@ -211,6 +211,7 @@ def write_scan(file: Path, pixel_mm: tuple[float, float], field_mm: tuple[float,
     for radius, (down, across) in ((22, (-8, 10)), (8, (30, -24))):
         distance = np.hypot(y[:, None] - down, x[None] - across)
         made += 800 * np.clip((radius - distance) / 2 + 0.5, 0, 1)
+    made += np.random.default_rng(0).integers(0, 40, made.shape)  # no plateau: that is padding
     affine = np.diag([pixel_mm[1], pixel_mm[0], 3.0, 1.0])
     nib.save(nib.Nifti1Image(made.transpose(2, 1, 0).astype(np.uint16), affine), file)
     return file
@@ -223,7 +224,7 @@ def predicted(folder: Path, files: Path, spacing: float) -> dict[str, np.ndarray
     members = Members((member,), (RULE,), "0" * 16, "1" * 16, organs=Organs(("disc",)))
     predictor = object.__new__(Predictor)
     predictor.members, predictor.device = members, torch.device("cpu")
-    predictor.networks = [LargeBright().eval()]
+    predictor.networks, predictor.given = [LargeBright().eval()], []
     sources = find_sources(files, "nifti")
     made = predict_sources(predictor, sources, folder, "nifti")
     return {m.scan: np.asarray(nib.load(folder / m.files[0]).dataobj) > 0 for m in made}
