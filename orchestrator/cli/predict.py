@@ -77,7 +77,7 @@ def ensemble(
     options.use_plugins(plugins)
     found = open_run(run)
     test_images = test_folder(found.board.record.data_directory)
-    trained = next(r for line in found.board.trained for r in line.finished)
+    trained = next((r for line in found.board.trained for r in line.finished), None)
     index = _index(images, test_images, trained, asked=out is not None)
     with progress_bar("out-of-fold score") as progress:
         averaged = found.ensemble(top, weights=weights, tune=tune, flip=flip, progress=progress)
@@ -208,7 +208,7 @@ def _check_target(out: Path, device: str) -> None:
 
 
 def _index(
-    images: Path | None, otherwise: Path, trained: TrialResult, *, asked: bool
+    images: Path | None, otherwise: Path, trained: TrialResult | None, *, asked: bool
 ) -> SliceIndex | None:
     """What to predict; None if there is nothing, and no submission was asked for."""
     from gitract_core.data.slices import SliceIndex
@@ -216,6 +216,8 @@ def _index(
 
     if images or (otherwise.is_dir() and any(otherwise.iterdir())):
         folder = images or otherwise
+        if trained is None:
+            return SliceIndex.to_predict(folder)
         return SliceIndex.to_predict(folder, channels=trained.channels, axis=trained.axis)
     if asked:
         raise RunError(otherwise, "scans to predict", "none", "pass --images DIR")

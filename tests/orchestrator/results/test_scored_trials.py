@@ -288,7 +288,7 @@ def test_a_race_takes_a_trial_that_cannot_be_scored_for_a_failed_one(
     later.directory.trial(lost).oof.unlink()
     say, text = Console(file=io.StringIO()), Console(file=io.StringIO())
     score_before(later, say=text, shown=say)
-    assert "3 finished trials were scored again" in text.file.getvalue()  # type: ignore[attr-defined]
+    assert "3 finished trials scored again" in text.file.getvalue()  # type: ignore[attr-defined]
     labels = candidate_labels(tuple(s.candidate for s in later.specs))
     race = Race(later.directory, later.specs, RacingRule(keep=1), labels)
     assert race.failed == {lost.key}

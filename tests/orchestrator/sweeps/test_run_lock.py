@@ -114,7 +114,7 @@ def test_many_at_once_one_at_a_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert most[0] == 1
-    assert times[0] > 20
+    assert times[0] > 5  # not one that keeps all others out
 
 
 # --- reading while it is written ----------------------------------------------------------------
