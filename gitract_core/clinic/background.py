@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LEAST_OF_FACES = 0.05  # share of the outermost voxels that a constant outside holds
 _MOST_OF_FACES = 0.5  # of a constant that lies amid the values of tissue
 _LEAST_OF_ALL = 0.002
+_LEAST_OF_CORNERS = 0.5  # of a bright constant: one that is not around the body is in it
 _FAR_ABOVE, _FAR_BELOW = 0.1, 0.02  # of the range of the other values: no tissue is as near
 _STRAY = 1e-4  # share of other values that may be
 _SAMPLE = 2_000_000  # voxels from which percentiles are taken
@@ -29,7 +30,8 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
     """Voxels outside of what was measured.
 
     These are padding, voxels that are not finite, and constants on the faces of the volume that
-    are below zero or above all other values with a gap between, or that fill most of the faces
+    are below zero or above all other values with a gap between (these in the corners too), or that
+    fill most of the faces
     amid other values (as 0 in an image that was standardized within a mask). A background that is
     merely the darkest value, as 0 in most scans, is left alone, and so are saturated voxels.
 
@@ -48,6 +50,7 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
     if padding is not None:
         outside |= padding
     constants = _constants_on_faces(values, outside)
+    corners = values[np.ix_(*[(0, -1)] * values.ndim)]
     rest = values[~outside & ~np.isin(values, list(constants))]
     if rest.size:
         step = max(1, rest.size // _SAMPLE)
@@ -58,7 +61,8 @@ def outside_of(values: np.ndarray, padding: np.ndarray | None = None) -> np.ndar
             beside = above if value > high else -above  # how far tissue is, on the tissue's side
             gap = (_FAR_ABOVE if value > high else _FAR_BELOW) * (high - low)
             alone = np.mean((beside > 0) & (beside < gap)) <= _STRAY
-            far = (value > high or (value < 0 and value < low)) and alone
+            corner = value <= high or np.mean(corners == value) >= _LEAST_OF_CORNERS
+            far = (value > high or (value < 0 and value < low)) and alone and corner
             amid = share >= _MOST_OF_FACES and value > tenth
             held = values == value
             if (far or amid) and held.mean() >= _LEAST_OF_ALL:

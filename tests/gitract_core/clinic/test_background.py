@@ -233,3 +233,14 @@ def test_what_is_not_mr_is_questioned_in_one_line(tmp_path: Path) -> None:
     assert scan.labels
     assert "is this a scan? It looks like a label map" in scan.notes[0]
     assert read_nifti(as_nifti(tmp_path / "mr", body())).notes == ()
+
+
+def test_a_bright_plateau_that_reaches_the_outer_slices_is_tissue() -> None:
+    values = np.random.default_rng(0).integers(0, 200, (6, 40, 40)).astype(np.int16)
+    values[:, 10:30, 10:30] = 1000
+    assert outside_of(values) is None
+    around = np.full((8, 60, 60), 1000, np.int16)
+    around[1:7, 10:50, 10:50] = np.random.default_rng(0).integers(0, 200, (6, 40, 40))
+    outside = outside_of(around)
+    assert outside is not None
+    assert np.array_equal(outside, around == 1000)
