@@ -58,6 +58,7 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
     volumes = VolumeSet(root, scans, organs, said.slice_axis, read_placing)
     found = patients_of(patients, [scan.name for scan in scans], root)
     table, known = volumes.table(found.of_scan)
+    channels = tuple(said.channels or channels)
     grays = [CT_GRAY if name.upper() == "CT" else FIRST_GRAY for name in channels]
     gray = grays[0] if len(set(grays)) == 1 else "+".join(grays)
     return Contents(
@@ -65,8 +66,8 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
         organs,
         known,
         scan_columns(root, table, found.more, said.columns),
-        gray=said.gray or gray,
-        channels=tuple(said.channels or channels),
+        gray=said.gray_of(root, channels, gray),
+        channels=channels,
         layout="nnU-Net",
         assumed=_assumed(labels, said),
     )
