@@ -51,6 +51,7 @@ class Description:
         pairs: organs that a mirrored image exchanges.
         channels: name -> what stands between scan name and suffix.
         gray: name of the gray scaling, see ``data.gray``.
+        gray_channels: of which channel each scaling is; empty where one is for all.
         slice_axis: one of ``native.AXES``.
         patients: see ``patients``.
         columns: further columns of ``scans.csv``.
@@ -62,10 +63,31 @@ class Description:
     pairs: tuple[tuple[str, str], ...] = ()
     channels: Mapping[str, str] | None = None
     gray: str | None = None
+    gray_channels: tuple[str, ...] = ()
     slice_axis: str = AXES[0]
     patients: str | None = None
     columns: tuple[str, ...] = ()
     annotated: Annotated | None = None
+
+    def gray_of(self, root: Path, channels: tuple[str, ...], default: str) -> str:
+        """Name of the gray scalings in the order of the channels.
+
+        Args:
+            root: the data set's folder.
+            channels: names of the images' channels.
+            default: where the description names none.
+
+        Raises:
+            DataError: scalings of other channels.
+        """
+        if self.gray is None or not self.gray_channels:
+            return self.gray or default
+        if sorted(self.gray_channels) != sorted(channels):
+            where = f"{root / NAME}, key gray"
+            expected = f"one for each channel: {', '.join(channels)}"
+            raise DataError(where, expected, ", ".join(self.gray_channels), "correct it")
+        of_channel = dict(zip(self.gray_channels, self.gray.split("+"), strict=True))
+        return "+".join(of_channel[channel] for channel in channels)
 
     def named(self, root: Path, names: tuple[str, ...]) -> Organs:
         """Organs of these names, with the pairs among them.
@@ -112,6 +134,8 @@ def read_description(root: Path) -> Description:
             read[_BACKGROUND] = (0, *_values_of(f"{where}, {_BACKGROUND}", value[_BACKGROUND]))
             value = {name: one for name, one in value.items() if name != _BACKGROUND}
         read[key] = _KEYS[key](where, value)
+        if key == "gray" and isinstance(value, dict) and set(value) != {"window"}:
+            read["gray_channels"] = tuple(map(str, value))
     return Description(**read)
 
 
@@ -166,6 +190,8 @@ def _channels(where: str, value: Any) -> dict[str, str]:
 
 
 def _gray(where: str, value: Any) -> str:
+    if value == {}:
+        raise _wrong(where, "a gray scaling, or one a channel as in {T1: zscore}", value)
     if isinstance(value, dict) and set(value) != {"window"}:
         return "+".join(_gray(f"{where}, {name}", one) for name, one in value.items())
     if isinstance(value, dict):

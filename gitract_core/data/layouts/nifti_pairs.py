@@ -49,6 +49,7 @@ def read_nifti_pairs(root: Path, said: Description, patients: str | None) -> Con
     """
     images = _images(root / "images", said.channels)
     labels = _LabelFiles.of(root / "labels", list(images))
+    channels = tuple(said.channels or ONE_CHANNEL)
     organs = labels.organs(root, said)
     scans = [VolumeScan(n, files, labels.annotate(n, organs, said)) for n, files in images.items()]
     named = said.named(root, tuple(organs))
@@ -60,8 +61,8 @@ def read_nifti_pairs(root: Path, said: Description, patients: str | None) -> Con
         named,
         known,
         scan_columns(root, table, found.more, said.columns),
-        gray=said.gray or CURRENT_GRAY,
-        channels=tuple(said.channels or ONE_CHANNEL),
+        gray=said.gray_of(root, channels, CURRENT_GRAY),
+        channels=channels,
         layout="NIfTI pairs",
         assumed=labels.assumed(len(images), said),
     )
@@ -86,7 +87,7 @@ def read_nifti_images(
     found = patients_of(patients or ONE_A_FILE, list(images), root)
     table, _ = VolumeSet(root, scans, None, said.slice_axis, read_placing).table(found.of_scan)
     channels = tuple(said.channels or ONE_CHANNEL)
-    gray = said.gray or CURRENT_GRAY
+    gray = said.gray_of(root, channels, CURRENT_GRAY)
     organs = Organs(tuple(said.organs)) if said.organs else CONTEST
     return Contents(table, organs, gray=gray, channels=channels, layout="NIfTI images")
 
@@ -97,7 +98,7 @@ def _images(folder: Path, channels: Mapping[str, str] | None) -> dict[str, tuple
     Raises:
         FaultyDataError: every missing channel, and every name that may not stand in ids.
     """
-    files = {scan_name(f): f for f in sorted(folder.iterdir()) if is_nifti(f)}
+    files = _by_name(folder)
     if not files:
         raise DataError(folder, "NIfTI files (.nii, .nii.gz)", "none", "check the path")
     ends = tuple(channels.values()) if channels else ("",)
@@ -116,6 +117,20 @@ def _images(folder: Path, channels: Mapping[str, str] | None) -> dict[str, tuple
         found[name] = tuple(files[name + end] for end in ends)
     if faults:
         raise FaultyDataError(*faults)
+    return found
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """NIfTI files by their names without suffix.
+
+    Raises:
+        DataError: two of one name, as nothing says which one is meant.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if is_nifti(file) and found.setdefault(scan_name(file), file) != file:
+            got = f"{scan_name(file)} as .nii and as .nii.gz"
+            raise DataError(folder, "one file a name", got, "remove one of the two")
     return found
 
 
@@ -143,11 +158,11 @@ class _LabelFiles:
         maps: dict[str, Path] = {}
         masks: dict[str, dict[str, Path]] = {}
         faults = []
+        _by_name(folder)
         known = sorted(scans, key=len, reverse=True)  # the longest name that fits
         for file in sorted(folder.iterdir()):
             if file.is_dir() and file.name in scans:
-                inside = [f for f in sorted(file.iterdir()) if is_nifti(f)]
-                masks.setdefault(file.name, {}).update({scan_name(f): f for f in inside})
+                masks.setdefault(file.name, {}).update(_by_name(file))
                 continue
             if not is_nifti(file):
                 continue

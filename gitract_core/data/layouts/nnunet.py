@@ -58,6 +58,7 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
     volumes = VolumeSet(root, scans, organs, said.slice_axis, read_placing)
     found = patients_of(patients, [scan.name for scan in scans], root)
     table, known = volumes.table(found.of_scan)
+    channels = tuple(said.channels or channels)
     grays = [CT_GRAY if name.upper() == "CT" else FIRST_GRAY for name in channels]
     gray = grays[0] if len(set(grays)) == 1 else "+".join(grays)
     return Contents(
@@ -65,8 +66,8 @@ def read_nnunet(root: Path, said: Description, patients: str | None) -> Contents
         organs,
         known,
         scan_columns(root, table, found.more, said.columns),
-        gray=said.gray or gray,
-        channels=tuple(said.channels or channels),
+        gray=said.gray_of(root, channels, gray),
+        channels=channels,
         layout="nnU-Net",
         assumed=_assumed(labels, said),
     )
@@ -111,11 +112,28 @@ def labels_of(where: Path, values: dict[str, Any]) -> Labels:
             expected = "a label value from 0, or a list of them"
             raise DataError(f"{where}, label {name}", expected, f"{value!r:.60}", "correct it")
         found[name] = tuple(entries)
-    ignore = found.pop(_IGNORE, None)
+    ignore = _ignore(where, found)
     organs = {name: v for name, v in found.items() if name != _BACKGROUND and v != (0,)}
     if not organs:
         raise DataError(where, "a label beside background", "none", "correct the file")
-    return Labels(organs, ignore[0] if ignore else None)
+    return Labels(organs, ignore)
+
+
+def _ignore(where: Path, found: dict[str, tuple[int, ...]]) -> int | None:
+    """Takes the ignore label out of the labels of a ``dataset.json``, and checks its value."""
+    values = found.pop(_IGNORE, None)
+    if values is None:
+        return None
+    place = f"{where}, label {_IGNORE}"
+    if len(values) > 1:
+        raise DataError(
+            place, "one value", list(values), "write the same value into all label maps"
+        )
+    of_others = {0: _BACKGROUND} | {v: name for name, vs in found.items() for v in vs}
+    if values[0] in of_others:
+        got = f"{values[0]}, which {of_others[values[0]]} has too"
+        raise DataError(place, "a value of its own", got, "correct it")
+    return values[0]
 
 
 def _as_values(root: Path, said: Description) -> dict[str, tuple[int, ...]]:

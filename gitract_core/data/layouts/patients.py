@@ -84,7 +84,10 @@ def _of_table(path: Path, scans: Sequence[str]) -> Patients:
     for column in ("scan", "patient"):
         if column not in table.columns:
             got = ", ".join(map(str, table.columns))
-            raise DataError(path, f"a column {column!r}", got, "add it")
+            remedy = "separate columns by commas" if ";" in got or "\t" in got else "add it"
+            raise DataError(path, f"a column {column!r}", got, remedy)
+        if f"{column}.1" in table.columns:  # so pandas calls the second of a name
+            raise DataError(path, "each column once", f"{column} twice", "remove one of the two")
     twice = table["scan"].duplicated()
     if twice.any():
         raise DataError(path, "one row a scan", f"{table['scan'][twice].iloc[0]} twice", "drop one")

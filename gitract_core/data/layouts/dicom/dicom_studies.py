@@ -236,7 +236,8 @@ def _gray(root: Path, said: Description, taken: Sequence[Study]) -> str:
     if len(scans) > 1:
         kinds = ", ".join(f"{kind or 'none'} (in {of[0]})" for kind, of in sorted(scans.items()))
         raise DataError(root, "images of one Modality", kinds, "take the others out")
-    return said.gray or (CT_GRAY if "CT" in scans else CURRENT_GRAY)
+    default = CT_GRAY if "CT" in scans else CURRENT_GRAY
+    return said.gray_of(root, tuple(said.channels or ONE_CHANNEL), default)
 
 
 def _assumed(

@@ -14,6 +14,7 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import GitractError
 from tests.support.other_layouts import (
     BY_LETTER,
+    SCANS,
     image_of,
     label_map,
     write_nnunet,
@@ -191,3 +192,33 @@ def test_channels_of_one_scan_lie_at_one_place(tmp_path: Path) -> None:
 
 def test_the_contest_needs_no_rule(tiny: Path) -> None:
     assert "leave it out" in fault(tiny, "one-a-file")
+
+
+@pytest.mark.parametrize(
+    ("ignore", "words"),
+    [
+        (2, "label ignore: expected a value of its own, got 2, which spleen has too"),
+        (0, "label ignore: expected a value of its own, got 0, which background has too"),
+        ([3, 4], "label ignore: expected one value, got [3, 4]"),
+    ],
+)
+def test_the_ignore_label_has_one_value_of_its_own(
+    ignore: object, words: str, tmp_path: Path
+) -> None:
+    root = write_nnunet(tmp_path / "d")
+    labels = {"background": 0, "liver": 1, "spleen": 2, "ignore": ignore}
+    assert words in fault(described(root, labels=labels))
+
+
+def test_a_table_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "d")
+    table = tmp_path / "patients.csv"
+    table.write_text("scan,patient,patient\n" + "".join(f"{s},a,b\n" for s in SCANS))
+    assert "expected each column once, got patient twice" in fault(root, str(table))
+
+
+def test_a_table_with_semicolons_is_told_to_have_commas(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "d")
+    table = tmp_path / "patients.csv"
+    table.write_text("scan;patient\n" + "".join(f"{s};a\n" for s in SCANS))
+    assert "separate columns by commas" in fault(root, str(table))
