@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gitract_core import plugin
 from gitract_core.losses import weighted_sum
-from gitract_core.networks import registry
+from gitract_core.networks import normalization, registry
 from gitract_core.plugin import digest_of_plugin
+from gitract_core.trial import relative_cost
 
 PLUGIN = '''"""A network of one layer, and a loss."""
 
@@ -47,6 +48,8 @@ def digest(text: str = PLUGIN) -> str:
 def forget_plugins() -> None:
     """Make this process as if it had executed no plugin."""
     plugin._executed.clear()
+    relative_cost._operations.cache_clear()  # it counts a network once
+    normalization.fewest_slices.cache_clear()
     known: tuple[dict[str, object], ...] = (
         registry._BUILDERS,
         weighted_sum._TERMS,
