@@ -105,7 +105,11 @@ class FoldPlan:
         names, groups = _numbered(cases)
         label, n_cases = np.asarray(labels).astype(int), len(names)
         if not 2 <= n_splits <= n_cases:
-            remedy = f"pass --folds {n_cases} or fewer" if n_cases >= 2 else "add cases"
+            remedy = (
+                f"pass --folds {n_cases} or fewer"
+                if n_cases >= 2
+                else "add cases, or correct --patients"
+            )
             raise DataError(
                 "folds", f"2 to {n_cases} folds ({counted(n_cases, 'case')})", n_splits, remedy
             )

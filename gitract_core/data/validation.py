@@ -105,7 +105,13 @@ def _holds_anything(path: Path) -> bool:
 def _notes(index: SliceIndex) -> list[str]:
     gaps = [gap_of(scan, index.rows_of_scan(scan)["slice"].to_numpy()) for scan in index.scans]
     sparse = [gap for gap in gaps if gap is not None and gap.is_sparse]
-    lines = [] if index.layout == "contest" else [f"read as {index.layout}", *index.assumed]
+    lines: list[str] = []
+    if index.layout != "contest":
+        patients = counted(index.table["case"].nunique(), "patient")
+        lines = [f"read as {index.layout}, {patients}", *index.assumed]
+    if index.annotated:
+        absent = [organ for organ in index.organs if not (index.table[organ] != "").any()]
+        lines += [f"no scan holds {', '.join(absent)}"] if absent else []
     if not sparse:
         return lines
     scans = f"{counted(len(sparse), 'scan')} {'has' if len(sparse) == 1 else 'have'}"

@@ -134,6 +134,10 @@ def read_description(root: Path) -> Description:
             read[_BACKGROUND] = (0, *_values_of(f"{where}, {_BACKGROUND}", value[_BACKGROUND]))
             value = {name: one for name, one in value.items() if name != _BACKGROUND}
         read[key] = _KEYS[key](where, value)
+        taken = read.get(_BACKGROUND, ()) if key == "organs" else ()
+        for organ, values in read[key].items() if taken else ():
+            if both := set(values) & set(taken):
+                raise _wrong(f"{where}, {organ}", f"values not under {_BACKGROUND}", min(both))
         if key == "gray" and isinstance(value, dict) and set(value) != {"window"}:
             read["gray_channels"] = tuple(map(str, value))
     return Description(**read)

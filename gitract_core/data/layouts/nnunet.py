@@ -111,11 +111,18 @@ def labels_of(where: Path, values: dict[str, Any]) -> Labels:
         if not all(type(entry) is int and entry >= 0 for entry in entries) or not entries:
             expected = "a label value from 0, or a list of them"
             raise DataError(f"{where}, label {name}", expected, f"{value!r:.60}", "correct it")
+        if 0 in entries and len(entries) > 1:
+            expected = "a region without 0, which is background"
+            raise DataError(f"{where}, label {name}", expected, entries, "correct it")
         found[name] = tuple(entries)
     ignore = _ignore(where, found)
     organs = {name: v for name, v in found.items() if name != _BACKGROUND and v != (0,)}
     if not organs:
         raise DataError(where, "a label beside background", "none", "correct the file")
+    twins = [n for n, v in organs.items() if list(organs.values()).count(v) > 1]
+    if twins:
+        expected, got = "a value of its own for each label", f"one for {' and '.join(twins)}"
+        raise DataError(where, expected, got, "correct the file")
     return Labels(organs, ignore)
 
 

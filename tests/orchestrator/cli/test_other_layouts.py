@@ -47,3 +47,16 @@ def test_validate_and_eda_say_what_was_taken_for_granted(tmp_path: Path) -> None
     assert values["layout"] == "NIfTI pairs"
     assert values["assumed"] == [said]
     assert values["known"]["spleen"] < 1
+
+
+def test_validate_says_how_many_patients_there_are_and_which_organs_are_nowhere(
+    tmp_path: Path,
+) -> None:
+    root = write_pairs(tmp_path / "d")
+    text = (root / "dataset.yaml").read_text()
+    (root / "dataset.yaml").write_text(text + "  kidney: 3\n")
+    ended = run_cli("validate", "--data", str(root), "--patients", "(p)")
+    assert "note: read as NIfTI pairs, 1 patient" in ended.out
+    assert "note: no scan holds kidney" in ended.out
+    ended = run_cli("validate", "--data", str(root), "--patients", BY_LETTER)
+    assert "note: read as NIfTI pairs, 4 patients" in ended.out

@@ -86,6 +86,11 @@ def test_a_table_must_hold_every_scan(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"labels": {"background": 0}}, "a label beside background"),
+        ({"labels": {"a": 1, "b": [0, 2]}}, "label b: expected a region without 0"),
+        (
+            {"labels": {"a": 1, "b": 1, "c": 2}},
+            "a value of its own for each label, got one for a and b",
+        ),
         ({"labels": {"a": "1"}}, "label a: expected a label value from 0"),
         ({"channel_names": {"1": "T1"}}, 'channel_names as in {"0": "T2"}'),
         ({"file_ending": ".nrrd"}, "convert the images to NIfTI"),
@@ -110,6 +115,7 @@ def test_files_that_lack_each_other(tmp_path: Path) -> None:
     [
         ("organ: {liver: 1}", "key organ: expected a key (organs,"),
         ("organs: {liver: 0}", "organs, liver: expected label values from 1"),
+        ("organs: {liver: 1, spleen: 2, background: [2]}", "spleen: expected values not under"),
         ("organs: {liver: 1, spleen: [b]}", "label values alone, or names alone"),
         ("organs: {liver: 1}\npairs: [[liver, kidney]]", "organs of the data set, got kidney"),
         ("gray: percentil", "did you mean 'percentile'"),
