@@ -9,6 +9,7 @@ need not parse anything twice.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,19 @@ _PIECE_BYTES = 2**22
 _SEAL_START, _SEAL_END = b',\n "seal": "', b'"\n}\n'
 _HEX = 32
 _SEAL_BYTES = len(_SEAL_START) + _HEX + len(_SEAL_END)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal: for what leaves this machine.
+
+    Raises:
+        RunError: unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(path, "a readable file", error.strerror, "restore the file") from None
 
 
 class StampShape(TypedDict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypedDict
@@ -10,6 +9,7 @@ from typing import Annotated, TypedDict
 import numpy as np
 
 from gitract_core.errors import DataError, RunError
+from gitract_core.files.digests import file_sha256
 from gitract_core.files.json_shapes import Meta
 from gitract_core.prediction.probabilities import OofStore
 
@@ -74,16 +74,3 @@ class GivenShape(TypedDict):
     file: Annotated[str, Meta(pattern=r"^[^/\0][^\0]*\.npz$")]
     sha256: str
     weight: Annotated[float, Meta(gt=0, le=1)]
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes, hexadecimal.
-
-    Raises:
-        RunError: unreadable.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RunError(path, "a trial's weights", error.strerror, "run the sweep again") from None

@@ -25,13 +25,13 @@ from gitract_core.data.slices import SliceIndex
 from gitract_core.device import Runtime, resolve_precision
 from gitract_core.errors import DataError, GitractError, RunError
 from gitract_core.files.atomic import parse_json, read_bytes, write_json
-from gitract_core.files.digests import seal_of
+from gitract_core.files.digests import file_sha256, seal_of
 from gitract_core.files.json_shapes import Meta
 from gitract_core.knobs import PostprocessKnobs
 from gitract_core.organs import CONTEST, Organs
 from gitract_core.prediction.announced_scores import check_pair
 from gitract_core.prediction.common_view import CommonView, Said
-from gitract_core.prediction.given import Given, GivenShape, file_sha256
+from gitract_core.prediction.given import Given, GivenShape
 from gitract_core.prediction.inference import load_network, predict_scan
 from gitract_core.prediction.postprocess import NativeGrid, native_masks
 from gitract_core.results.trial_result import TrialFiles, TrialResult

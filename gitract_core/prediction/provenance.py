@@ -7,7 +7,6 @@ the chain back and says where it breaks.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Annotated, TypedDict
 from gitract_core.data.slices import SliceIndex
 from gitract_core.errors import GitractError, RunError, counted
 from gitract_core.files.atomic import read_json, write_json
+from gitract_core.files.digests import file_sha256
 from gitract_core.files.json_shapes import Meta
 from gitract_core.prediction.announced_scores import AnnouncedScores, read_announced
 from gitract_core.prediction.members import Members, Predictor
@@ -74,9 +74,9 @@ def write_note(submission: Path, manifest: Path, images: SliceIndex) -> Path:
     note = note_of(submission)
     content = {
         "format": _FORMAT,
-        "submission_sha256": sha256(submission),
+        "submission_sha256": file_sha256(submission),
         "manifest": os.path.relpath(manifest.resolve(), note.parent.resolve()),
-        "manifest_sha256": sha256(manifest) if manifest.is_file() else None,
+        "manifest_sha256": file_sha256(manifest) if manifest.is_file() else None,
         "weights_sha256": {
             **{m.trial: m.sha256 for m in members.members},
             **{one.name: one.sha256 for one in members.given},
@@ -119,9 +119,9 @@ def expected_score(submission: Path) -> ExpectedScore:
     for file in (manifest, scores):
         if not file.is_file():
             return ExpectedScore(None, f"{file} is missing or no file")
-    if sha256(submission) != noted["submission_sha256"]:
+    if file_sha256(submission) != noted["submission_sha256"]:
         return ExpectedScore(None, f"the submission was changed since it was made ({note.name})")
-    if (wanted := noted["manifest_sha256"]) and (found := sha256(manifest)) != wanted:
+    if (wanted := noted["manifest_sha256"]) and (found := file_sha256(manifest)) != wanted:
         expected = f"SHA-256 {wanted[:12]}..., as {note.name} says"
         raise RunError(manifest, expected, f"{found[:12]}...", "make the submission anew")
     announced = read_announced(scores)
@@ -173,7 +173,7 @@ def _read_note(path: Path) -> _Note:
 def _hash_link(what: str, path: Path, expected: str) -> Link:
     if not path.is_file():
         return Link(what, False, f"{path} is missing")
-    found = sha256(path)
+    found = file_sha256(path)
     if found == expected:
         return Link(what, True, f"{path}, SHA-256 {found[:12]}...")
     return Link(what, False, f"{path} has changed: {found[:12]}..., noted {expected[:12]}...")
@@ -208,19 +208,6 @@ def _scan_link(submission: Path, predictor: Predictor, images: SliceIndex, scan:
     other = sum(given.get((name, organ)) != text for name, organ, text in rows)
     found = f"{counted(len(rows), 'row')} predicted anew, {other} differ"
     return Link(f"scan {scan}", other == 0, found)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, hexadecimal.
-
-    Raises:
-        RunError: unreadable.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RunError(path, "a readable file", error.strerror, "check the path") from None
 
 
 def _version(package: str) -> str:

@@ -237,13 +237,12 @@ def _finish(
         channels=len(cache.channels),
         stamp=training.best_stamp,
     )
-    scans = held_out_scans(cache, held_out)
     predictions = predict_held_out(
         network,
         spec,
         cache=cache,
         slices=training.data.slices,
-        scans=scans,
+        scans=held_out_scans(cache, held_out),
         in_parts=training.in_parts,
     )
     files.oof_flip.unlink(missing_ok=True)  # of an earlier attempt, as ``oof`` would be
@@ -251,10 +250,9 @@ def _finish(
     if runtime.keep_oof:
         write_oof(files.oof, predictions)
     truths = training.scorer.truths if training.scorer else {}
-    rule = spec.candidate.postprocess
+    rule, device = spec.candidate.postprocess, training.device
     scores = held_out_scores(rule, cache, predictions, truths, score=score)
     write_scores(files.scores, scores, cache.index)
-    device = training.device
     TrialResult(
         spec=spec,
         scores=pool_scores(list(scores.values()), organs=cache.organs).to_json(),

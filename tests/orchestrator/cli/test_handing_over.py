@@ -115,9 +115,9 @@ def test_a_forged_row_is_found_by_predicting_anew(made: Path, tiny: Path, tmp_pa
     forged.write_text("\n".join(text) + "\n")
     note: dict[str, Any] = json.loads(note_of(made / "submission.csv").read_text())
     del note["seal"]
-    from gitract_core.prediction.provenance import sha256
+    from gitract_core.files.digests import file_sha256
 
-    note_of(forged).write_text(json.dumps({**note, "submission_sha256": sha256(forged)}))
+    note_of(forged).write_text(json.dumps({**note, "submission_sha256": file_sha256(forged)}))
     images = SliceIndex.from_directory(tiny / "train")
     links = verify(forged, images=images, predictor=lambda m, d: Predictor(m, d, CPU), scans=99)
     assert [name.split()[0] for name in broken(links)] == ["scan"]
