@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,13 @@ class Drawing:
             SliceIndex.from_directory(root), SliceIndex(bare.root, bare.table.assign(**masks))
         )
 
-    def scans(self) -> Iterator[tuple[SliceIndex, str, bool]]:
-        """Index, name, and whether it is held out, of each scan."""
-        yield from ((self.train, scan, False) for scan in self.train.scans)
+    def scans(self) -> Iterator[Callable[[], DrawnScan]]:
+        """What reads each scan, those held out last."""
+        for scan in self.train.scans:
+            yield partial(drawn_scan, self.train, scan, held_out=False)
         if self.test is not None:
-            yield from ((self.test, scan, True) for scan in self.test.scans)
+            for scan in self.test.scans:
+                yield partial(drawn_scan, self.test, scan, held_out=True)
 
 
 def drawn_scan(index: SliceIndex, name: str, *, held_out: bool) -> DrawnScan:

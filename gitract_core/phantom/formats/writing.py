@@ -28,7 +28,6 @@ from gitract_core.processors import usable_processors
 from gitract_core.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from gitract_core.data.slices import SliceIndex
     from gitract_core.phantom.formats.drawn_scan import DrawnScan
 
 Format: TypeAlias = Literal["contest", "nnunet", "nifti", "dicom"]
@@ -104,13 +103,12 @@ def _writers(layout: Format) -> _Writers:
 
 def _turn(aside: Path, root: Path, writers: _Writers, done: Callable[[int], None]) -> Organs:
     """Write every scan of a phantom in the contest's layout; returns its organs."""
-    from gitract_core.phantom.formats.drawn_scan import Drawing, drawn_scan
+    from gitract_core.phantom.formats.drawn_scan import Drawing
 
     drawing = Drawing.of(aside)
 
-    def turn(one: tuple[SliceIndex, str, bool]) -> None:
-        index, name, held_out = one
-        writers.scan(drawn_scan(index, name, held_out=held_out), root)
+    def turn(read: Callable[[], DrawnScan]) -> None:
+        writers.scan(read(), root)
 
     with ThreadPoolExecutor(usable_processors()) as pool:
         for number, _ in enumerate(pool.map(turn, drawing.scans()), 1):
